@@ -199,9 +199,7 @@ class EdgeBus(Registry, Blocks, Protocol):
         """Return how many batches wait in these shards."""
         ...
 
-    async def read_output(
-        self, partition: Partition, edge_id: EdgeId, after: int, block_ms: int
-    ) -> list[StreamEntry]:
+    async def read_output(self, partition: Partition, edge_id: EdgeId, after: int, block_ms: int) -> list[StreamEntry]:
         """Wait up to `block_ms` for entries after a position; empty when none came.
 
         A first entry that does not follow `after` means that entries were lost. One caller at a time for
@@ -233,9 +231,7 @@ class WorkerBus(Registry, Blocks, Protocol):
         """Extend leases. None: lost. A lease that ran out but that nobody took is extended too."""
         ...
 
-    async def release(
-        self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]
-    ) -> None:
+    async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
         """Give up leases; who wants one of them is woken. Those no longer the caller's are left alone. Call it only between commits."""
         ...
 
@@ -262,9 +258,7 @@ class WorkerBus(Registry, Blocks, Protocol):
         """Return the rooms of the shard that have members."""
         ...
 
-    async def load_rooms(
-        self, partition: Partition, room_ids: Sequence[RoomId]
-    ) -> dict[RoomId, dict[str, bytes]]:
+    async def load_rooms(self, partition: Partition, room_ids: Sequence[RoomId]) -> dict[RoomId, dict[str, bytes]]:
         """Return the stored fields of rooms; empty for a room that is not stored."""
         ...
 

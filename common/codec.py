@@ -13,7 +13,7 @@ from common.errors import ErrorCode
 from common.ids import Epoch, Seq
 from common.messages import CLIENT_MESSAGES, AnyClientMessage, ServerEvent
 
-_decoder: Final = json.Decoder(AnyClientMessage)
+_decoder: Final[json.Decoder[AnyClientMessage]] = json.Decoder(AnyClientMessage)
 _encoder: Final = json.Encoder()
 
 _NAMES: Final = frozenset(str(cls.__struct_config__.tag) for cls in CLIENT_MESSAGES)
@@ -61,9 +61,7 @@ def _diagnose(frame: str | bytes, text: str) -> BadFrame:
     try:
         head = _head_decoder.decode(frame)
     except (ValidationError, DecodeError, RecursionError, UnicodeDecodeError):
-        return BadFrame(
-            ErrorCode.MALFORMED, "Not an envelope: send a JSON object with `v`, `t`, `ts` and `payload`"
-        )
+        return BadFrame(ErrorCode.MALFORMED, "Not an envelope: send a JSON object with `v`, `t`, `ts` and `payload`")
     re = head.id if isinstance(head.id, str) and 0 < len(head.id) <= 64 else UNSET
     if isinstance(head.t, str) and head.t not in _NAMES:
         return BadFrame(ErrorCode.UNKNOWN_EVENT, f"Unknown event `{head.t[:64]}`", re)
@@ -92,8 +90,7 @@ def encode_event(
         seq, epoch: place in the room's order; both or neither.
         re: `id` of the client message that this answers.
     """
-    assert (seq is None) == (epoch is None)
-    place = b"" if seq is None else b',"seq":%d,"epoch":%d' % (seq, epoch)
+    place = b"" if seq is None or epoch is None else b',"seq":%d,"epoch":%d' % (seq, epoch)
     answered = b"" if re is UNSET else b',"re":' + _encoder.encode(re)
     return b'{"v":1,"t":"%b","ts":%d%b%b,"payload":%b}' % (
         payload.t.encode(),

@@ -24,13 +24,9 @@ FRAME_BYTES_MAX = 16 * 1024
 _LABEL = r"^[^\u0000-\u001f\u007f]+$(?!\n)"
 
 RoomIdField = Annotated[str, Meta(pattern=ROOM_ID_PATTERN, max_length=128, description="Id of the room.")]
-UserIdField = Annotated[
-    str, Meta(pattern=_LABEL, min_length=1, max_length=128, description="Id of the person.")
-]
+UserIdField = Annotated[str, Meta(pattern=_LABEL, min_length=1, max_length=128, description="Id of the person.")]
 NameField = Annotated[str, Meta(pattern=_LABEL, min_length=1, max_length=64, description="Name to show.")]
-AvatarIdField = Annotated[
-    str, Meta(pattern=_LABEL, min_length=1, max_length=64, description="Which avatar to draw.")
-]
+AvatarIdField = Annotated[str, Meta(pattern=_LABEL, min_length=1, max_length=64, description="Which avatar to draw.")]
 SeqField = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Place in the room's order.")]
 EpochField = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Which order `seq` counts in.")]
 MillisField = Annotated[int, Meta(ge=-(2**53), le=2**53, description="Milliseconds since 1970.")]
@@ -43,9 +39,7 @@ EmoteIdField = Annotated[
         description="Name of the emote, for example `cheers`.",
     ),
 ]
-ChatText = Annotated[
-    str, Meta(min_length=1, max_length=240, description="1 to 240 characters (Unicode code points).")
-]
+ChatText = Annotated[str, Meta(min_length=1, max_length=240, description="1 to 240 characters (Unicode code points).")]
 Anim = Literal["idle", "walk", "dance", "wave"]
 Device = Literal["desktop", "mobile"]
 
@@ -76,10 +70,9 @@ class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="t"):
 
     v: Annotated[Literal[1], Meta(description="Version of the protocol.")]
     ts: Annotated[int | float, Meta(description="Client's time, milliseconds since 1970. Not used to order.")]
-    id: (
-        Annotated[str, Meta(min_length=1, max_length=64, description="Makes the message idempotent.")]
-        | UnsetType
-    ) = UNSET
+    id: Annotated[str, Meta(min_length=1, max_length=64, description="Makes the message idempotent.")] | UnsetType = (
+        UNSET
+    )
 
 
 class JoinRoomPayload(Struct, frozen=True):
@@ -138,9 +131,7 @@ class AvatarTransformPayload(Struct, frozen=True):
     roomId: RoomIdField
     seq: Annotated[
         int,
-        Meta(
-            ge=0, le=2**53 - 1, description="Counts within this connection's join; stale numbers are dropped."
-        ),
+        Meta(ge=0, le=2**53 - 1, description="Counts within this connection's join; stale numbers are dropped."),
     ]
     x: CoordinateField
     y: CoordinateField
@@ -257,9 +248,7 @@ class RoomState(ServerEvent, frozen=True):
     you: You
     epoch: EpochField
     seq: SeqField
-    recovered: Annotated[
-        bool, Meta(description="True: the missed reliable events follow, each with `replay`.")
-    ]
+    recovered: Annotated[bool, Meta(description="True: the missed reliable events follow, each with `replay`.")]
 
 
 class MemberJoined(ServerEvent, frozen=True):

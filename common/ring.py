@@ -37,11 +37,7 @@ def propose_owners(shard_count: int, workers: Iterable[WorkerId]) -> dict[Shard,
         return {}
     floor, extra = divmod(shard_count, len(ids))
     ranked = sorted(
-        (
-            (_hash64(f"{worker}\n{shard}".encode()), shard, worker)
-            for worker in ids
-            for shard in range(shard_count)
-        ),
+        ((_hash64(f"{worker}\n{shard}".encode()), shard, worker) for worker in ids for shard in range(shard_count)),
         reverse=True,
     )
     owners: dict[Shard, WorkerId] = {}

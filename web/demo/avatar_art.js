@@ -232,7 +232,7 @@ function drawTail(context, look, side, timeS, phase) {
     context.bezierCurveTo(way * 40, -28, way * 34, -56, way * 44 + sway, -66);
     context.stroke();
   } else if (look.ears === 'bunny' || look.ears === 'panda' || look.ears === 'bear') {
-    context.fillStyle = look.ears === 'bunny' ? look.inner : look.ears === 'panda' ? '#2a2433' : look.shade;
+    context.fillStyle = look.ears === 'bunny' ? look.inner : look.ears === 'panda' ? '#51466b' : look.shade;
     context.beginPath();
     context.arc(side === 0 ? 0 : way * 24, -34, 8, 0, Math.PI * 2);
     context.fill();
@@ -363,9 +363,9 @@ function drawEars(context, look, side, front) {
       if (showsInner) triangle(context, 7.5, tall * 0.62, 4);
       if (look.ears === 'fox' && !showsInner) triangle(context, 5, 6, -16);
     } else if (look.ears === 'bear' || look.ears === 'panda') {
-      if (look.ears === 'panda') context.fillStyle = '#2a2433';
+      if (look.ears === 'panda') context.fillStyle = '#51466b';
       disc(context, 0, -2, 13);
-      context.fillStyle = look.ears === 'panda' ? '#4a4356' : look.inner;
+      context.fillStyle = look.ears === 'panda' ? '#2a2433' : look.inner;
       if (showsInner) disc(context, 0, -1, 7.5);
     } else if (look.ears === 'bunny') {
       context.rotate(ear * -0.2);
@@ -452,7 +452,7 @@ export function drawPortrait(canvas, avatarId, size, isHeadOnly = false) {
   canvas.style.width = canvas.style.height = `${size}px`;
   const context = canvas.getContext('2d');
   if (!context) return;
-  const scale = (size * sharp) / (isHeadOnly ? 100 : 172);
-  context.setTransform(scale, 0, 0, scale, canvas.width / 2, (isHeadOnly ? 158 : 160) * scale);
+  const scale = (size * sharp) / (isHeadOnly ? 100 : 186);
+  context.setTransform(scale, 0, 0, scale, canvas.width / 2, (isHeadOnly ? 158 : 174) * scale);
   drawAvatar(context, lookOf(avatarId), { rotY: 0.18, anim: 'idle', speaking: false, timeS: 0, phase: 0.5, isStill: true });
 }

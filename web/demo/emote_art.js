@@ -67,6 +67,7 @@ export const EMOTES = [
 ];
 
 /** What an emote that this page does not know is shown as. */
+/** @type {{id: string, label: string, shapes: Shape[]}} */
 const UNKNOWN = { id: '', label: '', shapes: [{ d: 'M12 2l2.9 6.5 7 .7-5.3 4.7 1.6 6.9L12 17.2l-6.2 3.6 1.6-6.9L2.1 9.2l7-.7z', fill: '#ffd35c' }] };
 
 /** @param {string} emoteId */

@@ -37,8 +37,14 @@ buildEmoteBar();
 bindPanels();
 bindViewport();
 bindControls(canvas, {
-  steer: (x, z) => scene.steer(x, z),
-  walkToPixel: (x, y) => scene.walkToPixel(x, y),
+  steer: (x, z) => {
+    learnt();
+    scene.steer(x, z);
+  },
+  walkToPixel: (x, y) => {
+    learnt();
+    scene.walkToPixel(x, y);
+  },
   halt: () => scene.halt(),
   emote: sendEmote,
   toggleSpeaking: () => speakButton.click(),
@@ -198,6 +204,11 @@ function buildEmoteBar() {
 }
 
 // --- page -----------------------------------------------------------------------------------------------------------
+
+/** Who has walked once needs no more telling. */
+function learnt() {
+  element('help', HTMLElement).classList.add('done');
+}
 
 /** @param {'chat' | 'people'} name */
 function showTab(name) {

@@ -473,6 +473,7 @@ function drawCounter(context) {
     context.fill();
   }
   drawTaps(context, 4.2);
+  for (const x of [1.9, 5, 8.1]) drawPendant(context, x);
   for (const [x, kind] of /** @type {[number, string][]} */ ([[1.5, 'beer'], [2.4, 'wine'], [3.2, 'beer'], [6, 'wine'], [6.5, 'wine'], [7.7, 'beer'], [8.6, 'coupe']])) {
     const at = project(x, 2.15, height);
     drawGlass(context, at.x, at.y, kind);
@@ -493,6 +494,29 @@ function drawTaps(context, x) {
     context.fillStyle = '#8c6c36';
     context.fillRect(at.x + Number(offset) + 2.5, at.y - 28, 4, 9);
   });
+}
+
+/** A small lamp over the counter. @param {Context} context @param {number} x */
+function drawPendant(context, x) {
+  const at = project(x, 2, 2.55);
+  context.strokeStyle = '#160c1c';
+  context.lineWidth = 2.4;
+  context.beginPath();
+  context.moveTo(at.x, CEILING_Y);
+  context.lineTo(at.x, at.y - 12);
+  context.stroke();
+  glow(context, at.x, at.y, 95, GLOW, 0.55);
+  context.fillStyle = '#ffefc4';
+  context.beginPath();
+  context.arc(at.x, at.y, 9, 0, Math.PI * 2);
+  context.fill();
+  context.fillStyle = '#c99a4e';
+  context.beginPath();
+  context.moveTo(at.x - 17, at.y - 1);
+  context.quadraticCurveTo(at.x - 13, at.y - 17, at.x, at.y - 18);
+  context.quadraticCurveTo(at.x + 13, at.y - 17, at.x + 17, at.y - 1);
+  context.closePath();
+  context.fill();
 }
 
 /** @param {Context} context @param {number} x @param {number} y foot @param {string} kind */
@@ -664,7 +688,8 @@ export function furniture() {
   return [
     ...STOOLS.map(({ x, z }) => ({ z, draw: (/** @type {Context} */ context) => drawStool(context, x, z) })),
     ...TABLES.map(({ x, z }, index) => ({ z, draw: (/** @type {Context} */ context, /** @type {number} */ timeS) => drawTable(context, x, z, index, timeS) })),
-    ...TABLES.map(({ x, z }, index) => ({ z: z - 0.01, draw: (/** @type {Context} */ context, /** @type {number} */ timeS) => drawLamp(context, x, z, index, timeS) })),
+    // Over the tables in the back only: in front they would hang before people's faces.
+    ...TABLES.slice(0, 2).map(({ x, z }, index) => ({ z: z - 0.01, draw: (/** @type {Context} */ context, /** @type {number} */ timeS) => drawLamp(context, x, z, index, timeS) })),
     ...PLANTS.map(({ x, z }, index) => ({ z, draw: (/** @type {Context} */ context) => drawPlant(context, x, z, index) })),
     { z: JUKEBOX.z1, draw: drawJukebox },
   ];

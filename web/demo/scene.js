@@ -304,8 +304,8 @@ export class Scene {
     context.setTransform(sharp, 0, 0, sharp, 0, 0);
     people.sort((a, b) => a.shown.z - b.shown.z);
     for (const person of people) this.#drawLabel(person);
-    for (const person of people) this.#drawEmotes(person, nowMs, isStill);
     for (const person of people) this.#drawBubbles(person, nowMs);
+    for (const person of people) this.#drawEmotes(person, nowMs, isStill);
   }
 
   /** @param {Person} person @param {number} timeS @param {boolean} isStill @param {number} nowMs */
@@ -378,7 +378,9 @@ export class Scene {
       const sway = isStill ? 0 : Math.sin(age * 7 + drift * 3) * 10 + drift * 14 * age;
       context.save();
       context.globalAlpha = Math.min(1, (1 - age) * 3);
-      context.translate(head.x + sway, head.y - rise);
+      // Beside the words rather than over them.
+      const aside = person.bubbles.length > 0 ? -46 : 0;
+      context.translate(head.x + aside + sway, head.y - rise + (aside ? 30 : 0));
       context.rotate(isStill ? 0 : Math.sin(age * 9 + drift) * 0.16);
       context.shadowColor = 'rgba(10,2,20,.5)';
       context.shadowBlur = 8;

@@ -70,7 +70,7 @@ export class SimBots {
     this.#walkers = bots.map((bot, index) => {
       const goal = places[index % places.length];
       const transform = { seq: 0, x: goal.x, y: 0, z: goal.z, rotY: goal.rotY ?? 0, anim: goal.anim ?? 'idle', speaking: false };
-      return { bot, transform, path: [], goal, busyUntilMs: environment.now() + 1500 + 4000 * environment.random() };
+      return { bot, transform, path: [], goal, busyUntilMs: environment.now() + 1500 + 12_000 * environment.random() };
     });
     this.#talkAtMs = environment.now() + 4000;
   }

@@ -17,7 +17,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from msgspec import UNSET, DecodeError, Struct, UnsetType, field
+from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
 
 from common.bus import Acquired, Commit, InputEntry, ShardCommit
 from common.codec import encode_event
@@ -27,11 +27,14 @@ from common.commands import (
     CatchUp,
     EdgeClosed,
     InputBatch,
+    Inspect,
     Join,
+    LiftRestrictions,
+    Moderate,
     Post,
     decode_batch,
 )
-from common.deliveries import AnyDelivery, Detach, Direct, OutputBatch, encode_output
+from common.deliveries import AnyDelivery, Answer, Detach, Direct, OutputBatch, encode_output
 from common.errors import ErrorCode
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
 from common.messages import refusal
@@ -42,6 +45,9 @@ from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
 from roomworker.room import Room
 from roomworker.rules import RoomRules
+
+
+_json: Final = json.Encoder()
 
 
 class DropEdge(Struct, frozen=True):
@@ -384,14 +390,21 @@ class Engine:
         return room_plan
 
     def _refuse_kind(self, plan: Plan, shard: Shard, edge_id: EdgeId, command: AnyRoomCommand, now_ms: int) -> None:
-        """An edge of another release knows a kind that this worker does not."""
-        conn = getattr(command, "conn", None)
-        if conn is not None:
-            event = encode_event(refusal(ErrorCode.UNSUPPORTED_KIND, command.room_id), now_ms, re=_re(command))
-            delivery: AnyDelivery = Direct(conn, [event])
-            if isinstance(command, Join):
-                delivery = Detach(command.room_id, conn, [event], refused=True)
-            plan.refused.setdefault(shard, []).append((edge_id, delivery))
+        """The room id names a kind that this release does not have."""
+        event = refusal(ErrorCode.UNSUPPORTED_KIND, command.room_id)
+        delivery: AnyDelivery
+        match command:
+            case Moderate() | LiftRestrictions() | Inspect():
+                body = {"error": {"code": event.code, "message": event.message}}
+                delivery = Answer(command.request, _json.encode(body))
+            case Join():
+                told = encode_event(event, now_ms, re=_re(command))
+                delivery = Detach(command.room_id, command.conn, [told], refused=True)
+            case Post():
+                delivery = Direct(command.conn, [encode_event(event, now_ms, re=_re(command))])
+            case _:
+                return
+        plan.refused.setdefault(shard, []).append((edge_id, delivery))
 
     def _run_room(
         self,

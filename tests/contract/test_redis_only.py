@@ -170,6 +170,16 @@ async def test_only_named_keys_exist_and_those_of_a_room_or_edge_expire(bus: Red
     assert await raw_command(server.port, b"DBSIZE\r\n") == b":%d\r\n" % len(lasting + passing)
 
 
+async def test_dead_nodes_leave_the_store(bus: RedisBus, server: EmbeddedRedis) -> None:
+    for number in range(5):
+        await bus.announce("worker", f"short{number}", b"i", 10)
+    await asyncio.sleep(0.02)
+    await bus.announce("worker", W1, b"i", LONG_MS)
+    keys = Keys("own", P0)
+    assert await raw_command(server.port, f"ZCARD {keys.nodes('worker')}\r\n".encode()) == b":1\r\n"
+    assert await raw_command(server.port, f"HLEN {keys.node_info('worker')}\r\n".encode()) == b":1\r\n"
+
+
 async def test_server_version_names_the_product(bus: RedisBus) -> None:
     product, version = await bus.server_version()
     assert product in ("redis", "valkey")

@@ -68,11 +68,15 @@ class Post(RoomCommand, frozen=True):
 
 
 class CatchUp(RoomCommand, frozen=True):
-    """A heartbeat said that the client saw nothing after (`epoch`, `last_seq`), and the room is further."""
+    """A heartbeat said that the client saw nothing after (`epoch`, `last_seq`), and the room is further.
+
+    `skipped`: the client read too slowly and movements were left out for it; it needs the room's whole state.
+    """
 
     conn: ConnNumber
     epoch: Epoch
     last_seq: Seq
+    skipped: bool = False
 
 
 class Moderate(RoomCommand, frozen=True):

@@ -53,12 +53,16 @@ class Attach(Delivery, frozen=True):
 
 
 class Detach(Delivery, frozen=True):
-    """The connection gets `messages`, then nothing more from the room; with `close_code` it is closed."""
+    """The connection gets `messages`, then nothing more from the room; with `close_code` it is closed.
+
+    `refused` answers a join that did not succeed, rather than a leave.
+    """
 
     room_id: RoomId
     conn: ConnNumber
     messages: list[bytes]
     close_code: int | None = None
+    refused: bool = False
 
 
 class Direct(Delivery, frozen=True):

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from common.errors import AuthErrorCode, ErrorCode
+from common.errors import AUTH_ERROR_MEANING, ERROR_MEANING, AuthErrorCode, ErrorCode
 from common.ids import ROOM_ID_PATTERN
 
 PROTOCOL_VERSION = 1
@@ -361,6 +361,16 @@ class AuthError(ServerEvent, frozen=True):
     roomId: str | UnsetType = UNSET
 
 
+def refusal(code: ErrorCode, room_id: str | UnsetType = UNSET) -> ErrorEvent:
+    """Return the `error` of a code, with the text of the table of codes."""
+    return ErrorEvent(code, ERROR_MEANING[code], room_id)
+
+
+def auth_refusal(code: AuthErrorCode, room_id: str | UnsetType = UNSET) -> AuthError:
+    """Return the `auth_error` of a code, with the text of the table of codes."""
+    return AuthError(code, AUTH_ERROR_MEANING[code], room_id)
+
+
 class RateLimited(ServerEvent, frozen=True):
     """Events of this name came faster than `limit` a second and were dropped. At most one of these a second for each name."""
 
@@ -371,7 +381,7 @@ class RateLimited(ServerEvent, frozen=True):
     roomId: str | UnsetType = UNSET
 
 
-ResyncReason = Literal["history_too_short", "new_epoch", "blocks_changed"]
+ResyncReason = Literal["history_too_short", "new_epoch", "blocks_changed", "slow_reader"]
 
 
 class Resync(ServerEvent, frozen=True):

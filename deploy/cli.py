@@ -24,7 +24,7 @@ _COMMANDS: Final = {
     "worker": ("deploy.serve", "run_worker"),
     "token": ("deploy.token", "run"),
     "doctor": ("deploy.doctor", "run"),
-    "bench": ("loadtest.bench", "run"),
+    "bench": ("deploy.bench", "run"),
 }
 _ERRORS_OF_THE_HOST: Final = (
     errno.EADDRINUSE,
@@ -302,15 +302,20 @@ def _add_bench(commands: "_Commands[_Parser]") -> None:
         "bench",
         "measure a room full of moving people",
         "Fill rooms with members that move and chat, and report delivery times, losses and the processor time\n"
-        "of each process. Without --url it starts a cluster of its own on free ports and stops it after.",
+        "of each process. Without --url it starts a cluster of its own on free ports and stops it after; then\n"
+        "generator and cluster share this machine, so the numbers are those of a small cluster.",
         "environment:\n"
-        "  ROOMRING_TOKEN_SECRET   signs the members' tokens where --url names a cluster of yours\n\n"
+        "  none; a cluster that --url names must let guests in (ROOMRING_DEV=1)\n\n"
         "examples:\n"
         "  roomring bench --members 40 --rate 20 --seconds 15\n"
-        "  roomring bench --url ws://10.0.0.5:8080/ws --url ws://10.0.0.6:8080/ws --json result.json",
+        "  roomring bench --url http://10.0.0.5:8080 --url http://10.0.0.6:8080 --json result.json",
     )
     parser.add_argument(
-        "--url", action="append", metavar="URL", help="WebSocket URL of an edge; repeat it for several (default: own)"
+        "--url",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="base URL of an edge, http://HOST:PORT; repeat it for several (default: an own cluster)",
     )
     parser.add_argument("--members", type=_count, default=40, metavar="N", help="members of each room (default 40)")
     parser.add_argument(
@@ -318,7 +323,12 @@ def _add_bench(commands: "_Commands[_Parser]") -> None:
     )
     parser.add_argument("--seconds", type=_positive, default=15.0, metavar="N", help="how long to measure (default 15)")
     parser.add_argument("--rooms", type=_count, default=1, metavar="N", help="how many rooms (default 1)")
-    parser.add_argument("--json", metavar="FILE", help="also write the numbers there")
+    parser.add_argument(
+        "--generators", type=_count, default=1, metavar="N", help="processes that make the load (default 1)"
+    )
+    parser.add_argument("--edges", type=_count, default=2, metavar="N", help="edges of the own cluster (default 2)")
+    parser.add_argument("--workers", type=_count, default=2, metavar="N", help="workers of the own cluster (default 2)")
+    parser.add_argument("--json", metavar="FILE", help="also write all that was measured there, as JSON")
 
 
 def _count(text: str) -> int:

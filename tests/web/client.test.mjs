@@ -548,6 +548,14 @@ test('leave: told to the server, its messages rejected, no rejoin', async () => 
   assert.equal(world.sockets.length, 1);
 });
 
+test('without a connection that anybody wants, a message is refused and movement is without effect', async () => {
+  const { world, client } = await joined();
+  client.disconnect();
+  await assert.rejects(client.sendChat('bar', 'x'), { code: 'closed' });
+  client.sendTransform('elsewhere', { x: 1, y: 0, z: 0, rotY: 0, anim: 'idle', speaking: false });
+  assert.equal(world.timers, 0);
+});
+
 test('disconnect: leaves, closes with 1000, leaves no timer; connect comes back to the same rooms', async () => {
   const { world, client } = await joined();
   const { socket } = world;

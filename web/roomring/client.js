@@ -251,13 +251,14 @@ export class RoomringClient {
 
   /**
    * Tell the room where our avatar is. May be called at every frame: the rate is kept here, the newest wins.
+   * Where we are not (any more), it is without effect.
    * @param {string} roomId
    * @param {Transform} transform finite numbers
    */
   sendTransform(roomId, { x, y, z, rotY, anim, speaking }) {
     if (![x, y, z, rotY].every(Number.isFinite)) throw new TypeError('a transform needs finite numbers');
     const room = this.#rooms.get(roomId);
-    if (!room) throw new RoomringError('not_joined', `not in room ${roomId}`);
+    if (!room) return;
     room.pacer.offer({ x, y, z, rotY, anim, speaking });
     this.#flushTransform(room);
   }
@@ -742,6 +743,10 @@ export class RoomringClient {
    */
   #sendReliable(event, roomId, payload) {
     return new Promise((resolve, reject) => {
+      if (!this.#isWanted) {
+        reject(new RoomringError('closed', 'the client is not connected'));
+        return;
+      }
       if (!this.#rooms.has(roomId)) {
         reject(new RoomringError('not_joined', `not in room ${roomId}`));
         return;

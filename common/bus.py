@@ -1,0 +1,282 @@
+"""The seam to Redis: streams, leases, rooms and the registry of nodes. The comments here are the specification.
+
+Two versions keep it: `common.bus_memory` (complete, for tests and simulation) and `common.bus_redis`.
+tests/contract runs one suite on both.
+
+What holds for every call: it may raise `BusUnavailable`, after which the call may or may not have taken
+effect, and repeating it is safe. Cancelling a call is the same as `BusUnavailable`. Two callers may run at
+once unless a call says otherwise.
+
+Cursors and stream positions are the `n` of ids `0-<n>`, contiguous from 1; 0 stands before the first.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId
+
+Role = Literal["edge", "worker"]
+
+
+class ClusterShape(Struct, frozen=True):
+    """Fixed when a cluster is created; every process must agree."""
+
+    shards: int
+    partitions: int
+
+
+class StreamEntry(Struct, frozen=True):
+    """One entry of a stream."""
+
+    position: int
+    data: bytes
+
+
+class InputEntry(Struct, frozen=True):
+    """One entry of a shard's input stream."""
+
+    shard: Shard
+    position: int
+    data: bytes
+
+
+class Acquired(Struct, frozen=True):
+    """The caller owns the shard now.
+
+    `version` counts the commits of the shard, `cursor` is the last input taken, `marks` the last batch
+    number taken from each edge.
+    """
+
+    token: LeaseToken
+    version: int
+    cursor: int
+    marks: dict[EdgeId, int]
+
+
+class Held(Struct, frozen=True):
+    """Another worker owns the shard for `remaining_ms` more, unless it renews."""
+
+    owner: WorkerId
+    remaining_ms: int
+
+
+class Renewed(Struct, frozen=True):
+    """The caller still owns the shard. `wanted_by` names a worker that asked for it, if one did lately."""
+
+    wanted_by: WorkerId | None
+
+
+class RoomPatch(Struct):
+    """What a batch changed in one room.
+
+    `history` holds (seq, stored event) in order; the log keeps the newest `history_events_max`. `active`
+    enters or removes the room from the shard's set of active rooms; `ttl_ms` sets when the stored room
+    expires (0: never); None leaves either as it is.
+    """
+
+    room_id: RoomId
+    epoch: Epoch
+    set_fields: dict[str, bytes]
+    delete_fields: list[str]
+    history: list[tuple[Seq, bytes]]
+    active: bool | None = None
+    ttl_ms: int | None = None
+
+
+class ShardCommit(Struct):
+    """The part of a commit that belongs to one shard: its fence, and what to write."""
+
+    shard: Shard
+    token: LeaseToken
+    version: int
+    """Version that the caller knows; the commit makes it one higher."""
+    cursor: int
+    marks: dict[EdgeId, int]
+    forget_marks: list[EdgeId]
+    rooms: list[RoomPatch]
+
+
+class Commit(Struct):
+    """Everything that one worker batch writes in one partition, all or nothing."""
+
+    shards: list[ShardCommit]
+    outputs: dict[EdgeId, bytes]
+
+
+class CommitAnswer(Struct, frozen=True):
+    """How a commit ended.
+
+    - `done`: written, now or (`already`) by an earlier call of the same commit whose reply was lost.
+    - otherwise nothing was written, for any shard. `fenced` shards belong to another worker: drop their memory,
+      send nothing. `stale` shards are still the caller's, but the store is not where the caller thinks
+      (it lost data): reload, and begin a new epoch for their rooms.
+    """
+
+    done: bool
+    already: bool = False
+    fenced: tuple[Shard, ...] = ()
+    stale: tuple[Shard, ...] = ()
+
+
+class ShardStatus(Struct, frozen=True):
+    """A shard as an operator sees it. `owner` is None where no lease is running."""
+
+    shard: Shard
+    owner: WorkerId | None
+    token: LeaseToken
+    version: int
+    backlog: int
+
+
+class Node(Struct, frozen=True):
+    """A live process. `info` is what it said of itself."""
+
+    node_id: str
+    info: bytes
+
+
+class Registry(Protocol):
+    """Who is alive. The clock is Redis's."""
+
+    async def open_cluster(self, shape: ClusterShape) -> None:
+        """Create the cluster with this shape, or check that it was created with it. Idempotent.
+
+        Raises:
+            ClusterMismatch: the cluster exists with another shape. The text names both.
+        """
+        ...
+
+    async def announce(self, role: Role, node_id: str, info: bytes, ttl_ms: int) -> bool:
+        """Say that the node lives for `ttl_ms` more. False: it was not known (first call, or forgotten).
+
+        For an edge this also creates its output streams where they are missing, and keeps them.
+        """
+        ...
+
+    async def withdraw(self, role: Role, node_id: str) -> None:
+        """Forget the node and what belongs to it alone. Idempotent."""
+        ...
+
+    async def nodes(self, role: Role) -> list[Node]:
+        """Return the live nodes of a role, in order of their ids."""
+        ...
+
+    async def shard_status(self) -> list[ShardStatus]:
+        """Return all shards in order, with owner and backlog. For status pages; not atomic across partitions."""
+        ...
+
+    async def ping_ms(self) -> float:
+        """Return how long an empty round trip took."""
+        ...
+
+
+class Blocks(Protocol):
+    """Whom each person does not want to see."""
+
+    async def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> bool:
+        """Enter or remove a block. True if that changed anything."""
+        ...
+
+    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
+        """Return the blocks of these persons; an empty set for who has none."""
+        ...
+
+
+class EdgeBus(Registry, Blocks, Protocol):
+    """What an edge needs."""
+
+    async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
+        """Append batches to input streams, in order, and return each stream's length after it.
+
+        Not atomic: after `BusUnavailable` any of them may be there. Repeat the same appends, in the same
+        order, before later ones; the batch number inside lets the worker drop what it has seen.
+        """
+        ...
+
+    async def input_lengths(self, shards: Sequence[Shard]) -> list[int]:
+        """Return how many batches wait in these shards."""
+        ...
+
+    async def read_output(self, partition: Partition, edge_id: EdgeId, after: int, block_ms: int) -> list[StreamEntry]:
+        """Wait up to `block_ms` for entries after a position; empty when none came.
+
+        A first entry that does not follow `after` means that entries were lost. One caller at a time for
+        each partition.
+        """
+        ...
+
+    async def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:
+        """Drop the entries up to and including a position that the edge has applied."""
+        ...
+
+
+class WorkerBus(Registry, Blocks, Protocol):
+    """What a room worker needs."""
+
+    async def acquire(
+        self, partition: Partition, worker_id: WorkerId, ttl_ms: int, shards: Sequence[Shard]
+    ) -> dict[Shard, Acquired | Held]:
+        """Take the leases of shards that nobody holds, or whose lease ran out.
+
+        Each acquisition gives a token greater than all before, also after the store lost its data. Where
+        another worker holds the lease, the wish is noted for it (see `Renewed.wanted_by`) and it is woken.
+        """
+        ...
+
+    async def renew(
+        self, partition: Partition, worker_id: WorkerId, ttl_ms: int, tokens: Mapping[Shard, LeaseToken]
+    ) -> dict[Shard, Renewed | None]:
+        """Extend leases. None: lost. A lease that ran out but that nobody took is extended too."""
+        ...
+
+    async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+        """Give up leases; who wants one of them is woken. Those no longer the caller's are left alone. Call it only between commits."""
+        ...
+
+    async def read_inputs(
+        self,
+        partition: Partition,
+        worker_id: WorkerId,
+        cursors: Mapping[Shard, int],
+        count: int,
+        block_ms: int,
+    ) -> list[InputEntry]:
+        """Wait up to `block_ms` for entries after each shard's cursor; at most `count` for each shard.
+
+        Entries of one shard are in order. Returns early, and maybe empty, when the worker is woken. One
+        caller at a time for each partition.
+        """
+        ...
+
+    async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
+        """Wake a worker from `read_inputs`. Lost if the worker does not exist."""
+        ...
+
+    async def active_rooms(self, shard: Shard) -> list[RoomId]:
+        """Return the rooms of the shard that have members."""
+        ...
+
+    async def load_rooms(self, partition: Partition, room_ids: Sequence[RoomId]) -> dict[RoomId, dict[str, bytes]]:
+        """Return the stored fields of rooms; empty for a room that is not stored."""
+        ...
+
+    async def load_history(
+        self, partition: Partition, room_id: RoomId, epoch: Epoch, after: Seq
+    ) -> list[tuple[Seq, bytes]]:
+        """Return the kept events of an epoch after a place, in order. The first may be later than `after` + 1."""
+        ...
+
+    async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
+        """Write a batch, all or nothing: check each shard's token and version, then write.
+
+        In the same step: the rooms' fields and history, the marks, cursor and version of each shard, the
+        trim of its input up to the cursor, and one entry for each edge (dropped where the edge's stream is
+        gone). May be repeated after `BusUnavailable`: the version tells that it was written.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections. Nothing may be called after it."""
+        ...

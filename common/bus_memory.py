@@ -1,0 +1,620 @@
+"""The seam to Redis in memory: complete, for tests and simulation. common/bus.py is the specification.
+
+`MemoryStore` is what Redis holds: a plain state machine, no asyncio, time by a callable, so that a simulation
+can drive it step by step. `MemoryBus` is the shell around it: the asynchronous calls, and the waiting of
+blocking reads. Where the seam leaves a choice, this does what common/bus_redis does.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from common.bus import (
+    Acquired,
+    ClusterShape,
+    Commit,
+    CommitAnswer,
+    Held,
+    InputEntry,
+    Node,
+    Renewed,
+    Role,
+    RoomPatch,
+    ShardCommit,
+    ShardStatus,
+    StreamEntry,
+)
+from common.errors import ClusterMismatch
+from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId
+from common.ring import partition_of_shard
+
+WANT_TTL_MS: Final = 3_000
+"""How long a wish for a held shard is remembered."""
+
+WAKE_TTL_MS: Final = 10_000
+"""A wake that nobody read by then was for a worker that is gone."""
+
+InputTopic = tuple[str, Shard]
+OutputTopic = tuple[str, Partition, EdgeId]
+WakeTopic = tuple[str, Partition, WorkerId]
+Topic = InputTopic | OutputTopic | WakeTopic
+"""What a reader waits for."""
+
+
+class MemoryStore:
+    """What one Redis holds for one cluster. Every method takes effect at once and as a whole.
+
+    `watch` tells readers when there may be something new for them.
+    """
+
+    def __init__(
+        self,
+        shape: ClusterShape,
+        now_ms: Callable[[], int],
+        *,
+        history_events_max: int = 1_000,
+        output_entries_max: int = 10_000,
+        output_ttl_ms: int = 60_000,
+    ) -> None:
+        self.shape = shape
+        self._now_ms = now_ms
+        self._history_events_max = history_events_max
+        self._output_entries_max = output_entries_max
+        self._output_ttl_ms = output_ttl_ms
+        self._watchers: dict[Topic, set[Callable[[], None]]] = {}
+        self.flush()
+
+    def flush(self) -> None:
+        """Lose everything, as a Redis without persistence does when it restarts."""
+        self._cluster: ClusterShape | None = None
+        self._nodes: dict[Role, dict[str, tuple[bytes, int]]] = {"edge": {}, "worker": {}}
+        self._shards: dict[Shard, _Lease] = {}
+        self._inputs: dict[Shard, _Stream] = {}
+        self._outputs: dict[tuple[Partition, EdgeId], _Stream] = {}
+        self._output_until_ms: dict[tuple[Partition, EdgeId], int] = {}
+        self._wakes: dict[tuple[Partition, WorkerId], int] = {}
+        self._active: dict[Shard, set[RoomId]] = {}
+        self._rooms: dict[RoomId, dict[str, bytes]] = {}
+        self._room_until_ms: dict[RoomId, int] = {}
+        self._logs: dict[RoomId, deque[tuple[Epoch, Seq, bytes]]] = {}
+        self._log_until_ms: dict[RoomId, int] = {}
+        self._blocks: dict[UserId, set[UserId]] = {}
+
+    def watch(self, topics: Iterable[Topic], notify: Callable[[], None]) -> Callable[[], None]:
+        """Call `notify` whenever there may be something new in a topic. Returns what ends it."""
+        watched = list(topics)
+        for topic in watched:
+            self._watchers.setdefault(topic, set()).add(notify)
+
+        def end() -> None:
+            for topic in watched:
+                watchers = self._watchers.get(topic)
+                if watchers is not None:
+                    watchers.discard(notify)
+                    if not watchers:
+                        del self._watchers[topic]
+
+        return end
+
+    # Registry
+
+    def open_cluster(self, shape: ClusterShape) -> None:
+        """See `Registry.open_cluster`."""
+        if self._cluster is None:
+            self._cluster = shape
+        elif self._cluster != shape:
+            raise ClusterMismatch(
+                f"the cluster has {_shape_text(self._cluster)}, this process has {_shape_text(shape)}; "
+                "set ROOMRING_SHARDS and ROOMRING_PARTITIONS to the cluster's, or another ROOMRING_NAMESPACE"
+            )
+
+    def announce(self, role: Role, node_id: str, info: bytes, ttl_ms: int) -> bool:
+        """See `Registry.announce`. Also False where an edge's stream had to be made anew."""
+        now_ms = self._now_ms()
+        nodes = self._nodes[role]
+        known = node_id in nodes and nodes[node_id][1] > now_ms
+        nodes[node_id] = (info, now_ms + ttl_ms)
+        for dead in [other for other, (_, until_ms) in nodes.items() if until_ms <= now_ms]:
+            del nodes[dead]
+        if role == "edge":
+            for number in range(self.shape.partitions):
+                place = (Partition(number), EdgeId(node_id))
+                if self._output(place) is None:
+                    self._outputs[place] = _Stream()
+                    known = False
+                self._output_until_ms[place] = now_ms + self._output_ttl_ms
+        return known
+
+    def withdraw(self, role: Role, node_id: str) -> None:
+        """See `Registry.withdraw`."""
+        self._nodes[role].pop(node_id, None)
+        for number in range(self.shape.partitions):
+            if role == "edge":
+                self._outputs.pop((Partition(number), EdgeId(node_id)), None)
+                self._output_until_ms.pop((Partition(number), EdgeId(node_id)), None)
+            else:
+                self._wakes.pop((Partition(number), WorkerId(node_id)), None)
+
+    def nodes(self, role: Role) -> list[Node]:
+        """See `Registry.nodes`."""
+        now_ms = self._now_ms()
+        return [
+            Node(node_id, info) for node_id, (info, until_ms) in sorted(self._nodes[role].items()) if until_ms > now_ms
+        ]
+
+    def shard_status(self) -> list[ShardStatus]:
+        """See `Registry.shard_status`."""
+        now_ms = self._now_ms()
+        found: list[ShardStatus] = []
+        for number in range(self.shape.shards):
+            lease = self._shards.get(Shard(number), _NO_LEASE)
+            owner = lease.owner if lease.until_ms > now_ms else None
+            backlog = self.input_length(Shard(number))
+            found.append(ShardStatus(Shard(number), owner, LeaseToken(lease.token), lease.version, backlog))
+        return found
+
+    # Blocks
+
+    def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> bool:
+        """See `Blocks.set_block`."""
+        others = self._blocks.setdefault(user_id, set())
+        changed = (other_id in others) != blocked
+        if blocked:
+            others.add(other_id)
+        else:
+            others.discard(other_id)
+        if not others:
+            del self._blocks[user_id]
+        return changed
+
+    def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
+        """See `Blocks.blocks_of`."""
+        return {user_id: frozenset(self._blocks.get(user_id, ())) for user_id in user_ids}
+
+    # Edge
+
+    def append_input(self, shard: Shard, data: bytes) -> int:
+        """Append one batch and return the stream's length after it."""
+        stream = self._inputs.setdefault(shard, _Stream())
+        stream.append(data)
+        self._notify(("in", shard))
+        return len(stream)
+
+    def input_length(self, shard: Shard) -> int:
+        """Return how many batches wait in a shard."""
+        stream = self._inputs.get(shard)
+        return 0 if stream is None else len(stream)
+
+    def output_after(self, partition: Partition, edge_id: EdgeId, after: int) -> list[StreamEntry]:
+        """Return the entries after a position."""
+        stream = self._output((partition, edge_id))
+        if stream is None:
+            return []
+        return [StreamEntry(position, data) for position, data in stream.after(after)]
+
+    def output_last(self, partition: Partition, edge_id: EdgeId) -> int:
+        """Return the last position of an edge's stream; 0 where there is no stream."""
+        stream = self._output((partition, edge_id))
+        return 0 if stream is None else stream.last
+
+    def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:
+        """See `EdgeBus.trim_output`."""
+        stream = self._output((partition, edge_id))
+        if stream is not None:
+            stream.trim(upto)
+
+    # Worker
+
+    def acquire(
+        self, partition: Partition, worker_id: WorkerId, ttl_ms: int, shards: Sequence[Shard]
+    ) -> dict[Shard, Acquired | Held]:
+        """See `WorkerBus.acquire`. A worker that holds a lease itself gets it again, with a new token."""
+        now_ms = self._now_ms()
+        found: dict[Shard, Acquired | Held] = {}
+        for shard in shards:
+            lease = self._shards.setdefault(shard, _Lease())
+            if lease.owner is not None and lease.owner != worker_id and lease.until_ms > now_ms:
+                lease.want, lease.want_until_ms = worker_id, now_ms + WANT_TTL_MS
+                found[shard] = Held(lease.owner, lease.until_ms - now_ms)
+                self.wake(partition, lease.owner)
+                continue
+            lease.owner, lease.until_ms = worker_id, now_ms + ttl_ms
+            lease.token = max(lease.token + 1, now_ms)
+            if lease.want == worker_id:
+                lease.want = None
+            found[shard] = Acquired(LeaseToken(lease.token), lease.version, lease.cursor, dict(lease.marks))
+        return found
+
+    def renew(
+        self, worker_id: WorkerId, ttl_ms: int, tokens: Mapping[Shard, LeaseToken]
+    ) -> dict[Shard, Renewed | None]:
+        """See `WorkerBus.renew`."""
+        now_ms = self._now_ms()
+        found: dict[Shard, Renewed | None] = {}
+        for shard, token in tokens.items():
+            lease = self._shards.get(shard, _NO_LEASE)
+            if lease.owner == worker_id and lease.token == token:
+                lease.until_ms = now_ms + ttl_ms
+                found[shard] = Renewed(lease.wanted_by(now_ms))
+            else:
+                found[shard] = None
+        return found
+
+    def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+        """See `WorkerBus.release`. The token grows, so that a commit with the old one is fenced at once."""
+        now_ms = self._now_ms()
+        for shard, token in tokens.items():
+            lease = self._shards.get(shard, _NO_LEASE)
+            if lease.owner == worker_id and lease.token == token:
+                lease.owner, lease.until_ms = None, 0
+                lease.token += 1
+                wanted_by = lease.wanted_by(now_ms)
+                if wanted_by is not None:
+                    self.wake(partition, wanted_by)
+
+    def inputs_after(self, cursors: Mapping[Shard, int], count: int) -> list[InputEntry]:
+        """Return at most `count` entries after the cursor of each shard."""
+        entries: list[InputEntry] = []
+        for shard, cursor in cursors.items():
+            stream = self._inputs.get(shard)
+            if stream is not None:
+                entries += [InputEntry(shard, position, data) for position, data in stream.after(cursor, count)]
+        return entries
+
+    def wake(self, partition: Partition, worker_id: WorkerId) -> None:
+        """See `WorkerBus.wake`."""
+        now_ms = self._now_ms()
+        self._wakes = {place: until_ms for place, until_ms in self._wakes.items() if until_ms > now_ms}
+        self._wakes[(partition, worker_id)] = now_ms + WAKE_TTL_MS
+        self._notify(("wake", partition, worker_id))
+
+    def take_wake(self, partition: Partition, worker_id: WorkerId) -> bool:
+        """Tell whether the worker was woken since the last call."""
+        return self._wakes.pop((partition, worker_id), 0) > self._now_ms()
+
+    def active_rooms(self, shard: Shard) -> list[RoomId]:
+        """See `WorkerBus.active_rooms`. In order of their ids."""
+        return sorted(self._active.get(shard, ()))
+
+    def load_rooms(self, room_ids: Sequence[RoomId]) -> dict[RoomId, dict[str, bytes]]:
+        """See `WorkerBus.load_rooms`."""
+        for room_id in room_ids:
+            self._expire(room_id)
+        return {room_id: dict(self._rooms.get(room_id, {})) for room_id in room_ids}
+
+    def load_history(self, room_id: RoomId, epoch: Epoch, after: Seq) -> list[tuple[Seq, bytes]]:
+        """See `WorkerBus.load_history`."""
+        self._expire(room_id)
+        return [(seq, event) for of, seq, event in self._logs.get(room_id, ()) if of == epoch and seq > after]
+
+    def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
+        """See `WorkerBus.commit`."""
+        assert commit.shards, "a commit without a shard has no fence"
+        assert all(partition_of_shard(part.shard, self.shape.partitions) == partition for part in commit.shards)
+        refusal = self._refusal(commit.shards)
+        if refusal is not None:
+            return refusal
+        for part in commit.shards:
+            lease = self._shards[part.shard]
+            lease.version, lease.cursor = part.version + 1, part.cursor
+            lease.marks.update(part.marks)
+            for edge_id in part.forget_marks:
+                lease.marks.pop(edge_id, None)
+            if part.shard in self._inputs:
+                self._inputs[part.shard].trim(part.cursor)
+            for patch in part.rooms:
+                self._patch_room(part.shard, patch)
+        for edge_id, data in commit.outputs.items():
+            stream = self._output((partition, edge_id))
+            if stream is not None:
+                stream.append(data)
+                stream.trim(stream.last - self._output_entries_max)
+                self._notify(("out", partition, edge_id))
+        return CommitAnswer(done=True)
+
+    def _refusal(self, parts: Sequence[ShardCommit]) -> CommitAnswer | None:
+        """Return how the commit ends without a write; None where it may be written."""
+        fenced: list[Shard] = []
+        fresh: list[Shard] = []
+        written: list[Shard] = []
+        stale: list[Shard] = []
+        for part in parts:
+            lease = self._shards.get(part.shard, _NO_LEASE)
+            if lease.token != part.token:
+                fenced.append(part.shard)
+            elif lease.version == part.version:
+                fresh.append(part.shard)
+            elif lease.version == part.version + 1 and lease.cursor == part.cursor:
+                written.append(part.shard)
+            else:
+                stale.append(part.shard)
+        if len(fresh) == len(parts):
+            return None
+        if len(written) == len(parts):
+            return CommitAnswer(done=True, already=True)
+        if fresh:
+            # Beside a fenced shard a written one says that the batch was written before that shard was lost:
+            # it is neither, and repeating the rest answers `already`. Beside a fresh one it cannot be.
+            stale += written
+        return CommitAnswer(done=False, fenced=tuple(sorted(fenced)), stale=tuple(sorted(stale)))
+
+    def _patch_room(self, shard: Shard, patch: RoomPatch) -> None:
+        room_id = patch.room_id
+        self._expire(room_id)
+        if patch.active is True:
+            self._active.setdefault(shard, set()).add(room_id)
+        elif patch.active is False:
+            self._active.get(shard, set()).discard(room_id)
+        if patch.set_fields:
+            self._rooms.setdefault(room_id, {}).update(patch.set_fields)
+        fields = self._rooms.get(room_id)
+        if fields is not None:
+            for field in patch.delete_fields:
+                fields.pop(field, None)
+            if not fields:
+                # Redis drops an empty hash, and its expiry with it.
+                del self._rooms[room_id]
+                self._room_until_ms.pop(room_id, None)
+        if patch.history:
+            self._append_history(patch)
+        if patch.ttl_ms is not None:
+            for stored, until in ((self._rooms, self._room_until_ms), (self._logs, self._log_until_ms)):
+                if room_id in stored and patch.ttl_ms:
+                    until[room_id] = self._now_ms() + patch.ttl_ms
+                else:
+                    until.pop(room_id, None)
+
+    def _append_history(self, patch: RoomPatch) -> None:
+        log = self._logs.setdefault(patch.room_id, deque())
+        for seq, event in patch.history:
+            if log and log[-1][:2] >= (patch.epoch, seq):
+                # The log is left over from a state that the store lost.
+                log.clear()
+            log.append((patch.epoch, seq, event))
+        while len(log) > self._history_events_max:
+            log.popleft()
+
+    def _expire(self, room_id: RoomId) -> None:
+        now_ms = self._now_ms()
+        if self._room_until_ms.get(room_id, now_ms + 1) <= now_ms:
+            del self._rooms[room_id], self._room_until_ms[room_id]
+        if self._log_until_ms.get(room_id, now_ms + 1) <= now_ms:
+            del self._logs[room_id], self._log_until_ms[room_id]
+
+    def _output(self, place: tuple[Partition, EdgeId]) -> "_Stream | None":
+        if self._output_until_ms.get(place, 0) <= self._now_ms():
+            self._outputs.pop(place, None)
+            self._output_until_ms.pop(place, None)
+        return self._outputs.get(place)
+
+    def _notify(self, topic: Topic) -> None:
+        for notify in tuple(self._watchers.get(topic, ())):
+            notify()
+
+
+class MemoryBus:
+    """`EdgeBus` and `WorkerBus` over a store. One object may serve every process of a test, or each its own.
+
+    Each call lets other tasks run once, as a call to Redis would. Waiting uses the loop's clock.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+
+    async def open_cluster(self, shape: ClusterShape) -> None:
+        """See `Registry.open_cluster`."""
+        await asyncio.sleep(0)
+        self.store.open_cluster(shape)
+
+    async def announce(self, role: Role, node_id: str, info: bytes, ttl_ms: int) -> bool:
+        """See `Registry.announce`."""
+        await asyncio.sleep(0)
+        return self.store.announce(role, node_id, info, ttl_ms)
+
+    async def withdraw(self, role: Role, node_id: str) -> None:
+        """See `Registry.withdraw`."""
+        await asyncio.sleep(0)
+        self.store.withdraw(role, node_id)
+
+    async def nodes(self, role: Role) -> list[Node]:
+        """See `Registry.nodes`."""
+        await asyncio.sleep(0)
+        return self.store.nodes(role)
+
+    async def shard_status(self) -> list[ShardStatus]:
+        """See `Registry.shard_status`."""
+        await asyncio.sleep(0)
+        return self.store.shard_status()
+
+    async def ping_ms(self) -> float:
+        """See `Registry.ping_ms`. Always 0."""
+        await asyncio.sleep(0)
+        return 0.0
+
+    async def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> bool:
+        """See `Blocks.set_block`."""
+        await asyncio.sleep(0)
+        return self.store.set_block(user_id, other_id, blocked=blocked)
+
+    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
+        """See `Blocks.blocks_of`."""
+        await asyncio.sleep(0)
+        return self.store.blocks_of(user_ids)
+
+    async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
+        """See `EdgeBus.append_inputs`."""
+        await asyncio.sleep(0)
+        return [self.store.append_input(shard, data) for shard, data in appends]
+
+    async def input_lengths(self, shards: Sequence[Shard]) -> list[int]:
+        """See `EdgeBus.input_lengths`."""
+        await asyncio.sleep(0)
+        return [self.store.input_length(shard) for shard in shards]
+
+    async def read_output(self, partition: Partition, edge_id: EdgeId, after: int, block_ms: int) -> list[StreamEntry]:
+        """See `EdgeBus.read_output`."""
+        await asyncio.sleep(0)
+        # A stream that ends before `after` was made anew: all that it holds counts.
+        start = after if self.store.output_last(partition, edge_id) >= after else 0
+        entries: list[StreamEntry] = []
+
+        def look() -> bool:
+            nonlocal entries
+            entries = self.store.output_after(partition, edge_id, start)
+            return bool(entries)
+
+        await self._wait([("out", partition, edge_id)], look, block_ms)
+        return entries
+
+    async def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:
+        """See `EdgeBus.trim_output`."""
+        await asyncio.sleep(0)
+        self.store.trim_output(partition, edge_id, upto)
+
+    async def acquire(
+        self, partition: Partition, worker_id: WorkerId, ttl_ms: int, shards: Sequence[Shard]
+    ) -> dict[Shard, Acquired | Held]:
+        """See `WorkerBus.acquire`."""
+        await asyncio.sleep(0)
+        return self.store.acquire(partition, worker_id, ttl_ms, shards)
+
+    async def renew(
+        self, partition: Partition, worker_id: WorkerId, ttl_ms: int, tokens: Mapping[Shard, LeaseToken]
+    ) -> dict[Shard, Renewed | None]:
+        """See `WorkerBus.renew`."""
+        await asyncio.sleep(0)
+        return self.store.renew(worker_id, ttl_ms, tokens)
+
+    async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+        """See `WorkerBus.release`."""
+        await asyncio.sleep(0)
+        self.store.release(partition, worker_id, tokens)
+
+    async def read_inputs(
+        self,
+        partition: Partition,
+        worker_id: WorkerId,
+        cursors: Mapping[Shard, int],
+        count: int,
+        block_ms: int,
+    ) -> list[InputEntry]:
+        """See `WorkerBus.read_inputs`."""
+        await asyncio.sleep(0)
+        entries: list[InputEntry] = []
+
+        def look() -> bool:
+            nonlocal entries
+            entries = self.store.inputs_after(cursors, count)
+            return self.store.take_wake(partition, worker_id) or bool(entries)
+
+        topics: list[Topic] = [("in", shard) for shard in cursors]
+        await self._wait([*topics, ("wake", partition, worker_id)], look, block_ms)
+        return entries
+
+    async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
+        """See `WorkerBus.wake`."""
+        await asyncio.sleep(0)
+        self.store.wake(partition, worker_id)
+
+    async def active_rooms(self, shard: Shard) -> list[RoomId]:
+        """See `WorkerBus.active_rooms`."""
+        await asyncio.sleep(0)
+        return self.store.active_rooms(shard)
+
+    async def load_rooms(self, partition: Partition, room_ids: Sequence[RoomId]) -> dict[RoomId, dict[str, bytes]]:
+        """See `WorkerBus.load_rooms`."""
+        await asyncio.sleep(0)
+        return self.store.load_rooms(room_ids)
+
+    async def load_history(
+        self, partition: Partition, room_id: RoomId, epoch: Epoch, after: Seq
+    ) -> list[tuple[Seq, bytes]]:
+        """See `WorkerBus.load_history`."""
+        await asyncio.sleep(0)
+        return self.store.load_history(room_id, epoch, after)
+
+    async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
+        """See `WorkerBus.commit`."""
+        await asyncio.sleep(0)
+        return self.store.commit(partition, commit)
+
+    async def close(self) -> None:
+        """See `WorkerBus.close`. The store stays for others."""
+        await asyncio.sleep(0)
+
+    async def _wait(self, topics: Iterable[Topic], look: Callable[[], bool], block_ms: int) -> None:
+        """Look until there is something, at most for `block_ms`."""
+        if look() or block_ms <= 0:
+            return
+        news = asyncio.Event()
+        end = self.store.watch(topics, news.set)
+        try:
+            async with asyncio.timeout(block_ms / 1000):
+                while True:
+                    await news.wait()
+                    news.clear()
+                    if look():
+                        return
+        except TimeoutError:
+            return
+        finally:
+            end()
+
+
+class _Lease:
+    """A shard's lease, and how far it is."""
+
+    __slots__ = ("cursor", "marks", "owner", "token", "until_ms", "version", "want", "want_until_ms")
+
+    def __init__(self) -> None:
+        self.owner: WorkerId | None = None
+        self.token = 0
+        self.until_ms = 0
+        self.want: WorkerId | None = None
+        self.want_until_ms = 0
+        self.version = 0
+        self.cursor = 0
+        self.marks: dict[EdgeId, int] = {}
+
+    def wanted_by(self, now_ms: int) -> WorkerId | None:
+        """Return who asked for the shard lately."""
+        return self.want if self.want_until_ms > now_ms else None
+
+
+_NO_LEASE: Final = _Lease()
+"""Stands for a shard that nobody acquired yet. Never changed: it has no owner."""
+
+
+class _Stream:
+    """Entries at contiguous positions from 1; the oldest may be gone."""
+
+    __slots__ = ("_entries", "last")
+
+    def __init__(self) -> None:
+        self._entries: deque[bytes] = deque()
+        self.last = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def append(self, data: bytes) -> None:
+        self._entries.append(data)
+        self.last += 1
+
+    def trim(self, upto: int) -> None:
+        """Drop the entries up to and including a position."""
+        while self._entries and self.last - len(self._entries) < upto:
+            self._entries.popleft()
+
+    def after(self, position: int, count: int | None = None) -> list[tuple[int, bytes]]:
+        """Return at most `count` entries after a position."""
+        before = self.last - len(self._entries)
+        start = max(position - before, 0)
+        stop = None if count is None else start + count
+        return [(before + start + n, data) for n, data in enumerate(islice(self._entries, start, stop), start=1)]
+
+
+def _shape_text(shape: ClusterShape) -> str:
+    return f"{shape.shards} shards in {shape.partitions} partitions"

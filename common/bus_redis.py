@@ -1,0 +1,594 @@
+"""The seam to Redis on a real Redis 7+ or Valkey 8+. common/bus.py is the specification.
+
+Owns the commands and scripts, and how a value is laid out in a key. Connections are common/redis_link.py,
+names common/keys.py. Every change that must be atomic is one script of common/scripts; a script touches keys
+of one partition only. Calls are packed by hand and replies read raw, since a worker makes two calls for each
+batch and an edge two for each flush.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from common.bus import (
+    Acquired,
+    ClusterShape,
+    Commit,
+    CommitAnswer,
+    Held,
+    InputEntry,
+    Node,
+    Renewed,
+    Role,
+    RoomPatch,
+    ShardStatus,
+    StreamEntry,
+)
+from common.errors import BusUnavailable, ClusterMismatch, SettingsError
+from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId
+from common.keys import Keys
+from common.redis_link import (
+    Packable,
+    RedisAddress,
+    RedisLink,
+    RedisLinks,
+    is_authentication_failure,
+    pack,
+    pack_list,
+    raise_error_replies,
+)
+from common.ring import partition_of_shard, partition_of_user
+
+FORMAT: Final = 1
+"""Layout of the stored data. A release that cannot read an older one raises it."""
+
+WANT_TTL_MS: Final = 3_000
+"""How long a wish for a held shard is remembered; the worker that wants it repeats it while it does."""
+
+WAKE_TTL_MS: Final = 10_000
+"""A wake that nobody read by then was for a worker that is gone."""
+
+WAKE_ENTRIES_MAX: Final = 4
+"""One would do: every entry means the same."""
+
+ARGUMENTS_MAX: Final = 2_000
+"""Arguments of one command inside a script. Lua's stack holds 8,000."""
+
+_FIELD: Final = b"d"
+_MARK: Final = b"e:"
+
+
+class _Script:
+    """One file of common/scripts."""
+
+    def __init__(self, name: str) -> None:
+        self.text = (Path(__file__).parent / "scripts" / f"{name}.lua").read_bytes()
+        self.sha = sha1(self.text, usedforsecurity=False).hexdigest()
+
+
+_ACQUIRE: Final = _Script("acquire")
+_ANNOUNCE: Final = _Script("announce")
+_COMMIT: Final = _Script("commit")
+_KEEP_OUTPUT: Final = _Script("keep_output")
+_NODES: Final = _Script("nodes")
+_OPEN_CLUSTER: Final = _Script("open_cluster")
+_RELEASE: Final = _Script("release")
+_RENEW: Final = _Script("renew")
+_SHARD_STATUS: Final = _Script("shard_status")
+_SCRIPTS: Final = (
+    _ACQUIRE,
+    _ANNOUNCE,
+    _COMMIT,
+    _KEEP_OUTPUT,
+    _NODES,
+    _OPEN_CLUSTER,
+    _RELEASE,
+    _RENEW,
+    _SHARD_STATUS,
+)
+
+
+class RedisBus:
+    """`EdgeBus` and `WorkerBus` on Redis or Valkey. One object for each process and cluster.
+
+    Keeps a small pool of connections, and one more for each stream or worker that is read blocking. Connects
+    when needed and again after a failure.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        namespace: str,
+        shape: ClusterShape,
+        *,
+        history_events_max: int = 1_000,
+        output_entries_max: int = 10_000,
+        output_ttl_ms: int = 60_000,
+        call_timeout_ms: int = 2_000,
+        connections_max: int = 8,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            call_timeout_ms: how long Redis may take for a call (blocking reads: beyond `block_ms`).
+
+        Raises:
+            SettingsError: the URL is wrong. One line that says what to do.
+        """
+        self._url = url
+        self._address = RedisAddress(url, call_timeout_ms)
+        self._links = RedisLinks(self._address, connections_max, call_timeout_ms)
+        self._call_timeout_ms = call_timeout_ms
+        self._shape = shape
+        self._history_events_max = history_events_max
+        self._output_entries_max = output_entries_max
+        self._output_ttl_ms = output_ttl_ms
+        self._partitions = [Partition(number) for number in range(shape.partitions)]
+        self._keys = [Keys(namespace, partition) for partition in self._partitions]
+        self._input_keys: dict[Shard, bytes] = {}
+        self._shard_keys: dict[Shard, bytes] = {}
+        for number in range(shape.shards):
+            shard = Shard(number)
+            keys = self._keys[partition_of_shard(shard, shape.partitions)]
+            self._input_keys[shard] = keys.input(shard).encode()
+            self._shard_keys[shard] = keys.shard(shard).encode()
+        self._shard_of_input = {key: shard for shard, key in self._input_keys.items()}
+        self._readers: dict[tuple[Partition, str], RedisLink] = {}
+        self._wake_seen: dict[tuple[Partition, WorkerId], bytes] = {}
+        self._output_checked: set[tuple[Partition, EdgeId]] = set()
+
+    @classmethod
+    async def connect(cls, url: str, namespace: str, shape: ClusterShape, **options: int) -> Self:
+        """Make a bus and see that Redis answers.
+
+        Raises:
+            SettingsError: the URL is wrong, or Redis refuses its user or password.
+            BusUnavailable: Redis does not answer.
+        """
+        bus = cls(url, namespace, shape, **options)
+        try:
+            await bus.ping_ms()
+        except BusUnavailable as error:
+            await bus.close()
+            if is_authentication_failure(error):
+                raise SettingsError(
+                    "Redis refused the user or password; write them into ROOMRING_REDIS_URL as "
+                    "redis://user:password@host:6379/0"
+                ) from error
+            raise BusUnavailable(f"{_without_password(url)}: {error}") from error
+        return bus
+
+    async def server_version(self) -> tuple[str, tuple[int, ...]]:
+        """Return the product (`redis` or `valkey`) and its version, for example ("valkey", (9, 1, 0))."""
+        (info,) = await self._links.call(pack("INFO", "server"), 1)
+        values = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+        product = "valkey" if "valkey_version" in values else "redis"
+        return product, tuple(int(part) for part in re.findall(r"\d+", values[f"{product}_version"]))
+
+    # Registry
+
+    async def open_cluster(self, shape: ClusterShape) -> None:
+        """See `Registry.open_cluster`."""
+        ours = (shape.shards, shape.partitions, FORMAT)
+        stored = await self._run(_OPEN_CLUSTER, [self._keys[0].cluster()], ours)
+        theirs = tuple(int(value) for value in stored)
+        if theirs != ours:
+            raise ClusterMismatch(
+                f"the cluster has {_shape_text(theirs)}, this process has {_shape_text(ours)}; "
+                "set ROOMRING_SHARDS and ROOMRING_PARTITIONS to the cluster's, or another ROOMRING_NAMESPACE"
+            )
+
+    async def announce(self, role: Role, node_id: str, info: bytes, ttl_ms: int) -> bool:
+        """See `Registry.announce`.
+
+        Also False where an edge's stream had to be made anew: it may have missed entries. It need not change
+        its positions, see `read_output`.
+        """
+        keys = self._keys[0]
+        calls = [_evalsha(_ANNOUNCE, [keys.nodes(role), keys.node_info(role)], [node_id, info, ttl_ms])]
+        if role == "edge":
+            for partition in self._partitions:
+                stream = self._keys[partition].output(EdgeId(node_id))
+                calls.insert(0, _evalsha(_KEEP_OUTPUT, [stream], [self._output_ttl_ms]))
+        return all(await self._run_packed(calls))
+
+    async def withdraw(self, role: Role, node_id: str) -> None:
+        """See `Registry.withdraw`."""
+        keys = self._keys[0]
+        calls = [pack("ZREM", keys.nodes(role), node_id), pack("HDEL", keys.node_info(role), node_id)]
+        for partition in self._partitions:
+            name = self._keys[partition]
+            own = name.output(EdgeId(node_id)) if role == "edge" else name.wake(WorkerId(node_id))
+            calls.append(pack("DEL", own))
+        await self._links.call(b"".join(calls), len(calls))
+
+    async def nodes(self, role: Role) -> list[Node]:
+        """See `Registry.nodes`."""
+        keys = self._keys[0]
+        flat = await self._run(_NODES, [keys.nodes(role), keys.node_info(role)], [])
+        return sorted((Node(node_id.decode(), info) for node_id, info in _pairs(flat)), key=lambda node: node.node_id)
+
+    async def shard_status(self) -> list[ShardStatus]:
+        """See `Registry.shard_status`."""
+        found: list[ShardStatus] = []
+        for partition in self._partitions:
+            shards = [
+                shard for shard in self._shard_keys if partition_of_shard(shard, self._shape.partitions) == partition
+            ]
+            if not shards:
+                continue
+            keys = [key for shard in shards for key in (self._shard_keys[shard], self._input_keys[shard])]
+            flat = await self._run(_SHARD_STATUS, keys, [])
+            for index, shard in enumerate(shards):
+                owner, token, version, backlog = flat[4 * index : 4 * index + 4]
+                owner_id = None if owner is None else WorkerId(owner.decode())
+                found.append(ShardStatus(shard, owner_id, LeaseToken(token), version, backlog))
+        return sorted(found, key=lambda status: status.shard)
+
+    async def ping_ms(self) -> float:
+        """See `Registry.ping_ms`."""
+        began = time.perf_counter()
+        await self._links.call(pack("PING"), 1)
+        return (time.perf_counter() - began) * 1000.0
+
+    # Blocks
+
+    async def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> bool:
+        """See `Blocks.set_block`."""
+        command = "SADD" if blocked else "SREM"
+        (changed,) = await self._links.call(pack(command, self._blocks_key(user_id), other_id), 1)
+        return bool(changed)
+
+    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
+        """See `Blocks.blocks_of`."""
+        if not user_ids:
+            return {}
+        packed = b"".join([pack("SMEMBERS", self._blocks_key(user_id)) for user_id in user_ids])
+        answers = await self._links.call(packed, len(user_ids))
+        return {
+            user_id: frozenset(UserId(other.decode()) for other in members)
+            for user_id, members in zip(user_ids, answers, strict=True)
+        }
+
+    # Edge
+
+    async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
+        """See `EdgeBus.append_inputs`. One round trip."""
+        if not appends:
+            return []
+        keys = self._input_keys
+        parts: list[bytes] = []
+        for shard, data in appends:
+            key = keys[shard]
+            parts.append(pack("XADD", key, "0-*", _FIELD, data))
+            parts.append(pack("XLEN", key))
+        answers = await self._links.call(b"".join(parts), len(parts))
+        return answers[1::2]
+
+    async def input_lengths(self, shards: Sequence[Shard]) -> list[int]:
+        """See `EdgeBus.input_lengths`."""
+        if not shards:
+            return []
+        packed = b"".join([pack("XLEN", self._input_keys[shard]) for shard in shards])
+        return await self._links.call(packed, len(shards))
+
+    async def read_output(self, partition: Partition, edge_id: EdgeId, after: int, block_ms: int) -> list[StreamEntry]:
+        """See `EdgeBus.read_output`.
+
+        When the stream ends before `after` (it expired and was made anew, or Redis lost data), all that it
+        holds is read; the positions show the break, and an entry may be one that the edge had before. This
+        is looked up on a new connection and after each wait that brought nothing: no cost under load.
+        """
+        key = self._keys[partition].output(edge_id)
+        reader = self._reader(partition, edge_id)
+        place = (partition, edge_id)
+        if place not in self._output_checked or not reader.is_connected:
+            if await self._output_top(reader, key) < after:
+                after = 0
+            self._output_checked.add(place)
+        block = ("BLOCK", block_ms) if block_ms > 0 else ()
+        reply = await self._read(reader, pack("XREAD", *block, "STREAMS", key, b"0-%d" % after), block_ms)
+        if not reply:
+            self._output_checked.discard(place)
+            return []
+        return [StreamEntry(int(entry_id[2:]), fields[1]) for entry_id, fields in reply[0][1]]
+
+    async def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:
+        """See `EdgeBus.trim_output`."""
+        key = self._keys[partition].output(edge_id)
+        await self._links.call(pack("XTRIM", key, "MINID", "=", b"0-%d" % (upto + 1)), 1)
+
+    # Worker
+
+    async def acquire(
+        self, partition: Partition, worker_id: WorkerId, ttl_ms: int, shards: Sequence[Shard]
+    ) -> dict[Shard, Acquired | Held]:
+        """See `WorkerBus.acquire`. A worker that holds a lease itself gets it again, with a new token."""
+        if not shards:
+            return {}
+        keys = [self._shard_keys[shard] for shard in shards]
+        answers = await self._run(_ACQUIRE, keys, [worker_id, ttl_ms, WANT_TTL_MS])
+        found: dict[Shard, Acquired | Held] = {}
+        owners: set[WorkerId] = set()
+        for shard, (taken, *rest) in zip(shards, answers, strict=True):
+            if taken:
+                found[shard] = _acquired(rest)
+            else:
+                owner = WorkerId(rest[0].decode())
+                owners.add(owner)
+                found[shard] = Held(owner, rest[1])
+        await self._wake_all(partition, owners)
+        return found
+
+    async def renew(
+        self, partition: Partition, worker_id: WorkerId, ttl_ms: int, tokens: Mapping[Shard, LeaseToken]
+    ) -> dict[Shard, Renewed | None]:
+        """See `WorkerBus.renew`."""
+        if not tokens:
+            return {}
+        keys = [self._shard_keys[shard] for shard in tokens]
+        answers = await self._run(_RENEW, keys, [worker_id, ttl_ms, *tokens.values()])
+        return {
+            shard: None if wanted_by is None else Renewed(WorkerId(wanted_by.decode()) if wanted_by else None)
+            for shard, wanted_by in zip(tokens, answers, strict=True)
+        }
+
+    async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+        """See `WorkerBus.release`."""
+        if not tokens:
+            return
+        keys = [self._shard_keys[shard] for shard in tokens]
+        wanting = await self._run(_RELEASE, keys, [worker_id, *tokens.values()])
+        await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting})
+
+    async def read_inputs(
+        self,
+        partition: Partition,
+        worker_id: WorkerId,
+        cursors: Mapping[Shard, int],
+        count: int,
+        block_ms: int,
+    ) -> list[InputEntry]:
+        """See `WorkerBus.read_inputs`. One XREAD over the inputs and the worker's wake stream."""
+        place = (partition, worker_id)
+        wake_key = self._keys[partition].wake(worker_id)
+        keys = self._input_keys
+        block = ("BLOCK", block_ms) if block_ms > 0 else ()
+        packed = pack(
+            "XREAD",
+            "COUNT",
+            count,
+            *block,
+            "STREAMS",
+            *[keys[shard] for shard in cursors],
+            wake_key,
+            *[b"0-%d" % cursor for cursor in cursors.values()],
+            self._wake_seen.get(place, b"0"),
+        )
+        reply = await self._read(self._reader(partition, worker_id), packed, block_ms)
+        if not reply:
+            return []
+        entries: list[InputEntry] = []
+        for key, items in reply:
+            shard = self._shard_of_input.get(key)
+            if shard is None:
+                self._wake_seen[place] = items[-1][0]
+            else:
+                entries += [InputEntry(shard, int(entry_id[2:]), fields[1]) for entry_id, fields in items]
+        return entries
+
+    async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
+        """See `WorkerBus.wake`."""
+        await self._wake_all(partition, {worker_id})
+
+    async def active_rooms(self, shard: Shard) -> list[RoomId]:
+        """See `WorkerBus.active_rooms`. In order of their ids."""
+        keys = self._keys[partition_of_shard(shard, self._shape.partitions)]
+        (members,) = await self._links.call(pack("SMEMBERS", keys.active_rooms(shard)), 1)
+        return sorted(RoomId(member.decode()) for member in members)
+
+    async def load_rooms(self, partition: Partition, room_ids: Sequence[RoomId]) -> dict[RoomId, dict[str, bytes]]:
+        """See `WorkerBus.load_rooms`."""
+        if not room_ids:
+            return {}
+        keys = self._keys[partition]
+        packed = b"".join([pack("HGETALL", keys.room(room_id)) for room_id in room_ids])
+        answers = await self._links.call(packed, len(room_ids))
+        return {
+            room_id: {field.decode(): value for field, value in _pairs(flat)}
+            for room_id, flat in zip(room_ids, answers, strict=True)
+        }
+
+    async def load_history(
+        self, partition: Partition, room_id: RoomId, epoch: Epoch, after: Seq
+    ) -> list[tuple[Seq, bytes]]:
+        """See `WorkerBus.load_history`."""
+        key = self._keys[partition].history(room_id)
+        (items,) = await self._links.call(pack("XRANGE", key, f"({epoch}-{after}", str(epoch)), 1)
+        return [(Seq(int(entry_id.partition(b"-")[2])), fields[1]) for entry_id, fields in items]
+
+    async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
+        """See `WorkerBus.commit`.
+
+        A history place that is not above the log's top starts the log anew: that log belonged to a state
+        that the store lost.
+        """
+        shards = commit.shards
+        answer = await self._run(_COMMIT, *self._commit_arguments(self._keys[partition], commit))
+        if answer == 1:
+            return CommitAnswer(done=True)
+        if answer == 2:
+            return CommitAnswer(done=True, already=True)
+        fenced, stale = (tuple(sorted(shards[index - 1].shard for index in indexes)) for indexes in answer)
+        return CommitAnswer(done=False, fenced=fenced, stale=stale)
+
+    async def close(self) -> None:
+        """See `WorkerBus.close`. A blocking read that is under way ends with `BusUnavailable`."""
+        readers, self._readers = self._readers, {}
+        for reader in readers.values():
+            await reader.close()
+        await self._links.close()
+
+    def _commit_arguments(self, keys: Keys, commit: Commit) -> tuple[list[Packable], list[Packable]]:
+        """Return KEYS and ARGV of scripts/commit.lua."""
+        shards = commit.shards
+        assert shards, "a commit without a shard has no fence"
+        names: list[Packable] = [self._shard_keys[part.shard] for part in shards]
+        arguments: list[Packable] = [len(shards), self._history_events_max]
+        for part in shards:
+            arguments += (part.token, part.version, part.version + 1, part.cursor)
+        for number, part in enumerate(shards, start=1):
+            fields: list[Packable] = ["version", part.version + 1, "cursor", part.cursor]
+            for edge_id, mark in part.marks.items():
+                fields += ("e:" + edge_id, mark)
+            _add(arguments, "HSET", number, fields)
+            if part.forget_marks:
+                _add(arguments, "HDEL", number, ["e:" + edge_id for edge_id in part.forget_marks])
+            names.append(self._input_keys[part.shard])
+            arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.cursor + 1))
+            names.append(keys.active_rooms(part.shard))
+            active_number = len(names)
+            for patch in part.rooms:
+                if patch.active is not None:
+                    arguments += ("SADD" if patch.active else "SREM", active_number, 1, patch.room_id)
+                _add_room(names, arguments, keys, patch)
+        for edge_id, data in commit.outputs.items():
+            names.append(keys.output(edge_id))
+            arguments += (
+                "XADD",
+                len(names),
+                7,
+                "NOMKSTREAM",
+                "MAXLEN",
+                "~",
+                self._output_entries_max,
+                "0-*",
+                "d",
+                data,
+            )
+        return names, arguments
+
+    async def _run(self, script: _Script, keys: Sequence[Packable], arguments: Iterable[Packable]) -> Any:
+        (answer,) = await self._run_packed([_evalsha(script, keys, arguments)])
+        return answer
+
+    async def _run_packed(self, calls: list[bytes]) -> list[Any]:
+        """Run packed script calls over one connection, and load the scripts where Redis does not know them.
+
+        Repeating all after `NOSCRIPT` is right, since each of them may be repeated.
+        """
+        packed = b"".join(calls)
+        try:
+            return await self._links.call(packed, len(calls))
+        except NoScriptError:
+            loads = [pack("SCRIPT", "LOAD", script.text) for script in _SCRIPTS]
+            await self._links.call(b"".join(loads), len(loads))
+        try:
+            return await self._links.call(packed, len(calls))
+        except NoScriptError as error:
+            raise BusUnavailable("Redis: lost its scripts twice in a row") from error
+
+    def _reader(self, partition: Partition, reader_id: str) -> RedisLink:
+        """Return the connection of one blocking reader, never shared with another call."""
+        reader = self._readers.get((partition, reader_id))
+        if reader is None:
+            reader = self._readers[(partition, reader_id)] = RedisLink(self._address)
+        return reader
+
+    async def _read(self, reader: RedisLink, packed: bytes, block_ms: int) -> Any:
+        answers = await reader.call(packed, 1, block_ms + self._call_timeout_ms)
+        raise_error_replies(answers)
+        return answers[0]
+
+    async def _output_top(self, reader: RedisLink, key: str) -> int:
+        """Return the last position that the stream gave out; 0 where there is no stream."""
+        try:
+            flat = await self._read(reader, pack("XINFO", "STREAM", key), 0)
+        except ResponseError as error:
+            if "no such key" in str(error):
+                return 0
+            raise
+        last_id = dict(_pairs(flat))[b"last-generated-id"]
+        return int(last_id.partition(b"-")[2])
+
+    async def _wake_all(self, partition: Partition, workers: set[WorkerId]) -> None:
+        if not workers:
+            return
+        keys = self._keys[partition]
+        calls: list[bytes] = []
+        for worker_id in workers:
+            key = keys.wake(worker_id)
+            # The id is of Redis's clock: it grows also after the stream expired, so no wake is overlooked.
+            calls.append(pack("XADD", key, "MAXLEN", WAKE_ENTRIES_MAX, "*", _FIELD, b""))
+            calls.append(pack("PEXPIRE", key, WAKE_TTL_MS))
+        await self._links.call(b"".join(calls), len(calls))
+
+    def _blocks_key(self, user_id: UserId) -> str:
+        return self._keys[partition_of_user(user_id, self._shape.partitions)].blocks(user_id)
+
+
+def _evalsha(script: _Script, keys: Sequence[Packable], arguments: Iterable[Packable]) -> bytes:
+    return pack_list(["EVALSHA", script.sha, len(keys), *keys, *arguments])
+
+
+def _add(arguments: list[Packable], command: str, key_number: int, values: list[Packable] | list[str]) -> None:
+    """Add an operation of scripts/commit.lua, as several where it has too many arguments."""
+    for at in range(0, len(values), ARGUMENTS_MAX):
+        chunk = values[at : at + ARGUMENTS_MAX]
+        arguments += (command, key_number, len(chunk))
+        arguments += chunk
+
+
+def _add_room(names: list[Packable], arguments: list[Packable], keys: Keys, patch: RoomPatch) -> None:
+    room_number = history_number = 0
+    if patch.set_fields or patch.delete_fields or patch.ttl_ms is not None:
+        names.append(keys.room(patch.room_id))
+        room_number = len(names)
+    if patch.history or patch.ttl_ms is not None:
+        names.append(keys.history(patch.room_id))
+        history_number = len(names)
+    if patch.set_fields:
+        fields: list[Packable] = []
+        for field, value in patch.set_fields.items():
+            fields += (field, value)
+        _add(arguments, "HSET", room_number, fields)
+    if patch.delete_fields:
+        _add(arguments, "HDEL", room_number, patch.delete_fields)
+    if patch.history:
+        arguments += ("LOG", history_number, 2 * len(patch.history))
+        for seq, event in patch.history:
+            arguments += (b"%d-%d" % (patch.epoch, seq), event)
+    if patch.ttl_ms is not None:
+        for number in (room_number, history_number):
+            arguments += ("PEXPIRE", number, 1, patch.ttl_ms) if patch.ttl_ms else ("PERSIST", number, 0)
+
+
+def _acquired(flat: list[bytes]) -> Acquired:
+    marks: dict[EdgeId, int] = {}
+    values: dict[bytes, bytes] = {}
+    for field, value in _pairs(flat):
+        if field.startswith(_MARK):
+            marks[EdgeId(field[len(_MARK) :].decode())] = int(value)
+        else:
+            values[field] = value
+    return Acquired(LeaseToken(int(values[b"token"])), int(values[b"version"]), int(values[b"cursor"]), marks)
+
+
+def _pairs(flat: list[Any]) -> Iterable[tuple[Any, Any]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _shape_text(values: tuple[int, ...]) -> str:
+    shards, partitions, layout = values
+    return f"{shards} shards in {partitions} partitions (format {layout})"
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

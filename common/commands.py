@@ -1,0 +1,149 @@
+"""What edges tell room workers: the entries of the input streams. Internal, never seen by a client.
+
+Structs are encoded as arrays (MessagePack), so fields are added at the end and with a default only. One
+entry of a stream is one `InputBatch`: everything that one edge had for one shard at one moment.
+"""
+
+from typing import Final
+
+from msgspec import Struct, msgpack
+
+from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
+from common.messages import Device, ModerationType, RoomMessage
+
+
+class Identity(Struct, array_like=True, frozen=True):
+    """A person as the token names them; never as the client claims."""
+
+    user_id: UserId
+    display_name: str
+    avatar_id: str
+    roles: tuple[str, ...] = ()
+
+
+class Command(Struct, array_like=True, frozen=True, tag=True):
+    """Base of the commands."""
+
+
+class RoomCommand(Command, frozen=True):
+    """A command to one room."""
+
+    room_id: RoomId
+
+
+class Join(RoomCommand, frozen=True):
+    """A connection with a good token wants into the room, or is there and joins again.
+
+    `repair` is set where the edge, not the client, asks: the edge lost its place in the room's order and
+    needs the connection brought up to date from (`resume_epoch`, `resume_seq`).
+    """
+
+    conn: ConnNumber
+    identity: Identity
+    device: Device
+    resume_epoch: Epoch | None = None
+    resume_seq: Seq = Seq(0)
+    re: str | None = None
+    repair: bool = False
+
+
+class Leave(RoomCommand, frozen=True):
+    """The client said `leave_room`."""
+
+    conn: ConnNumber
+    re: str | None = None
+
+
+class Disconnect(RoomCommand, frozen=True):
+    """The connection ended without leaving; the reconnection window begins."""
+
+    conn: ConnNumber
+
+
+class Post(RoomCommand, frozen=True):
+    """A message of a connection for the room's rules."""
+
+    conn: ConnNumber
+    message: RoomMessage
+
+
+class CatchUp(RoomCommand, frozen=True):
+    """A heartbeat said that the client saw nothing after (`epoch`, `last_seq`), and the room is further.
+
+    `skipped`: the client read too slowly and movements were left out for it; it needs the room's whole state.
+    """
+
+    conn: ConnNumber
+    epoch: Epoch
+    last_seq: Seq
+    skipped: bool = False
+
+
+class Moderate(RoomCommand, frozen=True):
+    """A moderator acts on a person. Answered by an `Answer` with the same `request`."""
+
+    request: int
+    user_id: UserId
+    action: ModerationType
+    reason: str
+    duration_ms: int | None
+
+
+class LiftRestrictions(RoomCommand, frozen=True):
+    """A moderator ends a person's ban and mute. Answered by an `Answer` with the same `request`."""
+
+    request: int
+    user_id: UserId
+
+
+class Inspect(RoomCommand, frozen=True):
+    """An operator asks for the room's members, position and counters. Answered by an `Answer`."""
+
+    request: int
+
+
+class BlockChanged(Command, frozen=True):
+    """`user_id` no longer sees `other_id`, or does again. Goes to every shard, since no index of a person's rooms exists."""
+
+    user_id: UserId
+    other_id: UserId
+    blocked: bool
+
+
+class EdgeClosed(Command, frozen=True):
+    """The sending edge ends in order; all its connections in this shard end with it."""
+
+
+AnyRoomCommand = Join | Leave | Disconnect | Post | CatchUp | Moderate | LiftRestrictions | Inspect
+AnyCommand = AnyRoomCommand | BlockChanged | EdgeClosed
+
+
+class InputBatch(Struct, array_like=True, frozen=True):
+    """One entry of a shard's input stream.
+
+    `number` counts the batches of this edge for this shard from 1, so that an append that was repeated after
+    a lost reply is recognised. `at_ms` is the edge's wall time when the batch was closed.
+    """
+
+    edge_id: EdgeId
+    number: int
+    at_ms: int
+    commands: list[AnyCommand]
+
+
+_encoder: Final = msgpack.Encoder()
+_decoder: Final = msgpack.Decoder(InputBatch)
+
+
+def encode_batch(batch: InputBatch) -> bytes:
+    """Encode a batch for the stream."""
+    return _encoder.encode(batch)
+
+
+def decode_batch(data: bytes) -> InputBatch:
+    """Decode an entry of an input stream.
+
+    Raises:
+        msgspec.DecodeError: the entry was not written by an edge of a compatible release.
+    """
+    return _decoder.decode(data)

@@ -1,0 +1,50 @@
+"""Types of the ids and positions that cross module borders, and the rule for room ids.
+
+A position in a room is always the pair (epoch, seq). The contract is "Room ids and kinds" in
+docs/protocol.md.
+"""
+
+import re
+from typing import Final, NewType
+
+RoomId = NewType("RoomId", str)
+UserId = NewType("UserId", str)
+
+EdgeId = NewType("EdgeId", str)
+"""A new one for each start of an edge process, so that a restarted edge is never taken for the old one."""
+
+WorkerId = NewType("WorkerId", str)
+"""A new one for each start of a worker process."""
+
+ConnNumber = NewType("ConnNumber", int)
+"""Number of a connection on its edge, from 1. The pair (edge, number) is unique in the cluster."""
+
+Shard = NewType("Shard", int)
+Partition = NewType("Partition", int)
+
+Epoch = NewType("Epoch", int)
+"""Milliseconds since 1970 when the room's present order began. A later epoch is greater, also after a data loss."""
+
+Seq = NewType("Seq", int)
+"""Place of a reliable event in its room and epoch, contiguous from 1; 0 stands before the first."""
+
+LeaseToken = NewType("LeaseToken", int)
+"""Fencing token of a shard's lease. A later owner has a greater one, also after a data loss."""
+
+# `$` alone would accept a line feed at the end in Python; the look-ahead refuses it, and is also valid in
+# the regular expressions of JSON Schema (ECMA 262), where this pattern is published.
+ROOM_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$(?!\n)"
+SPACE_KIND: Final = "space"
+
+_room_id = re.compile(ROOM_ID_PATTERN)
+
+
+def is_room_id(text: str) -> bool:
+    """Tell whether `text` may name a room."""
+    return _room_id.search(text) is not None
+
+
+def kind_of(room_id: RoomId) -> str:
+    """Return the kind that a room id names: the part before the first `:`, or `space` without one."""
+    head, colon, _ = room_id.partition(":")
+    return head if colon else SPACE_KIND

@@ -1,0 +1,79 @@
+"""What edges and workers do alike as processes: an id for this start, the bus, signals, HTTP listeners, the end."""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import uvloop
+from aiohttp import web
+
+from common.bus import ClusterShape
+from common.bus_redis import RedisBus
+from common.errors import RoomringError
+from common.settings import CommonSettings
+
+
+class ListenFailed(RoomringError):
+    """A port could not be opened. The text is one line that says what to do."""
+
+
+def new_node_id(role: str) -> str:
+    """Return an id for this start of a process: the host to recognise it by, and chance to tell starts apart."""
+    host = "".join(c for c in socket.gethostname().lower() if c.isalnum() or c == "-")[:24] or "host"
+    return f"{role}-{host}-{secrets.token_hex(4)}"
+
+
+def run_until_stopped(serve: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    """Run a process's main coroutine on uvloop; SIGTERM and SIGINT set the event that it is given.
+
+    Returns: the exit status.
+    """
+
+    async def main() -> int:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        return await serve(stop)
+
+    return uvloop.run(main())
+
+
+@contextlib.asynccontextmanager
+async def open_bus(settings: CommonSettings) -> AsyncIterator[RedisBus]:
+    """Connect to the cluster's Redis, and disconnect at the end.
+
+    Raises:
+        BusUnavailable: Redis does not answer.
+    """
+    bus = await RedisBus.connect(
+        settings.redis_url,
+        settings.namespace,
+        ClusterShape(settings.shards, settings.partitions),
+        history_events_max=settings.history_events_max,
+        output_entries_max=settings.output_entries_max,
+        output_ttl_ms=settings.output_ttl_ms,
+    )
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def listen(app: web.Application, host: str, port: int, setting: str) -> web.AppRunner:
+    """Open a listener.
+
+    Raises:
+        ListenFailed: the port is taken, or the address is not this host's.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, reuse_address=True, backlog=1024).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ListenFailed(f"cannot listen on {host}:{port} ({error.strerror or error}); set {setting}") from error
+    return runner

@@ -1,0 +1,210 @@
+"""Connections to Redis: one call at a time on each, every failure turned into `BusUnavailable`.
+
+Owns connecting, deadlines and what becomes of a connection after a failure. It knows no key and no script.
+Invariant: a connection whose call did not read all its replies (failed, or was cancelled) is closed, never
+used again. Nothing is repeated here: repeating is the caller's, who knows what may be sent twice.
+
+redis-py does the URL, TLS and authentication; calls go past its client layer (commands packed by hiredis,
+raw RESP2 replies), since that layer costs more than the call. Source: docs/design.md, "Speed".
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+import hiredis
+from redis.asyncio import connection as redis_connection
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    ExecAbortError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from common.errors import BusUnavailable, SettingsError
+
+Packable = str | bytes | int
+
+_OPERATIONAL: Final = (
+    AskError,  # MOVED too
+    ClusterDownError,  # MASTERDOWN too
+    ExecAbortError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+_OPERATIONAL_CODES: Final = frozenset({"MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE"})
+"""Error replies that say something of the server's state and not of our command."""
+
+
+def pack(*arguments: Packable) -> bytes:
+    """Encode one command."""
+    packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type]
+    return packed
+
+
+def pack_list(arguments: list[Packable]) -> bytes:
+    """Encode one command from a list."""
+    packed: bytes = hiredis.pack_command(tuple(arguments))  # type: ignore[arg-type]
+    return packed
+
+
+class RedisAddress:
+    """Where Redis is and how to log in, parsed once."""
+
+    def __init__(self, url: str, connect_timeout_ms: int) -> None:
+        """Parse a URL.
+
+        Raises:
+            SettingsError: the URL is wrong. One line that says what to do.
+        """
+        try:
+            options: dict[str, Any] = dict(redis_connection.parse_url(url))
+        except ValueError as error:
+            raise SettingsError(
+                f"ROOMRING_REDIS_URL is not a Redis URL ({error}); write for example redis://127.0.0.1:6379/0"
+            ) from error
+        self._make = options.pop("connection_class", redis_connection.Connection)
+        if self._make is redis_connection.UnixDomainSocketConnection and not options.get("path"):
+            raise SettingsError("ROOMRING_REDIS_URL names no socket; write for example unix:///run/redis.sock")
+        # Only the deadline of each call counts, and raw replies: what a URL says of them is overruled.
+        options.update(
+            protocol=2,
+            decode_responses=False,
+            socket_timeout=None,
+            socket_connect_timeout=connect_timeout_ms / 1000,
+            health_check_interval=0,
+            retry_on_timeout=False,
+        )
+        self._options = options
+        try:
+            self.connection()
+        except (TypeError, ValueError, RedisError) as error:
+            raise SettingsError(
+                f"ROOMRING_REDIS_URL has an option that is wrong ({error}); write for example redis://127.0.0.1:6379/0"
+            ) from error
+
+    def connection(self) -> Any:
+        """Return a new connection that is not connected yet."""
+        return self._make(**self._options)
+
+
+class RedisLink:
+    """One connection. One call at a time; connects at the first call and after a failure."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self._connection = address.connection()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the next call finds an open connection."""
+        return bool(self._connection.is_connected)
+
+    async def call(self, packed: bytes, replies: int, timeout_ms: float) -> list[Any]:
+        """Send packed commands and return the reply of each; an error reply is a `ResponseError` in the list.
+
+        Raises:
+            BusUnavailable: the connection failed, or the replies did not come in time. It is closed then.
+
+        Cancelling closes the connection.
+        """
+        connection = self._connection
+        done = False
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await connection.send_packed_command(packed, check_health=False)
+                answers: list[Any] = []
+                for _ in range(replies):
+                    try:
+                        answers.append(await connection.read_response())
+                    except ResponseError as error:
+                        answers.append(error)
+            done = True
+        except (RedisError, OSError) as error:
+            raise BusUnavailable(_describe(error)) from error
+        finally:
+            if not done:
+                await self.close()
+        return answers
+
+    async def close(self) -> None:
+        """Close the connection at once. It may be used again: the next call connects."""
+        await self._connection.disconnect(nowait=True)
+
+
+class RedisLinks:
+    """A small pool of connections for calls that answer at once. More calls than connections wait."""
+
+    def __init__(self, address: RedisAddress, connections_max: int, timeout_ms: int) -> None:
+        self._address = address
+        self._timeout_ms = timeout_ms
+        self._slots = asyncio.Semaphore(connections_max)
+        self._idle: list[RedisLink] = []
+        self._closed = False
+
+    async def call(self, packed: bytes, replies: int) -> list[Any]:
+        """Send packed commands over one connection, in order. See `RedisLink.call`; an error reply is raised.
+
+        Raises:
+            BusUnavailable: Redis did not answer, or cannot serve now.
+            NoScriptError: a script is not loaded.
+            ResponseError: Redis refused a command; a bug.
+        """
+        async with self._slots:
+            if self._is_closed():
+                raise BusUnavailable("Redis: the bus was closed")
+            link = self._idle.pop() if self._idle else RedisLink(self._address)
+            try:
+                answers = await link.call(packed, replies, self._timeout_ms)
+            except BusUnavailable:
+                # What broke this one broke the idle ones too, most likely: a stopped or exchanged server.
+                await self._drop_idle()
+                raise
+            self._idle.append(link)
+            if self._is_closed():
+                await self._drop_idle()
+        raise_error_replies(answers)
+        return answers
+
+    async def close(self) -> None:
+        """Close the idle connections; those in a call close after it."""
+        self._closed = True
+        await self._drop_idle()
+
+    def _is_closed(self) -> bool:
+        return self._closed
+
+    async def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for link in idle:
+            await link.close()
+
+
+def raise_error_replies(answers: Iterable[Any]) -> None:
+    """Raise the first error reply: `BusUnavailable` where it tells of the server's state, else as it is."""
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            if isinstance(answer, NoScriptError) or not _is_operational(answer):
+                raise answer
+            raise BusUnavailable(_describe(answer)) from answer
+
+
+def is_authentication_failure(error: BusUnavailable) -> bool:
+    """Whether Redis is there but does not let us in."""
+    return isinstance(error.__cause__, AuthenticationError)
+
+
+def _is_operational(error: ResponseError) -> bool:
+    return isinstance(error, _OPERATIONAL) or str(error).partition(" ")[0] in _OPERATIONAL_CODES
+
+
+def _describe(error: BaseException) -> str:
+    return f"Redis: {type(error).__name__}: {error}" if str(error) else f"Redis: {type(error).__name__}"

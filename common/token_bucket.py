@@ -1,0 +1,33 @@
+"""A token bucket: how a rate with a burst is decided. No clock of its own."""
+
+from msgspec import Struct
+
+
+class Rate(Struct, frozen=True):
+    """So many events a second in the long run, and `burst` of them at once."""
+
+    per_second: float
+    burst: float
+
+
+class TokenBucket(Struct, array_like=True):
+    """Tokens left, and when they were counted. Starts full: the first `take` fills it to the burst."""
+
+    tokens: float = -1.0
+    counted_at_ms: int = 0
+
+    def take(self, rate: Rate, now_ms: int) -> int:
+        """Take one token.
+
+        Returns: 0 when there was one, otherwise in how many milliseconds there will be one. A clock that
+        goes back gives nothing and takes nothing.
+        """
+        if self.tokens < 0:
+            self.tokens = rate.burst
+        elif now_ms > self.counted_at_ms:
+            self.tokens = min(rate.burst, self.tokens + (now_ms - self.counted_at_ms) * rate.per_second / 1000.0)
+        self.counted_at_ms = max(self.counted_at_ms, now_ms)
+        if self.tokens >= 1.0:
+            self.tokens -= 1.0
+            return 0
+        return max(1, int((1.0 - self.tokens) * 1000.0 / rate.per_second + 0.999))

@@ -1,0 +1,349 @@
+"""The command `roomring`: parses and dispatches, and turns every mistake of a user into one line.
+
+Each subcommand lives in a module of its own, imported only when it runs, so that `--help` is quick.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+from common.errors import RoomringError, SettingsError
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+_COMMANDS: Final = {
+    "up": ("deploy.up", "run"),
+    "edge": ("deploy.serve", "run_edge"),
+    "worker": ("deploy.serve", "run_worker"),
+    "token": ("deploy.token", "run"),
+    "doctor": ("deploy.doctor", "run"),
+    "bench": ("loadtest.bench", "run"),
+}
+_ERRORS_OF_THE_HOST: Final = (
+    errno.EADDRINUSE,
+    errno.EADDRNOTAVAIL,
+    errno.EACCES,
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
+"""What a user can mend; any other OSError is a bug and shows its traceback."""
+
+_COMMON_ENVIRONMENT: Final = """\
+  ROOMRING_REDIS_URL    Redis 7.0+ or Valkey 8+ (default redis://127.0.0.1:6379/0)
+  ROOMRING_NAMESPACE    prefix of all keys (default rr)
+  ROOMRING_SHARDS       shards, fixed when the cluster is created (default 64)
+  ROOMRING_LOG_FORMAT   json, console or auto (default auto: console on a terminal)
+  ROOMRING_LOG_LEVEL    debug, info, warning or error (default info)
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint and end with the status for a wrong call."""
+        self.exit(EXIT_USAGE, f"roomring: {message}; see `{self.prog} --help`\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the arguments are those of the process where None is given.
+
+    Returns: exit status. 0 done; 1 something outside failed (no Redis, a taken port); 2 the call or a setting
+    is wrong; 130 interrupted.
+    """
+    from deploy.child import die_with_parent
+
+    die_with_parent(os.environ)
+    try:
+        args, unknown = _parser().parse_known_args(argv)
+        if unknown:
+            place = f"roomring {args.command}" if args.command else "roomring"
+            return _complain(f"unknown argument {unknown[0]!r}; see `{place} --help`", EXIT_USAGE)
+        return _dispatch(args)
+    except RoomringError as error:
+        return _complain(error, EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has gone; keep the interpreter from complaining when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        if error.errno not in _ERRORS_OF_THE_HOST:
+            raise
+        return _complain(error, EXIT_FAILED)
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    if args.command is None:
+        _parser().print_help(sys.stderr)
+        return EXIT_USAGE
+    module, function = _COMMANDS[args.command]
+    run: Callable[[argparse.Namespace], int] = getattr(import_module(module), function)
+    return run(args)
+
+
+def _complain(error: object, status: int) -> int:
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"roomring: {text}", file=sys.stderr)  # noqa: T201 - the command's own output
+    return status
+
+
+# --- the parsers ----------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="roomring",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            "Roomring keeps people in shared rooms in step: edges hold their WebSockets, room workers own the\n"
+            "rooms, and Redis or Valkey carries what passes between them. Begin with `roomring up`, which runs\n"
+            "a whole cluster on this machine; `roomring COMMAND --help` tells about each command."
+        ),
+        epilog=(
+            "All settings come from the environment (ROOMRING_...); docs/settings.md lists them.\n"
+            "Exit status: 0 done, 1 something outside failed, 2 the call or a setting is wrong."
+        ),
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)
+    _add_up(commands)
+    _add_edge(commands)
+    _add_worker(commands)
+    _add_token(commands)
+    _add_doctor(commands)
+    _add_bench(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the version; reading it takes some time, so only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], **_: object) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="print the version and end")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import platform
+
+        parser.exit(EXIT_OK, f"roomring {_version()} (Python {platform.python_version()})\n")
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("roomring")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+_Commands = argparse._SubParsersAction
+
+
+def _add(commands: "_Commands[_Parser]", name: str, short: str, text: str, epilog: str) -> _Parser:
+    parser: _Parser = commands.add_parser(
+        name,
+        help=short,
+        description=text,
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_up(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "up",
+        "run a whole cluster on this machine, for development",
+        "Run a development cluster: a Valkey, room workers and edges, with a demo page, guests and known\n"
+        "secrets. What dies is started again. Ctrl-C stops all of it in order; a second Ctrl-C kills it.\n"
+        "Edge i listens on ROOMRING_PORT + i, its internal listener 1000 above that, and worker i on\n"
+        "ROOMRING_PORT + 1100 + i. `cluster.json` in the data folder tells scripts process ids and URLs.",
+        "environment:\n"
+        "  ROOMRING_PORT         public port of the first edge (default 8080)\n"
+        "  ROOMRING_REDIS_URL    use this Redis or Valkey and start none\n"
+        "  ROOMRING_ADMIN_KEY    key of the administration API (default dev-admin)\n"
+        "  every other ROOMRING_... setting goes to the edges and workers\n\n"
+        "example:\n"
+        "  ROOMRING_PORT=9000 roomring up --edges 3 --workers 3",
+    )
+    parser.add_argument("--edges", type=_count, default=2, metavar="N", help="how many edges, 1 to 64 (default 2)")
+    parser.add_argument("--workers", type=_count, default=2, metavar="N", help="how many workers, 1 to 64 (default 2)")
+    parser.add_argument(
+        "--data", default=".roomring", metavar="DIR", help="folder for Valkey's data and the logs (default .roomring)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show all lines of the logs, not only warnings")
+
+
+def _add_edge(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "edge",
+        "run one edge: WebSockets, tokens, fan-out",
+        "Run one edge. It holds WebSocket connections, checks tokens and passes messages to and from the room\n"
+        "workers over Redis; it keeps nothing, so start as many as you need behind a load balancer. SIGTERM\n"
+        "asks clients to reconnect elsewhere, spread over ROOMRING_DRAIN_MS, and then ends.",
+        "environment:\n" + _COMMON_ENVIRONMENT + "  ROOMRING_TOKEN_SECRET or ROOMRING_TOKEN_PUBLIC_KEY_FILE\n"
+        "                        what checks room tokens; one of them is needed\n"
+        "  ROOMRING_ADMIN_KEY    key of the administration API (default: the API is off)\n"
+        "  docs/settings.md lists the rest\n\n"
+        "example:\n"
+        "  ROOMRING_TOKEN_SECRET=... ROOMRING_REDIS_URL=redis://cache:6379/0 roomring edge --port 8080",
+    )
+    parser.add_argument("--host", metavar="ADDRESS", help="address of the public listener (ROOMRING_HOST, 0.0.0.0)")
+    parser.add_argument("--port", type=_port, metavar="N", help="port of the public listener (ROOMRING_PORT, 8080)")
+    parser.add_argument(
+        "--internal-port",
+        type=_port,
+        metavar="N",
+        help="port of metrics and administration (ROOMRING_INTERNAL_PORT, port + 1000)",
+    )
+    parser.add_argument("--dev", action="store_true", help="development mode: guests, known secrets (ROOMRING_DEV=1)")
+
+
+def _add_worker(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "worker",
+        "run one room worker: owns a share of the rooms",
+        "Run one room worker. Workers share the rooms among themselves; start at least two, so that one takes\n"
+        "over within ROOMRING_NODE_TTL_MS when another dies. SIGTERM hands the rooms over first, which nobody\n"
+        "notices, and then ends.",
+        "environment:\n" + _COMMON_ENVIRONMENT + "  ROOMRING_RECONNECT_WINDOW_MS\n"
+        "                        how long a member stays after the connection was lost (default 5000)\n"
+        "  docs/settings.md lists the rest\n\n"
+        "example:\n"
+        "  ROOMRING_REDIS_URL=redis://cache:6379/0 roomring worker --internal-port 9180",
+    )
+    parser.add_argument(
+        "--internal-port", type=_port, metavar="N", help="port of metrics and health (ROOMRING_INTERNAL_PORT, 0: none)"
+    )
+    parser.add_argument("--dev", action="store_true", help="development mode (ROOMRING_DEV=1)")
+
+
+def _add_token(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "token",
+        "mint a room token",
+        "Print a room token, and nothing else, on standard output. It is signed with the secret that the edges\n"
+        "check with (HS256), or with a private key (RS256 for an RSA key, EdDSA for an Ed25519 key).",
+        "environment:\n"
+        "  ROOMRING_TOKEN_SECRET     the shared secret\n"
+        "  ROOMRING_DEV=1            use the known secret of development mode, as --dev does\n"
+        "  ROOMRING_TOKEN_ISSUER     `iss` (default roomring)\n"
+        "  ROOMRING_TOKEN_AUDIENCE   `aud` (default roomring)\n"
+        "  ROOMRING_TOKEN_TTL_MS     life of the token where --ttl is not given (default 300000)\n\n"
+        "examples:\n"
+        "  roomring token --dev --user alice --room plaza\n"
+        "  roomring token --user bob --room 'lobby:*' --role moderator --ttl 3600 --private-key-file key.pem",
+    )
+    parser.add_argument("--user", required=True, metavar="ID", help="who it is for: `sub` (1 to 128 characters)")
+    parser.add_argument(
+        "--room",
+        required=True,
+        action="append",
+        metavar="ID",
+        help="which room it opens; repeat it for several; a `*` at the end matches a prefix",
+    )
+    parser.add_argument("--name", metavar="TEXT", help="display name that wins over what the client says")
+    parser.add_argument("--avatar", metavar="ID", help="avatar that wins over what the client says")
+    parser.add_argument(
+        "--device", choices=("desktop", "mobile"), default="desktop", help="sets the movement rate (default desktop)"
+    )
+    parser.add_argument("--role", action="append", metavar="NAME", help="a role; repeat it for several")
+    parser.add_argument("--ttl", type=_count, metavar="SECONDS", help="life of the token in seconds (default 300)")
+    parser.add_argument("--dev", action="store_true", help="sign with the known secret of development mode")
+    keys = parser.add_mutually_exclusive_group()
+    keys.add_argument(
+        "--secret", metavar="TEXT", help="sign with this secret (others on this host can see it: prefer the variable)"
+    )
+    keys.add_argument("--private-key-file", metavar="FILE", help="sign with this PEM file (RSA or Ed25519)")
+
+
+def _add_doctor(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "doctor",
+        "check this host, Redis and the cluster",
+        "Check what a cluster needs and print what was found, with how to mend it: Python and libraries, the\n"
+        "settings, Redis or Valkey (version, eviction, persistence, round trip, clock), the cluster's shape,\n"
+        "live edges and workers, owners of shards and backlog. Beside a running `roomring up` it looks at that\n"
+        "cluster. Exit status 0 where nothing FAILs, else 1.",
+        "environment:\n"
+        + _COMMON_ENVIRONMENT
+        + "\nexample:\n  ROOMRING_REDIS_URL=redis://cache:6379/0 roomring doctor --json",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument(
+        "--data",
+        default=".roomring",
+        metavar="DIR",
+        help="data folder of `roomring up` to look for (default .roomring)",
+    )
+
+
+def _add_bench(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "bench",
+        "measure a room full of moving people",
+        "Fill rooms with members that move and chat, and report delivery times, losses and the processor time\n"
+        "of each process. Without --url it starts a cluster of its own on free ports and stops it after.",
+        "environment:\n"
+        "  ROOMRING_TOKEN_SECRET   signs the members' tokens where --url names a cluster of yours\n\n"
+        "examples:\n"
+        "  roomring bench --members 40 --rate 20 --seconds 15\n"
+        "  roomring bench --url ws://10.0.0.5:8080/ws --url ws://10.0.0.6:8080/ws --json result.json",
+    )
+    parser.add_argument(
+        "--url", action="append", metavar="URL", help="WebSocket URL of an edge; repeat it for several (default: own)"
+    )
+    parser.add_argument("--members", type=_count, default=40, metavar="N", help="members of each room (default 40)")
+    parser.add_argument(
+        "--rate", type=_positive, default=20.0, metavar="N", help="movements a second of each member (default 20)"
+    )
+    parser.add_argument("--seconds", type=_positive, default=15.0, metavar="N", help="how long to measure (default 15)")
+    parser.add_argument("--rooms", type=_count, default=1, metavar="N", help="how many rooms (default 1)")
+    parser.add_argument("--json", metavar="FILE", help="also write the numbers there")
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a port, 1 to 65535")
+    return number
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

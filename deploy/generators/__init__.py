@@ -1,0 +1,1 @@
+"""What `python -m deploy.generate` writes, one module for each kind of file. No IO."""

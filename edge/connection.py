@@ -1,0 +1,381 @@
+"""One client's side of the contract: frames in, frames and commands out. No IO, no clock.
+
+Owns what the edge decides by itself: the form of messages, tokens, who the connection is, in which rooms it
+is, heartbeats, and when it must end. Everything about a room is a command to its worker. The shell gives a
+`ConnectionPort` through which effects leave, in order.
+
+A connection is one person: the first good token says who; a token of somebody else is refused.
+"""
+
+from typing import Final, Protocol
+
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from common.codec import BadFrame, decode, encode_event
+from common.commands import AnyRoomCommand, CatchUp, Disconnect, Identity, Join, Leave, Post
+from common.errors import AuthErrorCode, CloseCode, ErrorCode
+from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
+from common.messages import (
+    FRAME_BYTES_MAX,
+    AvatarTransform,
+    ErrorEvent,
+    Heartbeat,
+    HeartbeatAck,
+    JoinRoom,
+    LeaveRoom,
+    LeftRoom,
+    Limits,
+    RoomMessage,
+    ServerDraining,
+    ServerEvent,
+    Welcome,
+    auth_refusal,
+    refusal,
+)
+from common.settings import EdgeSettings
+from common.token_bucket import Rate, TokenBucket
+from edge.tokens import Claims, TokenVerifier
+
+JOIN_RATE: Final = Rate(5.0, 30.0)
+"""Joins of one connection: each tells a whole room; nobody walks through more doors by hand."""
+
+CHAT_CHARACTERS_MAX: Final = 240
+
+
+class ConnectionPort(Protocol):
+    """What a connection may do to the world."""
+
+    def send(self, message: bytes) -> None:
+        """Send one message to the client."""
+        ...
+
+    def forward(self, command: AnyRoomCommand, *, must: bool) -> bool:
+        """Pass a command to the room's worker. False: the cluster is busy and it was not taken (never with `must`)."""
+        ...
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End the connection after what was sent. Nothing is called on the port after it."""
+        ...
+
+    def unsubscribe(self, room_id: RoomId) -> None:
+        """The connection is no longer in the room; deliver nothing more of it."""
+        ...
+
+    def position(self, room_id: RoomId) -> tuple[Epoch, Seq] | None:
+        """Where the room stands as far as this edge knows."""
+        ...
+
+    def note(self, event: str, room_id: RoomId | None, detail: str) -> None:
+        """Something for the log and the numbers: `auth_error`, `joined`, `left`, `malformed`, `busy`."""
+        ...
+
+
+class Subscription(Struct):
+    """A room that the connection is in, or asked to be in.
+
+    `wanted` follows what the client said last, `joined` what the worker answered. `told_expired`: the client
+    was told that the token's time is over.
+    """
+
+    last_join: Join
+    expires_at_ms: int
+    wanted: bool = True
+    joined: bool = False
+    told_expired: bool = False
+    stood_at: tuple[Epoch, Seq] | None = None
+    """Where the room stood when a repair began that was not answered yet."""
+
+
+class Connection:
+    """A client on this edge. All times are in ms; `now_ms` is wall time."""
+
+    def __init__(
+        self,
+        connection_id: str,
+        number: ConnNumber,
+        settings: EdgeSettings,
+        verifier: TokenVerifier,
+        port: ConnectionPort,
+        now_ms: int,
+    ) -> None:
+        self.connection_id = connection_id
+        self.number = number
+        self.user_id: UserId | None = None
+        self.rooms: dict[RoomId, Subscription] = {}
+        self.messages_in = 0
+        self._settings = settings
+        self._verifier = verifier
+        self._port = port
+        self._opened_at_ms = now_ms
+        self._heard_at_ms = now_ms
+        self._upgrade_claims: Claims | None = None
+        self._closing = False
+        self._flood = TokenBucket()
+        self._flood_rate = Rate(settings.messages_per_second_max, settings.messages_burst)
+        self._malformed = TokenBucket()
+        self._malformed_rate = Rate(settings.malformed_max / 60.0, settings.malformed_max)
+        self._joins = TokenBucket()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the connection has been asked to end."""
+        return self._closing
+
+    def open(self, upgrade_token: str | None, now_ms: int) -> None:
+        """Greet the client; check the token that came with the upgrade request, if one did."""
+        settings = self._settings
+        self._send(
+            Welcome(
+                self.connection_id,
+                now_ms,
+                settings.heartbeat_interval_ms,
+                settings.heartbeat_timeout_ms,
+                Limits(
+                    FRAME_BYTES_MAX,
+                    settings.rooms_per_connection_max,
+                    CHAT_CHARACTERS_MAX,
+                    settings.transforms_per_second_desktop,
+                    settings.transforms_per_second_mobile,
+                    settings.chat_per_second,
+                    settings.chat_burst,
+                    settings.auth_timeout_ms,
+                ),
+            ),
+            now_ms,
+        )
+        if upgrade_token is None:
+            return
+        claims = self._verifier.verify(upgrade_token)
+        if isinstance(claims, Claims):
+            self._upgrade_claims = claims
+            self.user_id = claims.user_id
+        else:
+            self._refuse_auth(claims, UNSET, None, now_ms)
+
+    def receive(self, frame: bytes, now_ms: int) -> None:
+        """Take one text frame."""
+        if self._closing:
+            return
+        self._heard_at_ms = now_ms
+        self.messages_in += 1
+        if self._flood.take(self._flood_rate, now_ms):
+            self._close(CloseCode.FLOODING, "too many messages")
+            return
+        message = decode(frame)
+        match message:
+            case BadFrame():
+                self._bad_frame(message, now_ms)
+            case JoinRoom():
+                self._join(message, now_ms)
+            case LeaveRoom():
+                self._leave(message, now_ms)
+            case Heartbeat():
+                self._heartbeat(message, now_ms)
+            case _:
+                self._post(message, now_ms)
+
+    def receive_binary(self, now_ms: int) -> None:
+        """Take a binary frame: the contract has none."""
+        if self._closing:
+            return
+        self._heard_at_ms = now_ms
+        self._bad_frame(BadFrame(ErrorCode.MALFORMED, "Binary frames are not taken; send JSON text"), now_ms)
+
+    def next_deadline_ms(self) -> int:
+        """When `check_deadlines` must be called at the latest."""
+        deadline_ms = self._heard_at_ms + self._settings.heartbeat_timeout_ms
+        if self.user_id is None:
+            deadline_ms = min(deadline_ms, self._opened_at_ms + self._settings.auth_timeout_ms)
+        for subscription in self.rooms.values():
+            deadline_ms = min(deadline_ms, self._expiry_ms(subscription))
+        return deadline_ms
+
+    def check_deadlines(self, now_ms: int) -> None:
+        """Do what is due: close a silent or nameless connection, tell of expired tokens."""
+        if self._closing:
+            return
+        if now_ms >= self._heard_at_ms + self._settings.heartbeat_timeout_ms:
+            self._close(CloseCode.NO_HEARTBEAT, "no heartbeat")
+            return
+        if self.user_id is None and now_ms >= self._opened_at_ms + self._settings.auth_timeout_ms:
+            self._close(CloseCode.NOT_AUTHENTICATED, "not authenticated in time")
+            return
+        for room_id, subscription in list(self.rooms.items()):
+            if now_ms < self._expiry_ms(subscription):
+                continue
+            if not subscription.told_expired:
+                subscription.told_expired = True
+                self._refuse_auth(AuthErrorCode.TOKEN_EXPIRED, UNSET, room_id, now_ms)
+            else:
+                self._lose_room(room_id)
+
+    def drain(self, reconnect_after_ms: int, now_ms: int) -> None:
+        """Tell the client that this edge goes away, and end the connection."""
+        if not self._closing:
+            self._send(ServerDraining(reconnect_after_ms), now_ms)
+            self._close(CloseCode.RESTARTING, "restarting")
+
+    def end(self) -> None:
+        """The socket is gone: tell the workers. Idempotent."""
+        self._closing = True
+        for room_id in list(self.rooms):
+            self._lose_room(room_id)
+
+    # --- what workers answered ----------------------------------------------------------------------------
+
+    def attached(self, room_id: RoomId) -> bool:
+        """The worker let the connection in. False: the client has left meanwhile, deliver nothing."""
+        subscription = self.rooms.get(room_id)
+        if subscription is None or not subscription.wanted:
+            return False
+        subscription.stood_at = None
+        if not subscription.joined:
+            subscription.joined = True
+            self._port.note("joined", room_id, "")
+        return True
+
+    def detached(self, room_id: RoomId, *, refused: bool) -> None:
+        """The worker let the connection go, or did not let it in."""
+        subscription = self.rooms.get(room_id)
+        if subscription is None:
+            return
+        subscription.joined = False
+        # After a leave the client may have asked to come in again; that answer is still on its way.
+        if refused or not subscription.wanted:
+            del self.rooms[room_id]
+            self._port.note("left", room_id, "refused" if refused else "")
+
+    def rooms_wanted(self) -> list[RoomId]:
+        """Return the rooms that the client is in, or asked to be in."""
+        return [room_id for room_id, subscription in self.rooms.items() if subscription.wanted]
+
+    def rejoin(self, room_id: RoomId, position: tuple[Epoch, Seq] | None) -> AnyRoomCommand | None:
+        """Return the command that brings the client up to date in a room; None where it is not in it.
+
+        Args:
+            position: where the room stood on this edge when it lost track; None where it does not know.
+        """
+        subscription = self.rooms.get(room_id)
+        if subscription is None or not subscription.wanted:
+            return None
+        if not subscription.joined:
+            return subscription.last_join
+        subscription.stood_at = subscription.stood_at or position or (Epoch(0), Seq(0))
+        epoch, seq = subscription.stood_at
+        return structs.replace(subscription.last_join, resume_epoch=epoch, resume_seq=seq, re=None, repair=True)
+
+    # --- messages -----------------------------------------------------------------------------------------
+
+    def _join(self, message: JoinRoom, now_ms: int) -> None:
+        payload = message.payload
+        room_id = RoomId(payload.roomId)
+        if self._joins.take(JOIN_RATE, now_ms):
+            self._error(ErrorCode.RATE_LIMITED, message.id, room_id, now_ms)
+            return
+        claims: Claims | AuthErrorCode = AuthErrorCode.TOKEN_INVALID
+        if payload.token is not UNSET:
+            claims = self._verifier.verify(payload.token)
+        elif self._upgrade_claims is not None:
+            expired = self._upgrade_claims.expires_at_ms <= now_ms
+            claims = AuthErrorCode.TOKEN_EXPIRED if expired else self._upgrade_claims
+        if isinstance(claims, AuthErrorCode):
+            self._refuse_auth(claims, message.id, room_id, now_ms)
+            return
+        if not claims.allows(room_id):
+            self._refuse_auth(AuthErrorCode.ROOM_MISMATCH, message.id, room_id, now_ms)
+            return
+        if claims.user_id != payload.user.userId or self.user_id not in (None, claims.user_id):
+            self._refuse_auth(AuthErrorCode.USER_MISMATCH, message.id, room_id, now_ms)
+            return
+        self.user_id = claims.user_id
+        if room_id not in self.rooms and len(self.rooms) >= self._settings.rooms_per_connection_max:
+            self._error(ErrorCode.TOO_MANY_ROOMS, message.id, room_id, now_ms)
+            return
+        identity = Identity(
+            claims.user_id,
+            claims.display_name or payload.user.displayName,
+            claims.avatar_id or payload.user.avatarId,
+            claims.roles,
+        )
+        resume = payload.resume
+        join = Join(
+            room_id,
+            self.number,
+            identity,
+            claims.device,
+            None if resume is UNSET else Epoch(resume.epoch),
+            Seq(0) if resume is UNSET else Seq(resume.lastSeq),
+            None if message.id is UNSET else message.id,
+        )
+        if not self._port.forward(join, must=False):
+            self._error(ErrorCode.BUSY, message.id, room_id, now_ms)
+            return
+        known = self.rooms.get(room_id)
+        self.rooms[room_id] = Subscription(
+            join, claims.expires_at_ms, joined=known is not None and known.joined and known.wanted
+        )
+
+    def _leave(self, message: LeaveRoom, now_ms: int) -> None:
+        room_id = RoomId(message.payload.roomId)
+        subscription = self.rooms.get(room_id)
+        if subscription is None or not subscription.wanted:
+            self._send(LeftRoom(room_id), now_ms, re=message.id)
+            return
+        subscription.wanted = False
+        subscription.joined = False
+        self._port.unsubscribe(room_id)
+        self._port.forward(Leave(room_id, self.number, None if message.id is UNSET else message.id), must=True)
+
+    def _heartbeat(self, message: Heartbeat, now_ms: int) -> None:
+        payload = message.payload
+        seq: int | UnsetType = UNSET
+        if payload.roomId is not UNSET:
+            room_id = RoomId(payload.roomId)
+            subscription = self.rooms.get(room_id)
+            position = self._port.position(room_id) if subscription is not None and subscription.joined else None
+            if position is not None:
+                epoch, seq = position
+                if payload.lastSeq is not UNSET and payload.lastSeq < seq:
+                    self._port.forward(CatchUp(room_id, self.number, epoch, Seq(payload.lastSeq)), must=False)
+        self._send(HeartbeatAck(payload.clientTimeMs, now_ms, seq), now_ms, re=message.id)
+
+    def _post(self, message: RoomMessage, now_ms: int) -> None:
+        room_id = RoomId(message.payload.roomId)
+        subscription = self.rooms.get(room_id)
+        if subscription is None or not subscription.wanted:
+            self._error(ErrorCode.NOT_JOINED, message.id, room_id, now_ms)
+            return
+        taken = self._port.forward(Post(room_id, self.number, message), must=False)
+        if not taken and not isinstance(message, AvatarTransform):
+            self._error(ErrorCode.BUSY, message.id, room_id, now_ms)
+
+    def _bad_frame(self, bad: BadFrame, now_ms: int) -> None:
+        self._send(ErrorEvent(bad.code, bad.message), now_ms, re=bad.re)
+        # A newer client may know more events than this server; that is no malformed message.
+        if bad.code is not ErrorCode.UNKNOWN_EVENT and self._malformed.take(self._malformed_rate, now_ms):
+            self._close(CloseCode.MALFORMED, "too many malformed messages")
+
+    # --- helpers ------------------------------------------------------------------------------------------
+
+    def _expiry_ms(self, subscription: Subscription) -> int:
+        return subscription.expires_at_ms + (self._settings.token_grace_ms if subscription.told_expired else 0)
+
+    def _lose_room(self, room_id: RoomId) -> None:
+        subscription = self.rooms.pop(room_id)
+        self._port.unsubscribe(room_id)
+        if subscription.wanted:
+            self._port.forward(Disconnect(room_id, self.number), must=True)
+
+    def _refuse_auth(self, code: AuthErrorCode, re: str | UnsetType, room_id: RoomId | None, now_ms: int) -> None:
+        self._port.note("auth_error", room_id, code)
+        self._send(auth_refusal(code, UNSET if room_id is None else room_id), now_ms, re=re)
+
+    def _error(self, code: ErrorCode, re: str | UnsetType, room_id: RoomId, now_ms: int) -> None:
+        self._send(refusal(code, room_id), now_ms, re=re)
+
+    def _send(self, event: ServerEvent, now_ms: int, *, re: str | UnsetType = UNSET) -> None:
+        self._port.send(encode_event(event, now_ms, re=re))
+
+    def _close(self, code: CloseCode, reason: str) -> None:
+        self._closing = True
+        self._port.close(code, reason)

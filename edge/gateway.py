@@ -1,0 +1,393 @@
+"""The shell of an edge: sockets in, streams out and back, and the edge's place in the cluster.
+
+Loops: one reads what workers say (for each partition), one carries commands to them (`uplink.py`), one says
+that the edge lives and checks deadlines. HTTP is in `http_public.py` and `http_internal.py`.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from aiohttp import WSMsgType, web
+from msgspec import DecodeError, json
+
+from common.bus import ClusterShape, EdgeBus
+from common.clock import Clock
+from common.commands import AnyCommand, AnyRoomCommand, EdgeClosed
+from common.deliveries import decode_output
+from common.errors import BusUnavailable, CloseCode
+from common.ids import ConnNumber, EdgeId, Partition, RoomId, Shard
+from common.log import get_logger
+from common.messages import FRAME_BYTES_MAX, SUBPROTOCOL
+from common.settings import EdgeSettings
+from edge.client import Client
+from edge.connection import Connection
+from edge.hub import Hub
+from edge.metrics import EdgeMetrics
+from edge.operations import Operations
+from edge.timer_wheel import TimerWheel
+from edge.tokens import TokenVerifier
+from edge.uplink import Uplink
+
+READ_BLOCK_MS: Final = 1_000
+TRIM_ENTRIES: Final = 64
+"""Read entries are dropped from the stream in steps of so many."""
+
+TICK_MS: Final = 100
+BEARER_SUBPROTOCOL: Final = "bearer."
+ABNORMAL_CLOSURE: Final = 1006
+"""RFC 6455 section 7.1.5: the socket ended without a close frame."""
+
+UPLINK_STOP_TIMEOUT_S: Final = 2.0
+
+
+class Gateway:
+    """One edge. `start` before the listeners open, `drain` and `stop` after."""
+
+    def __init__(
+        self,
+        edge_id: EdgeId,
+        settings: EdgeSettings,
+        bus: EdgeBus,
+        clock: Clock,
+        verifier: TokenVerifier,
+        metrics: EdgeMetrics,
+        rng: random.Random,
+    ) -> None:
+        self.edge_id = edge_id
+        self.settings = settings
+        self.bus = bus
+        self.clock = clock
+        self.metrics = metrics
+        self.is_draining = False
+        self.store_ok = False
+        self._verifier = verifier
+        self._rng = rng
+        self._log = get_logger("edge").bind(edge=edge_id)
+        self._shape = ClusterShape(settings.shards, settings.partitions)
+        self._hub = Hub(self)
+        self._uplink = Uplink(
+            edge_id,
+            bus,
+            clock,
+            shards=settings.shards,
+            commands_max=settings.uplink_commands_max,
+            batches_max=settings.input_batches_max,
+            on_trouble=self._trouble,
+        )
+        self.operations = Operations(self._uplink)
+        self._clients: dict[ConnNumber, Client] = {}
+        self._next_number = 1
+        self._wheel: TimerWheel[ConnNumber] = TimerWheel(TICK_MS, clock.now_ms())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._heard = 0
+        self._counted = {"heard": 0, "delivered": 0, "skipped": 0, "commands": 0, "batches": 0}
+        self._info = json.encode(
+            {"port": settings.port, "internalPort": settings.internal_port_or_default, "startedAtMs": clock.now_ms()}
+        )
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections."""
+        return len(self._clients)
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Enter the cluster and begin to work.
+
+        Raises:
+            ClusterMismatch: this process's shape is not the cluster's.
+            BusUnavailable: Redis does not answer.
+        """
+        await self.bus.open_cluster(self._shape)
+        await self.bus.announce("edge", self.edge_id, self._info, self.settings.node_ttl_ms)
+        self.store_ok = True
+        self._spawn(self._uplink.run(), "uplink")
+        self._spawn(self._keep_alive(), "keep-alive")
+        self._spawn(self._tick(), "tick")
+        for number in range(self.settings.partitions):
+            self._spawn(self._read(Partition(number)), f"read-{number}")
+
+    def failed(self) -> BaseException | None:
+        """Return why a loop of this edge died; None while all run."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                return task.exception() or RuntimeError(f"{task.get_name()} ended")
+        return None
+
+    async def drain(self) -> None:
+        """Send every client away, each with its own delay, over `drain_ms`. New ones are refused from now on."""
+        self.is_draining = True
+        window_ms = self.settings.drain_ms
+        now_ms = self.clock.now_ms()
+        clients = list(self._clients.values())
+        for client in clients:
+            client.connection.drain(self._rng.randint(0, window_ms), now_ms)
+        await asyncio.gather(*(client.ended() for client in clients))
+
+    async def stop(self) -> None:
+        """Leave the cluster. Connections that are left end as if lost."""
+        for shard in self._uplink.used_shards:
+            self._uplink.put(shard, EdgeClosed())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UPLINK_STOP_TIMEOUT_S):
+                await self._uplink.sent()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(BusUnavailable):
+            await self.bus.withdraw("edge", self.edge_id)
+        self._log.info("edge stopped")
+
+    async def tell_all_shards(self, command: AnyCommand) -> None:
+        """Append a command to every shard; returns when all of them have it, so that what comes later is behind it."""
+        for number in range(self.settings.shards):
+            self._uplink.put(Shard(number), command)
+        await self._uplink.sent()
+
+    # --- sockets ------------------------------------------------------------------------------------------
+
+    async def serve_websocket(self, request: web.Request) -> web.StreamResponse:
+        """Handle `GET /ws` from the upgrade to the end of the socket."""
+        refused = self._refuse_upgrade(request)
+        if refused is not None:
+            return refused
+        websocket: web.WebSocketResponse[bool] = web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,),
+            compress=False,
+            # aiohttp refuses a frame that reaches the limit; ours may.
+            max_msg_size=FRAME_BYTES_MAX + 1,
+            decode_text=False,
+            timeout=2.0,
+        )
+        await websocket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return websocket
+        assert isinstance(transport, asyncio.Transport)
+        client = self._open(websocket, transport, request)
+        try:
+            await self._receive(websocket, client)
+        finally:
+            await self._ended(websocket, client)
+        return websocket
+
+    def _refuse_upgrade(self, request: web.Request) -> web.Response | None:
+        reason = ""
+        if self.is_draining:
+            reason, text, status = "draining", "this edge is restarting; connect again", 503
+        elif len(self._clients) >= self.settings.connections_max:
+            reason, text, status = "full", "this edge has all the connections it may have; try again later", 503
+        elif not self._origin_allowed(request):
+            reason, text, status = "origin", "pages of this origin may not connect", 403
+        if not reason:
+            return None
+        self.metrics.refused.labels(reason).inc()
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return web.json_response({"error": {"code": reason, "message": text}}, status=status, headers=headers)
+
+    def _origin_allowed(self, request: web.Request) -> bool:
+        origin = request.headers.get("Origin")
+        allowed = self.settings.origins
+        return origin is None or "*" in allowed or origin.rstrip("/").lower() in allowed
+
+    def _open(
+        self, websocket: web.WebSocketResponse[bool], transport: asyncio.Transport, request: web.Request
+    ) -> Client:
+        number = ConnNumber(self._next_number)
+        self._next_number += 1
+        client = Client(
+            number,
+            websocket,
+            transport,
+            self._hub,
+            self._uplink,
+            self,
+            soft_bytes=self.settings.write_buffer_soft_bytes,
+            hard_bytes=self.settings.write_buffer_hard_bytes,
+        )
+        now_ms = self.clock.now_ms()
+        client.connection = Connection(
+            f"{self.edge_id}-{number}", number, self.settings, self._verifier, client, now_ms
+        )
+        client.opened_at_ms = now_ms
+        self._clients[number] = client
+        self._hub.add(number, client)
+        self.metrics.opened.inc()
+        client.connection.open(_bearer_token(request), now_ms)
+        self._wheel.schedule(number, client.connection.next_deadline_ms())
+        self._log.info("connected", connection=client.connection.connection_id, remote=request.remote)
+        return client
+
+    async def _receive(self, websocket: web.WebSocketResponse[bool], client: Client) -> None:
+        connection, clock = client.connection, self.clock
+        while True:
+            message = await websocket.receive()
+            self._heard += 1
+            if message.type is WSMsgType.TEXT:
+                had_name = connection.user_id is not None
+                connection.receive(message.data, clock.now_ms())
+                if not had_name and connection.user_id is not None:
+                    # The token's life may end before the deadlines known so far.
+                    self._wheel.schedule(client.number, connection.next_deadline_ms())
+            elif message.type is WSMsgType.BINARY:
+                connection.receive_binary(clock.now_ms())
+            else:
+                return
+
+    async def _ended(self, websocket: web.WebSocketResponse[bool], client: Client) -> None:
+        connection = client.connection
+        rooms = len(connection.rooms)
+        connection.end()
+        self._hub.remove(client.number)
+        self._wheel.cancel(client.number)
+        del self._clients[client.number]
+        code = client.close_code or websocket.close_code or ABNORMAL_CLOSURE
+        self.metrics.closed.labels(str(int(code))).inc()
+        self._log.info(
+            "disconnected",
+            connection=connection.connection_id,
+            user=connection.user_id,
+            code=int(code),
+            reason=client.close_reason or "by the client",
+            rooms=rooms,
+            messages=connection.messages_in,
+            duration_ms=self.clock.now_ms() - client.opened_at_ms,
+        )
+        await client.ended()
+
+    # --- what connections and the hub tell ----------------------------------------------------------------
+
+    def noted(self, client: Client, event: str, room_id: RoomId | None, detail: str) -> None:
+        """See `Observer.noted`."""
+        connection = client.connection
+        if event == "busy":
+            self.metrics.busy.inc()
+            return
+        if event == "joined":
+            self.metrics.joins.inc()
+        elif event == "auth_error":
+            self.metrics.auth_errors.labels(detail).inc()
+        self._log.info(
+            event.replace("_", " "),
+            connection=connection.connection_id,
+            user=connection.user_id,
+            room=room_id,
+            **({"detail": detail} if detail else {}),
+        )
+
+    def forward(self, command: AnyRoomCommand) -> None:
+        """See `HubPort.forward`."""
+        self._uplink.offer(command.room_id, command, must=True)
+
+    def answered(self, request: int, body: bytes) -> None:
+        """See `HubPort.answered`."""
+        self.operations.answered(request, body)
+
+    def repairing(self, room_id: RoomId, listeners: int) -> None:
+        """See `HubPort.repairing`."""
+        self.metrics.repairs.inc()
+        self._log.warning("repairing room", room=room_id, listeners=listeners)
+
+    # --- loops --------------------------------------------------------------------------------------------
+
+    async def _read(self, partition: Partition) -> None:
+        after = trimmed = 0
+        while True:
+            try:
+                entries = await self.bus.read_output(partition, self.edge_id, after, READ_BLOCK_MS)
+                if after - trimmed >= TRIM_ENTRIES or (after > trimmed and not entries):
+                    await self.bus.trim_output(partition, self.edge_id, after)
+                    trimmed = after
+            except BusUnavailable as error:
+                self._trouble(error)
+                await asyncio.sleep(0.1)
+                continue
+            if not entries:
+                continue
+            began_ms = self.clock.monotonic_ms()
+            for entry in entries:
+                if entry.position != after + 1:
+                    trimmed = min(trimmed, entry.position)
+                    self.metrics.output_gaps.inc()
+                    self._log.warning("output lost", expected=after + 1, found=entry.position)
+                    self._hub.repair_all()
+                after = entry.position
+                try:
+                    batch = decode_output(entry.data)
+                except DecodeError as error:
+                    self._log.error("unreadable output passed over", error=str(error))
+                    self._hub.repair_all()
+                    continue
+                self._hub.apply(batch.deliveries)
+            self._hub.flush()
+            self.metrics.output_batches.inc(len(entries))
+            self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.node_renew_ms / 1000.0)
+            try:
+                known = await self.bus.announce("edge", self.edge_id, self._info, self.settings.node_ttl_ms)
+                if not known:
+                    # The workers may have dropped this edge's connections, and its stream what they sent.
+                    self._log.warning("edge was forgotten; joining all rooms again")
+                    await self.bus.open_cluster(self._shape)
+                    self._hub.repair_all()
+                self.store_ok = True
+            except BusUnavailable as error:
+                self._trouble(error)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_MS / 1000.0)
+            self._wheel.advance(self.clock.now_ms(), self._look_at)
+            self._hub.refresh_recovered()
+            self._show_numbers()
+
+    def _look_at(self, number: ConnNumber) -> None:
+        connection = self._clients[number].connection
+        connection.check_deadlines(self.clock.now_ms())
+        if not connection.is_closing:
+            self._wheel.schedule(number, connection.next_deadline_ms())
+
+    # --- helpers ------------------------------------------------------------------------------------------
+
+    def _show_numbers(self) -> None:
+        metrics, hub, uplink = self.metrics, self._hub, self._uplink
+        metrics.connections.set(len(self._clients))
+        metrics.rooms.set(hub.room_count)
+        metrics.uplink_pending.set(uplink.pending_count)
+        for name, value, counter in (
+            ("heard", self._heard, metrics.messages_in),
+            ("delivered", hub.delivered, metrics.messages_out),
+            ("skipped", hub.skipped, metrics.skipped),
+            ("commands", uplink.commands, metrics.commands),
+            ("batches", uplink.batches, metrics.batches),
+        ):
+            counter.inc(value - self._counted[name])
+            self._counted[name] = value
+
+    def _trouble(self, error: BusUnavailable) -> None:
+        if self.store_ok:
+            self._log.warning("redis does not answer", error=str(error))
+        self.store_ok = False
+        self.metrics.store_errors.inc()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(coroutine, name=name))
+
+
+def _bearer_token(request: web.Request) -> str | None:
+    """Return the token that came with the upgrade: in the header, or as an offered subprotocol. Never from the query."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
+        name = offered.strip()
+        if name.startswith(BEARER_SUBPROTOCOL):
+            return name.removeprefix(BEARER_SUBPROTOCOL)
+    return None

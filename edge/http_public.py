@@ -1,0 +1,167 @@
+"""The public listener: the WebSocket, joining by HTTP, health, and in development mode the demo page."""
+
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+from msgspec import DecodeError, ValidationError, json
+
+import web as web_files
+from common.errors import BusUnavailable
+from common.messages import JoinRequest, JoinResponse
+from common.settings import EdgeSettings
+from edge.gateway import Gateway
+from edge.tokens import SessionVerifier, mint
+
+BODY_BYTES_MAX: Final = 16 * 1024
+CORS_MAX_AGE_S: Final = 600
+
+WEB_ROOT: Final = Path(web_files.__file__).parent
+
+_join_decoder: Final = json.Decoder(JoinRequest)
+
+
+def public_app(gateway: Gateway, sessions: SessionVerifier | None) -> web.Application:
+    """Return the application of the public listener."""
+    pages = _Public(gateway, sessions)
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.router.add_get("/ws", gateway.serve_websocket)
+    app.router.add_post("/rooms/join", pages.join)
+    app.router.add_options("/rooms/join", pages.preflight)
+    app.router.add_get("/healthz", pages.healthz)
+    app.router.add_get("/readyz", pages.readyz)
+    if gateway.settings.dev:
+        app.router.add_get("/", pages.demo)
+        app.router.add_get("/web/{path:.+}", pages.static)
+    return app
+
+
+def problem(status: int, code: str, message: str) -> web.Response:
+    """Return an error of an HTTP endpoint: a code to act on and a text to read."""
+    return web.json_response({"error": {"code": code, "message": message}}, status=status)
+
+
+async def find_problems(gateway: Gateway) -> list[str]:
+    """Return why this edge cannot serve now, one sentence each; empty when it can."""
+    if gateway.is_draining:
+        return ["this edge is draining"]
+    dead = gateway.failed()
+    if dead is not None:
+        return [f"a loop of this edge died: {dead!r}"]
+    try:
+        status = await gateway.bus.shard_status()
+    except BusUnavailable as error:
+        return [f"Redis does not answer: {error}"]
+    orphans = [entry.shard for entry in status if entry.owner is None]
+    return [f"{len(orphans)} of {len(status)} shards have no owner; is a worker running?"] if orphans else []
+
+
+class _Public:
+    def __init__(self, gateway: Gateway, sessions: SessionVerifier | None) -> None:
+        self._gateway = gateway
+        self._settings: EdgeSettings = gateway.settings
+        self._sessions = sessions
+
+    async def join(self, request: web.Request) -> web.Response:
+        """`POST /rooms/join`: a token for a room, for who may have one."""
+        response = await self._join(request)
+        self._allow_origin(request, response)
+        return response
+
+    async def preflight(self, request: web.Request) -> web.Response:
+        """Answer a browser's CORS preflight."""
+        response = web.Response(status=204)
+        response.headers["Access-Control-Allow-Methods"] = "POST"
+        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        response.headers["Access-Control-Max-Age"] = str(CORS_MAX_AGE_S)
+        self._allow_origin(request, response)
+        return response
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """`GET /healthz`: the process is alive."""
+        return web.json_response({"status": "ok", "edge": self._gateway.edge_id})
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """`GET /readyz`: the edge can serve; the body says why not."""
+        problems = await find_problems(self._gateway)
+        return web.json_response(
+            {"ready": not problems, "problems": problems, "edge": self._gateway.edge_id},
+            status=503 if problems else 200,
+        )
+
+    async def demo(self, _request: web.Request) -> web.StreamResponse:
+        """`GET /`: the demo page."""
+        return web.FileResponse(WEB_ROOT / "demo" / "index.html", headers={"Cache-Control": "no-cache"})
+
+    async def static(self, request: web.Request) -> web.StreamResponse:
+        """`GET /web/...`: the client library and the demo's files."""
+        path = (WEB_ROOT / request.match_info["path"]).resolve()
+        if not path.is_relative_to(WEB_ROOT) or not path.is_file() or path.suffix == ".py":
+            raise web.HTTPNotFound
+        return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+
+    async def _join(self, request: web.Request) -> web.Response:
+        try:
+            body = _join_decoder.decode(await request.read())
+        except ValidationError as error:
+            return problem(400, "invalid_request", str(error))
+        except (DecodeError, RecursionError, UnicodeDecodeError) as error:
+            return problem(400, "malformed", f"the body is not JSON: {error}")
+        secret = self._settings.token_secret_or_default
+        if not secret:
+            return problem(501, "minting_off", "this cluster only checks tokens; your application mints them")
+        refused = self._check_session(request, body)
+        if refused is not None:
+            return refused
+        now_ms = self._gateway.clock.now_ms()
+        # `exp` counts in seconds (RFC 7519 section 4.1.4 allows a fraction); whole ones keep all readers happy.
+        expires_at_s = (now_ms + self._settings.token_ttl_ms) // 1000
+        token = mint(
+            secret,
+            algorithm="HS256",
+            claims={
+                "sub": body.user.userId,
+                "room": body.roomId,
+                "iat": now_ms // 1000,
+                "exp": expires_at_s,
+                "iss": self._settings.token_issuer,
+                "aud": self._settings.token_audience,
+                "device": body.device,
+                "name": body.user.displayName,
+                "avatar": body.user.avatarId,
+            },
+        )
+        answer = JoinResponse(body.roomId, self._websocket_url(request), token, expires_at_s * 1000)
+        return web.Response(body=json.encode(answer), content_type="application/json")
+
+    def _check_session(self, request: web.Request, body: JoinRequest) -> web.Response | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            if self._settings.dev:
+                return None
+            return problem(401, "session_required", "send your application's session as `Authorization: Bearer <JWT>`")
+        if self._sessions is None:
+            if self._settings.dev:
+                return None
+            return problem(
+                501, "sessions_off", "set ROOMRING_SESSION_SECRET or ROOMRING_SESSION_PUBLIC_KEY_FILE on the edges"
+            )
+        subject = self._sessions.subject(token.strip())
+        if subject is None:
+            return problem(401, "session_invalid", "the session JWT is expired or no good")
+        if subject != body.user.userId:
+            return problem(403, "user_mismatch", "the session belongs to another user than `user.userId`")
+        return None
+
+    def _websocket_url(self, request: web.Request) -> str:
+        if self._settings.public_ws_url:
+            return self._settings.public_ws_url
+        secure = request.headers.get("X-Forwarded-Proto", request.scheme) in ("https", "wss")
+        return f"{'wss' if secure else 'ws'}://{request.host}/ws"
+
+    def _allow_origin(self, request: web.Request, response: web.Response) -> None:
+        origin = request.headers.get("Origin")
+        allowed = self._settings.origins
+        if origin is not None and ("*" in allowed or origin.rstrip("/").lower() in allowed):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"

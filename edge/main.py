@@ -1,0 +1,62 @@
+"""The edge process: settings in, exit status out."""
+
+import asyncio
+import random
+from typing import Final
+
+from common.clock import SystemClock
+from common.ids import EdgeId
+from common.log import configure, get_logger
+from common.process import listen, new_node_id, open_bus, run_until_stopped
+from common.settings import EdgeSettings
+from edge.gateway import Gateway
+from edge.http_internal import internal_app
+from edge.http_public import public_app
+from edge.metrics import EdgeMetrics
+from edge.tokens import session_verifier, token_verifier
+
+HEALTH_INTERVAL_S: Final = 0.5
+
+
+def run(settings: EdgeSettings) -> int:
+    """Run an edge until SIGTERM or SIGINT.
+
+    Returns: exit status; 1 when a loop of the edge died.
+
+    Raises:
+        SettingsError, ClusterMismatch, BusUnavailable, ListenFailed: it could not start.
+    """
+    return run_until_stopped(lambda stop: _serve(settings, stop))
+
+
+async def _serve(settings: EdgeSettings, stop: asyncio.Event) -> int:
+    edge_id = EdgeId(new_node_id("edge"))
+    configure(settings.log_format, settings.log_level, role="edge", node=edge_id)
+    log = get_logger("edge")
+    clock = SystemClock()
+    verifier, sessions = token_verifier(settings), session_verifier(settings)
+    async with open_bus(settings) as bus:
+        gateway = Gateway(edge_id, settings, bus, clock, verifier, EdgeMetrics(), random.Random())  # noqa: S311
+        await gateway.start()
+        internal = await listen(
+            internal_app(gateway), settings.internal_host, settings.internal_port_or_default, "ROOMRING_INTERNAL_PORT"
+        )
+        public = await listen(public_app(gateway, sessions), settings.host, settings.port, "ROOMRING_PORT")
+        log.info("edge started", port=settings.port, internal_port=settings.internal_port_or_default)
+        status = 0
+        while not stop.is_set():
+            failure = gateway.failed()
+            if failure is not None:
+                log.error("edge failed", exc_info=failure)
+                status = 1
+                break
+            try:
+                async with asyncio.timeout(HEALTH_INTERVAL_S):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+        await gateway.drain()
+        await gateway.stop()
+        await public.cleanup()
+        await internal.cleanup()
+    return status

@@ -1,0 +1,170 @@
+"""From connections to the input streams: many commands packed in one entry for each shard.
+
+While one flush is under way, what comes gathers for the next. A flush whose reply was lost is repeated with
+the same batch numbers, before anything later, so the workers see each batch once and in order.
+
+Bounds: commands that wait here, and batches that wait in a shard. Past either, what a client could send
+again is refused; what must not be lost (leaving, disconnecting, repairs) is taken all the same, since its
+number is bounded by the connections.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from common.bus import EdgeBus
+from common.clock import Clock
+from common.commands import AnyCommand, InputBatch, encode_batch
+from common.errors import BusUnavailable
+from common.ids import EdgeId, RoomId, Shard
+from common.ring import shard_of
+
+COMMANDS_PER_BATCH_MAX: Final = 512
+BUSY_POLL_MS: Final = 100
+RETRY_MS: Final = 100
+
+GATHER_COMMANDS_PER_S: Final = 300.0
+"""Above so many commands a second a flush waits for `GATHER_MS`, so that fewer entries carry them."""
+
+GATHER_MS: Final = 4.0
+
+
+class Uplink:
+    """The commands of one edge on their way. Call `run` once."""
+
+    def __init__(
+        self,
+        edge_id: EdgeId,
+        bus: EdgeBus,
+        clock: Clock,
+        *,
+        shards: int,
+        commands_max: int,
+        batches_max: int,
+        on_trouble: Callable[[BusUnavailable], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            commands_max: commands that may wait here, before clients are told `busy`.
+            batches_max: batches that may wait in a shard's stream, before clients are told `busy`.
+        """
+        self._edge_id = edge_id
+        self._bus = bus
+        self._clock = clock
+        self._shards = shards
+        self._commands_max = commands_max
+        self._batches_max = batches_max
+        self._on_trouble = on_trouble
+        self._pending: dict[Shard, list[AnyCommand]] = {}
+        self._pending_count = 0
+        self._numbers: dict[Shard, int] = {}
+        self._shard_cache: dict[RoomId, Shard] = {}
+        self._busy: set[Shard] = set()
+        self._something = asyncio.Event()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.batches = 0
+        self.commands = 0
+
+    @property
+    def pending_count(self) -> int:
+        """Commands that wait here."""
+        return self._pending_count
+
+    @property
+    def used_shards(self) -> list[Shard]:
+        """Shards that this edge has sent to."""
+        return list(self._numbers)
+
+    def offer(self, room_id: RoomId, command: AnyCommand, *, must: bool) -> bool:
+        """Take a command to a room; False where the cluster is busy (never with `must`)."""
+        shard = self._shard_cache.get(room_id)
+        if shard is None:
+            if len(self._shard_cache) > 100_000:
+                self._shard_cache.clear()
+            shard = self._shard_cache[room_id] = shard_of(room_id, self._shards)
+        if not must and (shard in self._busy or self._pending_count >= self._commands_max):
+            return False
+        self.put(shard, command)
+        return True
+
+    def put(self, shard: Shard, command: AnyCommand) -> None:
+        """Take a command to a shard, whatever the load."""
+        self._pending.setdefault(shard, []).append(command)
+        self._pending_count += 1
+        self._something.set()
+
+    async def sent(self) -> None:
+        """Wait until everything that was taken before this call is in its stream."""
+        if self._pending_count:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((self.commands + self._pending_count, future))
+            await future
+
+    async def run(self) -> None:
+        """Carry commands until cancelled."""
+        watch = asyncio.create_task(self._watch_busy())
+        last_flush_ms = self._clock.monotonic_ms()
+        per_second = 0.0
+        try:
+            while True:
+                await self._something.wait()
+                # What else arrives in this turn of the loop goes with it.
+                await asyncio.sleep(GATHER_MS / 1000.0 if per_second > GATHER_COMMANDS_PER_S else 0)
+                self._something.clear()
+                taken, self._pending = self._pending, {}
+                count = sum(map(len, taken.values()))
+                await self._append(self._batches(taken))
+                self._pending_count -= count
+                self.commands += count
+                self._tell_sent()
+                now_ms = self._clock.monotonic_ms()
+                passed_ms = max(0.1, now_ms - last_flush_ms)
+                per_second += min(1.0, passed_ms / 250.0) * (count * 1000.0 / passed_ms - per_second)
+                last_flush_ms = now_ms
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+
+    def _batches(self, taken: dict[Shard, list[AnyCommand]]) -> list[tuple[Shard, bytes]]:
+        at_ms = self._clock.now_ms()
+        appends: list[tuple[Shard, bytes]] = []
+        for shard, commands in taken.items():
+            for start in range(0, len(commands), COMMANDS_PER_BATCH_MAX):
+                number = self._numbers[shard] = self._numbers.get(shard, 0) + 1
+                part = commands[start : start + COMMANDS_PER_BATCH_MAX]
+                appends.append((shard, encode_batch(InputBatch(self._edge_id, number, at_ms, part))))
+        return appends
+
+    async def _append(self, appends: list[tuple[Shard, bytes]]) -> None:
+        while True:
+            try:
+                lengths = await self._bus.append_inputs(appends)
+                break
+            except BusUnavailable as error:
+                self._on_trouble(error)
+                await asyncio.sleep(RETRY_MS / 1000.0)
+        self.batches += len(appends)
+        for (shard, _), length in zip(appends, lengths, strict=True):
+            if length >= self._batches_max:
+                self._busy.add(shard)
+
+    def _tell_sent(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self.commands:
+            _, future = self._waiting.pop(0)
+            if not future.done():
+                future.set_result(None)
+
+    async def _watch_busy(self) -> None:
+        """A busy shard gets nothing appended that would tell its length; ask."""
+        while True:
+            await asyncio.sleep(BUSY_POLL_MS / 1000.0)
+            if not self._busy:
+                continue
+            shards = list(self._busy)
+            with contextlib.suppress(BusUnavailable):
+                for shard, length in zip(shards, await self._bus.input_lengths(shards), strict=True):
+                    if length < self._batches_max // 2:
+                        self._busy.discard(shard)

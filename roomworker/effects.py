@@ -1,0 +1,82 @@
+"""What a room wants done: plain values that the engine turns into deliveries and a patch.
+
+The order of effects is the order in which connections see them.
+"""
+
+from msgspec import Struct
+
+from common.bus import RoomPatch
+from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
+from roomworker.member import ConnRef
+
+
+class Sequenced(Struct, frozen=True):
+    """A reliable event took its place; everybody attached receives it, except who must not see its actor."""
+
+    seq: Seq
+    event: bytes
+    hidden_from: tuple[UserId, ...]
+
+
+class Say(Struct, frozen=True):
+    """Messages for one connection."""
+
+    ref: ConnRef
+    messages: list[bytes]
+
+
+class AttachConnection(Struct, frozen=True):
+    """A connection receives the room from `seq` on, after `messages`. `new`: it was not attached before."""
+
+    ref: ConnRef
+    seq: Seq
+    messages: list[bytes]
+    new: bool
+
+
+class DetachConnection(Struct, frozen=True):
+    """A connection receives the room no more.
+
+    `attached`: it did until now. `refused`: this answers a join that did not succeed. `silent`: its edge
+    knows already.
+    """
+
+    ref: ConnRef
+    messages: list[bytes]
+    attached: bool
+    close_code: int | None = None
+    silent: bool = False
+    refused: bool = False
+
+
+class AnswerOperator(Struct, frozen=True):
+    """JSON answer to an operator's command that came over an edge."""
+
+    edge_id: EdgeId
+    request: int
+    body: bytes
+
+
+Effect = Sequenced | Say | AttachConnection | DetachConnection | AnswerOperator
+
+
+class EphemeralGroup(Struct, frozen=True):
+    """Newest movements with the same audience."""
+
+    messages: list[bytes]
+    hidden_from: tuple[UserId, ...]
+
+
+class RoomTurn(Struct, frozen=True):
+    """Everything that one batch did to one room.
+
+    `edges_before` counts the attached connections of each edge when the batch began, at `seq_before`.
+    """
+
+    room_id: RoomId
+    epoch: Epoch
+    seq_before: Seq
+    edges_before: dict[EdgeId, int]
+    effects: list[Effect]
+    ephemeral: list[EphemeralGroup]
+    patch: RoomPatch

@@ -1,0 +1,482 @@
+"""All rooms of a worker: from a batch of input to one commit. No IO.
+
+A turn has these steps, and the shell (`worker.py`) does the reads between them:
+
+    plan = engine.plan(entries, ...)       what to do, and which rooms to load first
+    engine.add_room(...)                   for each of plan.rooms_to_load
+    needs = engine.needs(plan)             blocks and history that the commands depend on
+    turns, broken = engine.run(plan, ...)  the rooms decide; a room that failed is dropped and planned again
+    commit = commit_of(turns, ...)         written as one
+    engine.settle(turns)                   after the commit is done
+
+Nothing that `run` did may leave the process before the commit; when the commit is refused for a shard, the
+shard's memory is dropped.
+"""
+
+import heapq
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
+
+from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
+
+from common.bus import Acquired, Commit, InputEntry, ShardCommit
+from common.codec import encode_event
+from common.commands import (
+    AnyRoomCommand,
+    BlockChanged,
+    CatchUp,
+    EdgeClosed,
+    InputBatch,
+    Inspect,
+    Join,
+    LiftRestrictions,
+    Moderate,
+    Post,
+    decode_batch,
+)
+from common.deliveries import AnyDelivery, Answer, Detach, Direct, OutputBatch, encode_output
+from common.errors import ErrorCode
+from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
+from common.messages import refusal
+from common.ring import partition_of_shard, shard_of
+from common.settings import WorkerSettings
+from roomworker.effects import RoomTurn
+from roomworker.fanout import deliveries_of
+from roomworker.kinds import KINDS
+from roomworker.room import Room
+from roomworker.rules import RoomRules
+
+
+_json: Final = json.Encoder()
+
+
+class DropEdge(Struct, frozen=True):
+    """The registry no longer knows an edge: its connections are lost. From the shell, not from a stream."""
+
+
+class RunTimers(Struct, frozen=True):
+    """A room's timer is due."""
+
+
+RoomWork = AnyRoomCommand | BlockChanged | EdgeClosed | DropEdge | RunTimers
+
+
+class Task(Struct, frozen=True):
+    """One thing for one room to do, from an edge (or about one)."""
+
+    edge_id: EdgeId
+    work: RoomWork
+    arrived_ms: int
+
+
+class RoomPlan(Struct):
+    """What one room has to do in this turn. `poisoned` are the tasks at which it failed before."""
+
+    shard: Shard
+    room_id: RoomId
+    tasks: list[Task] = field(default_factory=list)
+    poisoned: list[Task] = field(default_factory=list)
+
+
+class Plan(Struct):
+    """What one batch asks for, by room, and how far it takes each shard."""
+
+    rooms: dict[RoomId, RoomPlan] = field(default_factory=dict)
+    cursors: dict[Shard, int] = field(default_factory=dict)
+    marks: dict[Shard, dict[EdgeId, int]] = field(default_factory=dict)
+    forget: dict[Shard, list[EdgeId]] = field(default_factory=dict)
+    rooms_to_load: list[RoomId] = field(default_factory=list)
+    refused: dict[Shard, list[tuple[EdgeId, AnyDelivery]]] = field(default_factory=dict)
+    commands: int = 0
+    repeated_batches: int = 0
+    bad_entries: int = 0
+
+
+class Needs(Struct, frozen=True):
+    """What the store must be asked before a plan can run."""
+
+    blocks_of: list[UserId]
+    history: list[tuple[RoomId, Epoch, Seq]]
+
+
+class ShardTurn(Struct):
+    """What one batch did to one shard."""
+
+    shard: Shard
+    cursor: int
+    marks: dict[EdgeId, int]
+    forget: list[EdgeId]
+    rooms: list[RoomTurn] = field(default_factory=list)
+    outputs: dict[EdgeId, list[AnyDelivery]] = field(default_factory=dict)
+
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to write."""
+        return not (self.rooms or self.marks or self.forget or self.outputs)
+
+
+class OwnedShard(Struct):
+    """A shard that this worker holds the lease of, with its rooms in memory."""
+
+    shard: Shard
+    token: LeaseToken
+    version: int
+    cursor: int
+    marks: dict[EdgeId, int]
+    new_epoch: bool
+    rooms: dict[RoomId, Room] = field(default_factory=dict)
+
+
+FailureHook = Callable[[RoomId, Task, Exception], None]
+"""Told of each task at which a room failed; called from within the `except` block."""
+
+
+class Engine:
+    """The rooms of one worker, in the shards that it owns."""
+
+    def __init__(self, settings: WorkerSettings, on_failure: FailureHook) -> None:
+        self._settings = settings
+        self._on_failure = on_failure
+        self._shards: dict[Shard, OwnedShard] = {}
+        self._rules: dict[str, RoomRules] = {kind: make(settings) for kind, make in KINDS.items()}
+        self._timers: list[tuple[int, RoomId]] = []
+        self._due_ms: dict[RoomId, int] = {}
+        self._idle_since_ms: dict[RoomId, int] = {}
+
+    # --- shards and rooms ---------------------------------------------------------------------------------
+
+    def add_shard(self, shard: Shard, acquired: Acquired, *, new_epoch: bool) -> None:
+        """Take a shard whose lease was acquired; with `new_epoch` its rooms begin a new order when loaded."""
+        assert shard not in self._shards
+        self._shards[shard] = OwnedShard(
+            shard, acquired.token, acquired.version, acquired.cursor, dict(acquired.marks), new_epoch
+        )
+
+    def drop_shard(self, shard: Shard) -> None:
+        """Forget a shard and its rooms; idempotent."""
+        self._shards.pop(shard, None)
+
+    def owns(self, shard: Shard) -> bool:
+        """Tell whether the shard is in memory."""
+        return shard in self._shards
+
+    def tokens(self, partition: Partition) -> dict[Shard, LeaseToken]:
+        """Return the lease tokens of the shards owned in a partition."""
+        return {s.shard: s.token for s in self._shards.values() if self._partition(s.shard) == partition}
+
+    def cursors(self, partition: Partition) -> dict[Shard, int]:
+        """Return how far each owned shard of a partition has taken its input."""
+        return {s.shard: s.cursor for s in self._shards.values() if self._partition(s.shard) == partition}
+
+    def add_room(self, room_id: RoomId, stored: Mapping[str, bytes], now_ms: int) -> None:
+        """Put a room in memory, from its stored fields. It must belong to an owned shard."""
+        owned = self._shards[shard_of(room_id, self._settings.shards)]
+        if room_id in owned.rooms:
+            return
+        room = Room(room_id, self._rules[kind_of(room_id)], self._settings, stored, now_ms)
+        owned.rooms[room_id] = room
+        self._schedule(room)
+        if owned.new_epoch and stored:
+            room.begin_epoch(now_ms)
+            # Nobody asked the room anything; a timer makes it say what it has to say.
+            self._due_ms[room_id] = now_ms
+            heapq.heappush(self._timers, (now_ms, room_id))
+
+    def room(self, room_id: RoomId) -> Room | None:
+        """Return a room in memory."""
+        owned = self._shards.get(shard_of(room_id, self._settings.shards))
+        return None if owned is None else owned.rooms.get(room_id)
+
+    def rooms(self) -> Iterable[Room]:
+        """Return all rooms in memory."""
+        for owned in self._shards.values():
+            yield from owned.rooms.values()
+
+    def known_edges(self) -> set[EdgeId]:
+        """Return the edges that some room or some mark knows."""
+        edges: set[EdgeId] = set()
+        for owned in self._shards.values():
+            edges.update(owned.marks)
+            for room in owned.rooms.values():
+                edges.update(room.edges)
+        return edges
+
+    def next_due_ms(self) -> int | None:
+        """When the next timer is due."""
+        return self._timers[0][0] if self._timers else None
+
+    def unload_idle(self, now_ms: int, idle_ms: int) -> None:
+        """Drop rooms from memory that have had no members for a while; they come back from the store."""
+        for owned in self._shards.values():
+            for room_id, room in list(owned.rooms.items()):
+                if room.member_count:
+                    self._idle_since_ms.pop(room_id, None)
+                elif now_ms - self._idle_since_ms.setdefault(room_id, now_ms) >= idle_ms:
+                    del owned.rooms[room_id], self._idle_since_ms[room_id]
+
+    # --- a turn -------------------------------------------------------------------------------------------
+
+    def plan(
+        self, partition: Partition, entries: Iterable[InputEntry], now_ms: int, gone_edges: Collection[EdgeId] = ()
+    ) -> Plan:
+        """Sort a batch by room.
+
+        Entries of shards that are no longer owned, and batches that were taken before, are left out.
+        Unreadable entries are counted and passed over.
+        """
+        plan = Plan()
+        for entry in entries:
+            owned = self._shards.get(entry.shard)
+            if owned is None or entry.position <= plan.cursors.get(entry.shard, owned.cursor):
+                continue
+            plan.cursors[entry.shard] = entry.position
+            try:
+                batch = decode_batch(entry.data)
+            except DecodeError:
+                plan.bad_entries += 1
+                continue
+            marks = plan.marks.setdefault(entry.shard, {})
+            if batch.number <= marks.get(batch.edge_id, owned.marks.get(batch.edge_id, 0)):
+                plan.repeated_batches += 1
+                continue
+            marks[batch.edge_id] = batch.number
+            self._plan_batch(plan, owned, batch, now_ms)
+        for edge_id in gone_edges:
+            self._plan_gone_edge(plan, partition, edge_id, now_ms)
+        self._plan_timers(plan, partition, now_ms)
+        plan.rooms_to_load = [room_id for room_id in plan.rooms if self.room(room_id) is None]
+        return plan
+
+    def needs(self, plan: Plan) -> Needs:
+        """Return what the store must be asked, once the plan's rooms are in memory."""
+        users: dict[UserId, None] = {}
+        history: dict[RoomId, tuple[Epoch, Seq]] = {}
+        for room_plan in plan.rooms.values():
+            room = self.room(room_plan.room_id)
+            assert room is not None
+            for task in room_plan.tasks:
+                if isinstance(task.work, Join):
+                    users[task.work.identity.user_id] = None
+                if isinstance(task.work, Join | CatchUp):
+                    after = room.wants_history(task.work)
+                    if after is not None:
+                        _, earlier = history.get(room.room_id, (room.epoch, after))
+                        history[room.room_id] = (room.epoch, min(earlier, after))
+        return Needs(list(users), [(room_id, epoch, after) for room_id, (epoch, after) in history.items()])
+
+    def run(
+        self, plan: Plan, now_ms: int, blocks: Mapping[UserId, frozenset[UserId]]
+    ) -> tuple[list[ShardTurn], list[RoomPlan]]:
+        """Let the rooms decide.
+
+        Returns: one turn for each shard that the plan touched, and the plans of rooms that failed. A failed
+        room is out of memory, nothing of it is in the turns; load it again and call `rerun` with its plan,
+        before the commit.
+        """
+        turns: dict[Shard, ShardTurn] = {}
+        for shard in {*plan.cursors, *plan.forget, *(room_plan.shard for room_plan in plan.rooms.values())}:
+            turns[shard] = ShardTurn(
+                shard,
+                plan.cursors.get(shard, self._shards[shard].cursor),
+                plan.marks.get(shard, {}),
+                plan.forget.get(shard, []),
+            )
+        for shard, refused in plan.refused.items():
+            for edge_id, delivery in refused:
+                turns[shard].outputs.setdefault(edge_id, []).append(delivery)
+        broken = [
+            room_plan for room_plan in plan.rooms.values() if not self._run_room(room_plan, turns, now_ms, blocks)
+        ]
+        return [*turns.values()], broken
+
+    def rerun(
+        self,
+        broken: Iterable[RoomPlan],
+        turns: Iterable[ShardTurn],
+        now_ms: int,
+        blocks: Mapping[UserId, frozenset[UserId]],
+    ) -> list[RoomPlan]:
+        """Run rooms again that failed, without the tasks at which they did; returns those that failed at another."""
+        by_shard = {turn.shard: turn for turn in turns}
+        return [room_plan for room_plan in broken if not self._run_room(room_plan, by_shard, now_ms, blocks)]
+
+    def commit_of(self, turns: Iterable[ShardTurn], worker_id: WorkerId) -> Commit:
+        """Put turns together to the one commit that writes them."""
+        shards: list[ShardCommit] = []
+        outputs: dict[EdgeId, list[AnyDelivery]] = {}
+        for turn in turns:
+            owned = self._shards[turn.shard]
+            shards.append(
+                ShardCommit(
+                    turn.shard,
+                    owned.token,
+                    owned.version,
+                    turn.cursor,
+                    turn.marks,
+                    turn.forget,
+                    [room.patch for room in turn.rooms if _changes(room)],
+                )
+            )
+            for edge_id, deliveries in turn.outputs.items():
+                outputs.setdefault(edge_id, []).extend(deliveries)
+        encoded = {edge_id: encode_output(OutputBatch(worker_id, d)) for edge_id, d in outputs.items()}
+        return Commit(shards, encoded)
+
+    def settle(self, turns: Iterable[ShardTurn]) -> None:
+        """The commit of these turns is done: move on."""
+        for turn in turns:
+            owned = self._shards[turn.shard]
+            owned.version += 1
+            owned.cursor = turn.cursor
+            owned.marks.update(turn.marks)
+            for edge_id in turn.forget:
+                owned.marks.pop(edge_id, None)
+
+    # --- helpers ------------------------------------------------------------------------------------------
+
+    def _partition(self, shard: Shard) -> Partition:
+        return partition_of_shard(shard, self._settings.partitions)
+
+    def _plan_batch(self, plan: Plan, owned: OwnedShard, batch: InputBatch, now_ms: int) -> None:
+        arrived_ms = min(max(batch.at_ms, now_ms - CLOCK_SLACK_MS), now_ms)
+        plan.commands += len(batch.commands)
+        for command in batch.commands:
+            task = Task(batch.edge_id, command, arrived_ms)
+            if isinstance(command, BlockChanged | EdgeClosed):
+                self._plan_shard_wide(plan, owned, task)
+            elif kind_of(command.room_id) not in self._rules:
+                self._refuse_kind(plan, owned.shard, batch.edge_id, command, now_ms)
+            else:
+                self._room_plan(plan, owned.shard, command.room_id).tasks.append(task)
+
+    def _plan_shard_wide(self, plan: Plan, owned: OwnedShard, task: Task) -> None:
+        """For the rooms that it concerns, and those that earlier commands of this plan may make it concern."""
+        for room_plan in plan.rooms.values():
+            if room_plan.shard == owned.shard:
+                room_plan.tasks.append(task)
+        for room in owned.rooms.values():
+            if room.room_id not in plan.rooms and _concerns(task, room):
+                self._room_plan(plan, owned.shard, room.room_id).tasks.append(task)
+
+    def _plan_gone_edge(self, plan: Plan, partition: Partition, edge_id: EdgeId, now_ms: int) -> None:
+        for owned in self._shards.values():
+            if self._partition(owned.shard) != partition:
+                continue
+            self._plan_shard_wide(plan, owned, Task(edge_id, DropEdge(), now_ms))
+            if edge_id in owned.marks:
+                plan.forget.setdefault(owned.shard, []).append(edge_id)
+
+    def _plan_timers(self, plan: Plan, partition: Partition, now_ms: int) -> None:
+        others: list[tuple[int, RoomId]] = []
+        while self._timers and self._timers[0][0] <= now_ms:
+            due = heapq.heappop(self._timers)
+            due_ms, room_id = due
+            shard = shard_of(room_id, self._settings.shards)
+            if self._due_ms.get(room_id) != due_ms:
+                continue
+            if self._partition(shard) != partition:
+                others.append(due)
+                continue
+            del self._due_ms[room_id]
+            if self.room(room_id) is None:
+                continue
+            self._room_plan(plan, shard, room_id).tasks.append(Task(EdgeId(""), RunTimers(), now_ms))
+        for due in others:
+            heapq.heappush(self._timers, due)
+
+    def _room_plan(self, plan: Plan, shard: Shard, room_id: RoomId) -> RoomPlan:
+        room_plan = plan.rooms.get(room_id)
+        if room_plan is None:
+            room_plan = plan.rooms[room_id] = RoomPlan(shard, room_id)
+        return room_plan
+
+    def _refuse_kind(self, plan: Plan, shard: Shard, edge_id: EdgeId, command: AnyRoomCommand, now_ms: int) -> None:
+        """The room id names a kind that this release does not have."""
+        event = refusal(ErrorCode.UNSUPPORTED_KIND, command.room_id)
+        delivery: AnyDelivery
+        match command:
+            case Moderate() | LiftRestrictions() | Inspect():
+                body = {"error": {"code": event.code, "message": event.message}}
+                delivery = Answer(command.request, _json.encode(body))
+            case Join():
+                told = encode_event(event, now_ms, re=_re(command))
+                delivery = Detach(command.room_id, command.conn, [told], refused=True)
+            case Post():
+                delivery = Direct(command.conn, [encode_event(event, now_ms, re=_re(command))])
+            case _:
+                return
+        plan.refused.setdefault(shard, []).append((edge_id, delivery))
+
+    def _run_room(
+        self,
+        room_plan: RoomPlan,
+        turns: Mapping[Shard, ShardTurn],
+        now_ms: int,
+        blocks: Mapping[UserId, frozenset[UserId]],
+    ) -> bool:
+        room = self.room(room_plan.room_id)
+        assert room is not None
+        for index, task in enumerate(room_plan.tasks):
+            try:
+                _perform(room, task, now_ms, blocks)
+            except Exception as error:
+                self._on_failure(room_plan.room_id, task, error)
+                del self._shards[room_plan.shard].rooms[room_plan.room_id]
+                room_plan.poisoned.append(room_plan.tasks.pop(index))
+                return False
+        turn = room.take()
+        outputs = turns[room_plan.shard].outputs
+        for edge_id, deliveries in deliveries_of(turn).items():
+            outputs.setdefault(edge_id, []).extend(deliveries)
+        for task in room_plan.poisoned:
+            conn = getattr(task.work, "conn", None)
+            if conn is not None:
+                event = encode_event(refusal(ErrorCode.INTERNAL, room.room_id), now_ms, re=_re(task.work))
+                outputs.setdefault(task.edge_id, []).append(Direct(conn, [event]))
+        turns[room_plan.shard].rooms.append(turn)
+        self._schedule(room)
+        return True
+
+    def _schedule(self, room: Room) -> None:
+        """Keep one timer for each room; one that moved leaves a stale entry, which is passed over."""
+        due_ms = room.next_due_ms()
+        if due_ms is not None and self._due_ms.get(room.room_id) != due_ms:
+            self._due_ms[room.room_id] = due_ms
+            heapq.heappush(self._timers, (due_ms, room.room_id))
+
+
+CLOCK_SLACK_MS: Final = 3_000
+"""How far an edge's clock may lie behind this worker's and still be believed for rates. It bounds what a skewed
+clock can do: rates refill late by at most so much, once."""
+
+
+def _concerns(task: Task, room: Room) -> bool:
+    work = task.work
+    return room.has_member(work.user_id) if isinstance(work, BlockChanged) else task.edge_id in room.edges
+
+
+def _perform(room: Room, task: Task, now_ms: int, blocks: Mapping[UserId, frozenset[UserId]]) -> None:
+    work = task.work
+    match work:
+        case BlockChanged():
+            room.change_block(work.user_id, work.other_id, now_ms, blocked=work.blocked)
+        case EdgeClosed() | DropEdge():
+            room.drop_edge(task.edge_id, now_ms)
+        case RunTimers():
+            room.tick(now_ms)
+        case _:
+            room.handle(task.edge_id, work, now_ms, task.arrived_ms, blocks)
+
+
+def _re(work: object) -> str | UnsetType:
+    """Return the id to answer under, where the command has one."""
+    if isinstance(work, Post):
+        return work.message.id
+    re = getattr(work, "re", None)
+    return UNSET if re is None else re
+
+
+def _changes(turn: RoomTurn) -> bool:
+    patch = turn.patch
+    return bool(
+        patch.set_fields or patch.delete_fields or patch.history or patch.active is not None or patch.ttl_ms is not None
+    )

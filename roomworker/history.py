@@ -1,0 +1,69 @@
+"""The recent reliable events of a room in one epoch, for resume and catch-up.
+
+Holds a contiguous tail of the order, at most `events_max` long. After a takeover it begins empty; what the
+store still has is put in front of it when somebody needs it.
+"""
+
+from collections import deque
+from typing import Final
+
+from msgspec import Struct, msgpack
+
+from common.ids import Seq, UserId
+
+
+class PastEvent(Struct, array_like=True, frozen=True):
+    """A reliable event as it was sent, and who caused it (whose blockers must not see it)."""
+
+    actor: UserId
+    event: bytes
+
+
+_encoder: Final = msgpack.Encoder()
+_decoder: Final = msgpack.Decoder(PastEvent)
+
+
+def encode_past(event: PastEvent) -> bytes:
+    """Encode for the store."""
+    return _encoder.encode(event)
+
+
+class History:
+    """The tail of one epoch's order."""
+
+    def __init__(self, events_max: int, position: Seq) -> None:
+        """Begin empty at a position: the next event is `position` + 1."""
+        self._events: deque[PastEvent] = deque(maxlen=events_max)
+        self._last = position
+        self._store_has_older = position > 0
+
+    def append(self, event: PastEvent) -> None:
+        """Add the next event."""
+        self._events.append(event)
+        self._last = Seq(self._last + 1)
+
+    def covers(self, after: Seq) -> bool:
+        """Tell whether every event after a place is here. True for the newest place, False beyond it."""
+        return self._last - len(self._events) <= after <= self._last
+
+    def lacks(self, after: Seq) -> bool:
+        """Tell whether the store should be asked for events after a place."""
+        return self._store_has_older and after < self._last - len(self._events)
+
+    def since(self, after: Seq) -> list[PastEvent]:
+        """Return all events after a place that is covered, in order."""
+        assert self.covers(after)
+        count = self._last - after
+        return list(self._events)[len(self._events) - count :]
+
+    def prepend(self, stored: list[tuple[Seq, bytes]]) -> None:
+        """Put what the store has in front. What does not adjoin, or has no room, is left out."""
+        self._store_has_older = False
+        first = self._last - len(self._events) + 1
+        for seq, data in reversed(stored):
+            if seq >= first:
+                continue
+            if seq != first - 1 or len(self._events) == self._events.maxlen:
+                break
+            self._events.appendleft(_decoder.decode(data))
+            first = seq

@@ -1,0 +1,14 @@
+"""The table of the kinds of room that this release knows."""
+
+from collections.abc import Callable
+from typing import Final
+
+from common.ids import SPACE_KIND
+from common.settings import WorkerSettings
+from roomworker.rules import RoomRules
+from roomworker.space import SpaceRules
+
+KINDS: Final[dict[str, Callable[[WorkerSettings], RoomRules]]] = {
+    SPACE_KIND: SpaceRules,
+}
+"""Rules of each kind, by the part of the room id before the first `:` (`space` for ids without one)."""

@@ -1,0 +1,74 @@
+"""The worker process: settings in, exit status out."""
+
+import asyncio
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from common.bus import ClusterShape
+from common.clock import SystemClock
+from common.ids import WorkerId
+from common.log import configure, get_logger
+from common.process import listen, new_node_id, open_bus, run_until_stopped
+from common.settings import WorkerSettings
+from roomworker.metrics import WorkerMetrics
+from roomworker.worker import Worker
+
+
+def run(settings: WorkerSettings) -> int:
+    """Run a worker until SIGTERM or SIGINT.
+
+    Returns: exit status.
+
+    Raises:
+        SettingsError, ClusterMismatch, BusUnavailable, ListenFailed: it could not start.
+    """
+    return run_until_stopped(lambda stop: _serve(settings, stop))
+
+
+async def _serve(settings: WorkerSettings, stop: asyncio.Event) -> int:
+    worker_id = WorkerId(new_node_id("worker"))
+    configure(settings.log_format, settings.log_level, role="worker", node=worker_id)
+    log = get_logger("roomworker")
+    async with open_bus(settings) as bus:
+        await bus.open_cluster(ClusterShape(settings.shards, settings.partitions))
+        worker = Worker(worker_id, settings, bus, SystemClock(), WorkerMetrics())
+        internal = None
+        if settings.internal_port:
+            internal = await listen(
+                _app(worker), settings.internal_host, settings.internal_port, "ROOMRING_INTERNAL_PORT"
+            )
+        log.info("worker started", internal_port=settings.internal_port)
+        running = asyncio.create_task(worker.run())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+        worker.stop()
+        stopped.cancel()
+        try:
+            await running
+        finally:
+            if internal is not None:
+                await internal.cleanup()
+    return 0
+
+
+def _app(worker: Worker) -> web.Application:
+    """Return the application of the worker's listener: numbers and health."""
+
+    async def metrics(_request: web.Request) -> web.Response:
+        text = generate_latest(worker.metrics.registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "worker": worker.worker_id})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        problem = worker.not_ready()
+        body = {"ready": problem is None, "problems": [problem] if problem else [], "worker": worker.worker_id}
+        return web.json_response(body, status=503 if problem else 200)
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    return app

@@ -1,0 +1,124 @@
+"""A person in a room: the connections, the rates, and the part of the state that belongs to the room's kind."""
+
+from typing import Final, NamedTuple
+
+from msgspec import Struct, field, msgpack
+
+from common.commands import Identity
+from common.ids import ConnNumber, EdgeId, Seq, UserId
+from common.messages import Device
+from common.token_bucket import TokenBucket
+
+
+class ConnRef(NamedTuple):
+    """A connection, unique in the cluster."""
+
+    edge_id: EdgeId
+    number: ConnNumber
+
+
+class Connection(Struct, array_like=True, frozen=True):
+    """One of a member's connections. `join_number` grows with every join of the member."""
+
+    edge_id: EdgeId
+    number: ConnNumber
+    device: Device
+    join_number: int
+
+    @property
+    def ref(self) -> ConnRef:
+        """The connection's name."""
+        return ConnRef(self.edge_id, self.number)
+
+
+class MemberRecord(Struct, array_like=True):
+    """What is stored of a member when somebody joins, leaves or loses a connection."""
+
+    display_name: str
+    avatar_id: str
+    roles: tuple[str, ...]
+    connections: list[Connection]
+    away_until_ms: int
+    joins: int
+    entered_at: Seq
+
+
+class LiveRecord(Struct, array_like=True):
+    """What is stored of a member with every batch that changed it: the kind's state, and the rates."""
+
+    state: bytes
+    buckets: dict[str, TokenBucket]
+
+
+class Member(Struct):
+    """A person in a room, live.
+
+    `entered_at` is the place of the member's joining, which orders the members. `connections` is in the order of joining, newest last. Without connections the member is away until
+    `away_until_ms` and then leaves; otherwise that is 0.
+    """
+
+    user_id: UserId
+    display_name: str
+    avatar_id: str
+    state: object
+    entered_at: Seq
+    roles: tuple[str, ...] = ()
+    connections: dict[ConnRef, Connection] = field(default_factory=dict)
+    away_until_ms: int = 0
+    joins: int = 0
+    buckets: dict[str, TokenBucket] = field(default_factory=dict)
+    told_at_ms: dict[str, int] = field(default_factory=dict)
+    """When the member was last told of a rate limit, by event name. Not stored: a second notice does no harm."""
+
+    def newest(self) -> Connection | None:
+        """Return the connection that joined last."""
+        return next(reversed(self.connections.values()), None)
+
+    def describes(self, identity: Identity) -> bool:
+        """Tell whether others already know the member by this name and avatar."""
+        return self.display_name == identity.display_name and self.avatar_id == identity.avatar_id
+
+    def record(self) -> bytes:
+        """Encode the stored part."""
+        return _encoder.encode(
+            MemberRecord(
+                self.display_name,
+                self.avatar_id,
+                self.roles,
+                list(self.connections.values()),
+                self.away_until_ms,
+                self.joins,
+                self.entered_at,
+            )
+        )
+
+    def live_record(self, state: bytes) -> bytes:
+        """Encode the part that changes often, around the kind's encoded state."""
+        return _encoder.encode(LiveRecord(state, self.buckets))
+
+
+def restore_member(user_id: UserId, record: bytes, live: LiveRecord, state: object) -> Member:
+    """Rebuild a member from its stored parts."""
+    stored = _record_decoder.decode(record)
+    return Member(
+        user_id=user_id,
+        display_name=stored.display_name,
+        avatar_id=stored.avatar_id,
+        state=state,
+        entered_at=stored.entered_at,
+        roles=stored.roles,
+        connections={connection.ref: connection for connection in stored.connections},
+        away_until_ms=stored.away_until_ms,
+        joins=stored.joins,
+        buckets=live.buckets,
+    )
+
+
+def decode_live(data: bytes) -> LiveRecord:
+    """Decode a `live_record`."""
+    return _live_decoder.decode(data)
+
+
+_encoder: Final = msgpack.Encoder()
+_record_decoder: Final = msgpack.Decoder(MemberRecord)
+_live_decoder: Final = msgpack.Decoder(LiveRecord)

@@ -1,0 +1,37 @@
+"""The numbers that a worker shows to Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048)
+
+
+class WorkerMetrics:
+    """One set for each worker process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.commands = Counter("roomring_worker_commands", "Commands taken from input streams.", registry=r)
+        self.batches = Counter("roomring_worker_batches", "Batches committed.", registry=r)
+        self.repeated_batches = Counter(
+            "roomring_worker_repeated_batches", "Input batches that had been taken before.", registry=r
+        )
+        self.bad_entries = Counter("roomring_worker_bad_entries", "Input entries that could not be read.", registry=r)
+        self.sequenced = Counter("roomring_worker_events_sequenced", "Reliable events given a place.", registry=r)
+        self.deliveries = Counter(
+            "roomring_worker_deliveries", "Messages times the connections that they went to.", registry=r
+        )
+        self.refused_commits = Counter(
+            "roomring_worker_refused_commits", "Commits refused for a shard.", ["reason"], registry=r
+        )
+        self.failures = Counter("roomring_worker_failures", "Tasks at which a room failed.", registry=r)
+        self.store_errors = Counter("roomring_worker_store_errors", "Calls that Redis did not answer.", registry=r)
+        self.shards = Gauge("roomring_worker_shards", "Shards owned.", registry=r)
+        self.rooms = Gauge("roomring_worker_rooms", "Rooms in memory.", registry=r)
+        self.members = Gauge("roomring_worker_members", "Members of the rooms in memory.", registry=r)
+        self.batch_seconds = Histogram(
+            "roomring_worker_batch_seconds",
+            "Time from the read of a batch to its commit.",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=r,
+        )

@@ -1,0 +1,709 @@
+"""One room: command in, effects out.
+
+Owns the room's order, members, connections, rates, blocks, restrictions, idempotency marks, history and
+timers; knows no kind of room (see `rules.py`), no socket and no store. Time is passed in and there is no
+randomness, so the same commands give the same effects, and a room that is rebuilt from its stored fields
+goes on as the live one would have.
+
+Invariants: `seq` grows by one with each sequenced event; nothing leaves before `take` and the commit of what
+it returned; every stored field that changed is in the patch of the same turn.
+
+Stored fields: `meta`, `m:<user>` (member), `s:<user>` (kind's state and rates), `b:<user>` (whom the member
+blocks), `r:<user>` (restrictions), `d:<user>\\0<id>` (answers to idempotent messages).
+"""
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Final
+
+from msgspec import UNSET, Struct, UnsetType, json, msgpack
+
+from common.bus import RoomPatch
+from common.codec import as_replay, encode_event
+from common.commands import (
+    AnyRoomCommand,
+    CatchUp,
+    Disconnect,
+    Identity,
+    Inspect,
+    Join,
+    Leave,
+    LiftRestrictions,
+    Moderate,
+    Post,
+)
+from common.errors import AuthErrorCode, CloseCode, ErrorCode
+from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
+from common.messages import (
+    Ack,
+    LeftRoom,
+    MemberJoined,
+    MemberLeft,
+    ModerationAction,
+    RateLimited,
+    Resync,
+    ResyncReason,
+    RoomState,
+    ServerEvent,
+    You,
+    auth_refusal,
+    refusal,
+)
+from common.settings import WorkerSettings
+from roomworker.effects import (
+    AnswerOperator,
+    AttachConnection,
+    DetachConnection,
+    Effect,
+    EphemeralGroup,
+    RoomTurn,
+    Say,
+    Sequenced,
+)
+from roomworker.history import History, PastEvent, encode_past
+from roomworker.idempotency import Answers
+from roomworker.member import (
+    Connection,
+    ConnRef,
+    Member,
+    decode_live,
+    restore_member,
+)
+from roomworker.rules import Incoming, RoomRules
+from common.token_bucket import Rate, TokenBucket
+
+NOTICE_INTERVAL_MS: Final = 1_000
+"""The contract: at most one `rate_limited` a second for each event name."""
+
+NO_END_MS: Final = 2**53
+"""A restriction until then has no end."""
+
+NO_BLOCKS: Final[frozenset[UserId]] = frozenset()
+
+
+class Meta(Struct, array_like=True):
+    """The room's position, as stored."""
+
+    epoch: Epoch
+    seq: Seq
+
+
+class Restriction(Struct, array_like=True):
+    """What a moderator imposed on a person: until when, in ms since 1970; 0: not."""
+
+    barred_until_ms: int = 0
+    muted_until_ms: int = 0
+    reason: str = ""
+
+
+class Counters(Struct):
+    """What happened in this room since this worker took it."""
+
+    joins: int = 0
+    leaves: int = 0
+    sequenced: int = 0
+    transforms: int = 0
+    transforms_merged: int = 0
+    rate_limited: int = 0
+    repeated: int = 0
+
+
+_encoder: Final = msgpack.Encoder()
+_json: Final = json.Encoder()
+_meta_decoder: Final = msgpack.Decoder(Meta)
+_restriction_decoder: Final = msgpack.Decoder(Restriction)
+_blocks_decoder: Final = msgpack.Decoder(list[UserId])
+
+
+class Room:
+    """A room that this worker owns. Not thread-safe; one caller."""
+
+    def __init__(
+        self,
+        room_id: RoomId,
+        rules: RoomRules,
+        settings: WorkerSettings,
+        stored: Mapping[str, bytes],
+        now_ms: int,
+    ) -> None:
+        """Rebuild a room from its stored fields, or begin a new one where there are none."""
+        self.room_id = room_id
+        self.counters = Counters()
+        self._rules = rules
+        self._settings = settings
+        self._now_ms = now_ms
+        self._tag = blake2b(room_id.encode(), digest_size=4).hexdigest()
+        self._members: dict[UserId, Member] = {}
+        self._by_conn: dict[ConnRef, Member] = {}
+        self._away: dict[UserId, int] = {}
+        self._edges: dict[EdgeId, int] = {}
+        self._blocks: dict[UserId, frozenset[UserId]] = {}
+        self._hidden_from: dict[UserId, tuple[UserId, ...]] = {}
+        self._restrictions: dict[UserId, Restriction] = {}
+        self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
+        self._stored = bool(stored)
+        meta = _meta_decoder.decode(stored["meta"]) if stored else Meta(Epoch(now_ms), Seq(0))
+        self._epoch, self._seq = meta.epoch, meta.seq
+        self._restore(stored)
+        self._history = History(settings.history_events_max, self._seq)
+        self._begin_turn()
+
+    # --- what is asked of it ------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> Epoch:
+        """The order that `seq` counts in."""
+        return self._epoch
+
+    @property
+    def seq(self) -> Seq:
+        """Place of the newest reliable event."""
+        return self._seq
+
+    @property
+    def member_count(self) -> int:
+        """How many members, the ones away included."""
+        return len(self._members)
+
+    @property
+    def edges(self) -> Mapping[EdgeId, int]:
+        """Attached connections of each edge."""
+        return self._edges
+
+    def next_due_ms(self) -> int | None:
+        """When `tick` must be called next; None while no timer runs."""
+        return min(self._away.values(), default=None)
+
+    def has_member(self, user_id: UserId) -> bool:
+        """Tell whether the person is a member, present or away."""
+        return user_id in self._members
+
+    def wants_history(self, command: AnyRoomCommand) -> Seq | None:
+        """Tell after which place `handle` needs history for this command that only the store still has."""
+        if isinstance(command, Join):
+            epoch, after = command.resume_epoch, command.resume_seq
+        elif isinstance(command, CatchUp):
+            epoch, after = command.epoch, command.last_seq
+        else:
+            return None
+        return after if epoch == self._epoch and self._history.lacks(after) else None
+
+    def add_history(self, stored: list[tuple[Seq, bytes]]) -> None:
+        """Take what the store answered to `wants_history`."""
+        self._history.prepend(stored)
+
+    # --- commands -----------------------------------------------------------------------------------------
+
+    def handle(
+        self,
+        edge_id: EdgeId,
+        command: AnyRoomCommand,
+        now_ms: int,
+        arrived_ms: int,
+        blocks: Mapping[UserId, frozenset[UserId]],
+    ) -> None:
+        """Take one command of an edge. Effects gather until `take`.
+
+        Args:
+            now_ms: the worker's time; stamps what is sequenced.
+            arrived_ms: when the edge received it.
+            blocks: at least those of everybody who joins.
+        """
+        self._now_ms = now_ms
+        match command:
+            case Post():
+                self._post(ConnRef(edge_id, command.conn), command, arrived_ms)
+            case Join():
+                self._join(ConnRef(edge_id, command.conn), command, blocks)
+            case Leave():
+                self._leave(ConnRef(edge_id, command.conn), command)
+            case Disconnect():
+                self._lose(ConnRef(edge_id, command.conn))
+            case CatchUp():
+                self._catch_up(ConnRef(edge_id, command.conn), command)
+            case Moderate():
+                self._moderate(edge_id, command)
+            case LiftRestrictions():
+                self._lift(edge_id, command)
+            case Inspect():
+                self._effects.append(AnswerOperator(edge_id, command.request, self._describe()))
+
+    def change_block(self, user_id: UserId, other_id: UserId, now_ms: int, *, blocked: bool) -> None:
+        """A person no longer sees another, or does again. Nothing happens where the person is no member."""
+        member = self._members.get(user_id)
+        before = self._blocks.get(user_id, NO_BLOCKS)
+        if member is None or (other_id in before) == blocked:
+            return
+        self._now_ms = now_ms
+        self._set_blocks(user_id, before | {other_id} if blocked else before - {other_id})
+        for connection in member.connections.values():
+            self._attach_anew(connection, member, "blocks_changed")
+
+    def drop_edge(self, edge_id: EdgeId, now_ms: int) -> None:
+        """An edge is gone; its connections are lost."""
+        self._now_ms = now_ms
+        for ref in [ref for ref in self._by_conn if ref.edge_id == edge_id]:
+            self._lose(ref)
+
+    def tick(self, now_ms: int) -> None:
+        """Run the timers that are due."""
+        self._now_ms = now_ms
+        for user_id in [user_id for user_id, until_ms in self._away.items() if until_ms <= now_ms]:
+            self._remove(self._members[user_id])
+
+    def begin_epoch(self, now_ms: int) -> None:
+        """Begin a new order, since the store lost part of the old one; everybody is told to resync."""
+        self._now_ms = now_ms
+        self._epoch = Epoch(max(self._epoch + 1, now_ms))
+        self._seq = self._seq_before = Seq(0)
+        self._history = History(self._settings.history_events_max, self._seq)
+        self._meta_changed = True
+        for member in self._members.values():
+            for connection in member.connections.values():
+                self._attach_anew(connection, member, "new_epoch")
+
+    def take(self) -> RoomTurn:
+        """Return everything since the last `take`, and begin a new turn."""
+        ttl_ms, active = self._lifetime()
+        if self._history_new or self._meta_changed:
+            self._set["meta"] = _encoder.encode(Meta(self._epoch, self._seq))
+        for member in self._touched.values():
+            if member.user_id in self._members:
+                self._set["s:" + member.user_id] = member.live_record(self._rules.encode_state(member.state))
+        set_answers, deleted_answers = self._answers.take()
+        self._set.update(set_answers)
+        self._delete.update(dict.fromkeys(deleted_answers))
+        patch = RoomPatch(
+            self.room_id,
+            self._epoch,
+            self._set,
+            [name for name in self._delete if name not in self._set],
+            self._history_new,
+            active,
+            ttl_ms,
+        )
+        turn = RoomTurn(
+            self.room_id, self._epoch, self._seq_before, self._edges_before, self._effects, self._ephemeral(), patch
+        )
+        self._stored = self._stored or bool(self._set)
+        self._begin_turn()
+        return turn
+
+    # --- what rules may do (RoomServices) -----------------------------------------------------------------
+
+    def sequence(self, event: ServerEvent, actor: UserId) -> Seq:
+        """See `RoomServices.sequence`."""
+        seq = self.next_seq()
+        encoded = encode_event(event, self._now_ms, seq=seq, epoch=self._epoch)
+        past = PastEvent(actor, encoded)
+        self._seq = seq
+        self._history.append(past)
+        self._history_new.append((seq, encode_past(past)))
+        self._effects.append(Sequenced(seq, encoded, self._hidden(actor)))
+        self.counters.sequenced += 1
+        return seq
+
+    def show(self, event: ServerEvent, actor: UserId) -> None:
+        """See `RoomServices.show`."""
+        self.counters.transforms += 1
+        if actor in self._showing:
+            self.counters.transforms_merged += 1
+        self._showing[actor] = event
+
+    def touch(self, member: Member) -> None:
+        """See `RoomServices.touch`."""
+        self._touched[member.user_id] = member
+
+    def admit(self, incoming: Incoming, event_name: str, rate: Rate) -> bool:
+        """See `RoomServices.admit`."""
+        member = incoming.member
+        bucket = member.buckets.get(event_name)
+        if bucket is None:
+            bucket = member.buckets[event_name] = TokenBucket()
+        wait_ms = bucket.take(rate, incoming.arrived_ms)
+        self.touch(member)
+        if wait_ms == 0:
+            return True
+        self.counters.rate_limited += 1
+        told_at_ms = member.told_at_ms.get(event_name)
+        if told_at_ms is None or not 0 <= incoming.now_ms - told_at_ms < NOTICE_INTERVAL_MS:
+            member.told_at_ms[event_name] = incoming.now_ms
+            self._say(incoming.connection.ref, RateLimited(event_name, rate.per_second, wait_ms, self.room_id))
+        return False
+
+    def message_id(self, seq: Seq) -> str:
+        """See `RoomServices.message_id`."""
+        return f"{self._tag}-{self._epoch:x}-{seq:x}"
+
+    def next_seq(self) -> Seq:
+        """See `RoomServices.next_seq`."""
+        return Seq(self._seq + 1)
+
+    def is_muted(self, user_id: UserId, now_ms: int) -> bool:
+        """See `RoomServices.is_muted`."""
+        restriction = self._restrictions.get(user_id)
+        return restriction is not None and restriction.muted_until_ms > now_ms
+
+    # --- joining and leaving ------------------------------------------------------------------------------
+
+    def _join(self, ref: ConnRef, command: Join, blocks: Mapping[UserId, frozenset[UserId]]) -> None:
+        user_id = command.identity.user_id
+        re = UNSET if command.re is None else command.re
+        restriction = self._restrictions.get(user_id)
+        if restriction is not None and restriction.barred_until_ms > self._now_ms:
+            refused = encode_event(auth_refusal(AuthErrorCode.BANNED, self.room_id), self._now_ms, re=re)
+            self._effects.append(DetachConnection(ref, [refused], attached=False, refused=True))
+            return
+        member = self._members.get(user_id)
+        if member is None:
+            if len(self._members) >= self._settings.members_per_room_max:
+                full = encode_event(refusal(ErrorCode.ROOM_FULL, self.room_id), self._now_ms, re=re)
+                self._effects.append(DetachConnection(ref, [full], attached=False, refused=True))
+                return
+            member = self._admit_member(command.identity, blocks.get(user_id, NO_BLOCKS))
+        elif not member.describes(command.identity):
+            member.display_name, member.avatar_id = command.identity.display_name, command.identity.avatar_id
+            self.sequence(MemberJoined(self.room_id, self._rules.view(member)), user_id)
+        connection, new = self._connect(ref, member, command)
+        self._store_member(member)
+        messages = self._greeting(member, command, re)
+        self._effects.append(AttachConnection(ref, self._seq, messages, new))
+        self._limit_connections(member)
+        self._rules.joined(member, connection)
+
+    def _admit_member(self, identity: Identity, blocks: frozenset[UserId]) -> Member:
+        user_id = identity.user_id
+        member = Member(user_id, identity.display_name, identity.avatar_id, self._rules.new_state(), self.next_seq())
+        self._members[user_id] = member
+        if blocks:
+            self._set_blocks(user_id, blocks)
+        self.touch(member)
+        self.counters.joins += 1
+        self.sequence(MemberJoined(self.room_id, self._rules.view(member)), user_id)
+        return member
+
+    def _connect(self, ref: ConnRef, member: Member, command: Join) -> tuple[Connection, bool]:
+        """Enter the connection as the member's newest; a repair leaves a known connection as it is."""
+        known = member.connections.get(ref)
+        if known is not None and command.repair:
+            return known, False
+        stranger = self._by_conn.get(ref)
+        assert stranger is None or stranger is member, "a connection joins a room as one person only"
+        member.joins += 1
+        member.roles = command.identity.roles
+        member.away_until_ms = 0
+        self._away.pop(member.user_id, None)
+        connection = Connection(ref.edge_id, ref.number, command.device, member.joins)
+        member.connections.pop(ref, None)
+        member.connections[ref] = connection
+        self._by_conn[ref] = member
+        if known is None:
+            self._edges[ref.edge_id] = self._edges.get(ref.edge_id, 0) + 1
+        return connection, known is None
+
+    def _greeting(self, member: Member, command: Join, re: str | UnsetType) -> list[bytes]:
+        recovered = command.resume_epoch == self._epoch and self._history.covers(command.resume_seq)
+        if command.repair and not recovered:
+            reason: ResyncReason = "history_too_short" if command.resume_epoch == self._epoch else "new_epoch"
+            return self._resync_messages(member, reason)
+        missed = self._replay(member, command.resume_seq) if recovered else []
+        if command.repair:
+            return missed
+        return [encode_event(self._state(member, recovered=recovered), self._now_ms, re=re), *missed]
+
+    def _limit_connections(self, member: Member) -> None:
+        while len(member.connections) > self._settings.connections_per_member_max:
+            oldest = next(iter(member.connections))
+            self._forget_connection(oldest)
+            self._effects.append(DetachConnection(oldest, [], attached=True, close_code=CloseCode.POLICY))
+
+    def _leave(self, ref: ConnRef, command: Leave) -> None:
+        re = UNSET if command.re is None else command.re
+        member = self._forget_connection(ref)
+        left = encode_event(LeftRoom(self.room_id), self._now_ms, re=re)
+        self._effects.append(DetachConnection(ref, [left], attached=member is not None))
+        if member is not None and not member.connections:
+            self._remove(member)
+
+    def _lose(self, ref: ConnRef) -> None:
+        member = self._forget_connection(ref)
+        if member is None:
+            return
+        self._effects.append(DetachConnection(ref, [], attached=True, silent=True))
+        if member.connections:
+            return
+        if self._rules.reconnect_window_ms == 0:
+            self._remove(member)
+        else:
+            member.away_until_ms = self._now_ms + self._rules.reconnect_window_ms
+            self._away[member.user_id] = member.away_until_ms
+            self._store_member(member)
+
+    def _forget_connection(self, ref: ConnRef) -> Member | None:
+        member = self._by_conn.pop(ref, None)
+        if member is None:
+            return None
+        del member.connections[ref]
+        self._edges[ref.edge_id] -= 1
+        if self._edges[ref.edge_id] == 0:
+            del self._edges[ref.edge_id]
+        self._store_member(member)
+        return member
+
+    def _remove(self, member: Member) -> None:
+        user_id = member.user_id
+        assert not member.connections
+        self.sequence(MemberLeft(self.room_id, user_id), user_id)
+        self.counters.leaves += 1
+        self._showing.pop(user_id, None)
+        del self._members[user_id]
+        self._away.pop(user_id, None)
+        self._set_blocks(user_id, NO_BLOCKS)
+        for name in ("m:" + user_id, "s:" + user_id):
+            self._set.pop(name, None)
+            self._delete[name] = None
+
+    # --- catching up --------------------------------------------------------------------------------------
+
+    def _catch_up(self, ref: ConnRef, command: CatchUp) -> None:
+        member = self._by_conn.get(ref)
+        if member is None:
+            return
+        if command.skipped:
+            self._attach_anew(member.connections[ref], member, "slow_reader")
+        elif command.epoch == self._epoch and self._history.covers(command.last_seq):
+            missed = self._replay(member, command.last_seq)
+            if missed:
+                # An attachment, not an answer: what was missed must come before what follows in this batch.
+                self._effects.append(AttachConnection(ref, self._seq, missed, new=False))
+        else:
+            reason: ResyncReason = "history_too_short" if command.epoch == self._epoch else "new_epoch"
+            self._attach_anew(member.connections[ref], member, reason)
+
+    def _attach_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
+        messages = self._resync_messages(member, reason)
+        self._effects.append(AttachConnection(connection.ref, self._seq, messages, new=False))
+
+    def _resync_messages(self, member: Member, reason: ResyncReason) -> list[bytes]:
+        return [
+            encode_event(Resync(self.room_id, reason), self._now_ms),
+            encode_event(self._state(member, recovered=False), self._now_ms),
+        ]
+
+    def _replay(self, member: Member, after: Seq) -> list[bytes]:
+        unseen = self._blocks.get(member.user_id, NO_BLOCKS)
+        return [as_replay(past.event) for past in self._history.since(after) if past.actor not in unseen]
+
+    def _state(self, reader: Member, *, recovered: bool) -> RoomState:
+        unseen = self._blocks.get(reader.user_id, NO_BLOCKS)
+        members = [self._rules.view(m) for m in self._members.values() if m.user_id not in unseen]
+        return RoomState(
+            self.room_id, self._now_ms, members, You(reader.user_id), self._epoch, self._seq, recovered=recovered
+        )
+
+    # --- messages -----------------------------------------------------------------------------------------
+
+    def _post(self, ref: ConnRef, command: Post, arrived_ms: int) -> None:
+        message = command.message
+        member = self._by_conn.get(ref)
+        if member is None:
+            self._say(ref, refusal(ErrorCode.NOT_JOINED, self.room_id), re=message.id)
+            return
+        if message.id is not UNSET:
+            earlier = self._answers.get(member.user_id, message.id, self._now_ms)
+            if earlier is not None:
+                self.counters.repeated += 1
+                self._effects.append(Say(ref, [earlier]))
+                return
+        incoming = Incoming(member, member.connections[ref], message, self._now_ms, arrived_ms)
+        answer = self._rules.handle(self, incoming)
+        if answer is None:
+            return
+        if isinstance(answer, Ack):
+            encoded = encode_event(answer, self._now_ms, re=message.id)
+            if message.id is not UNSET:
+                self._answers.remember(member.user_id, message.id, self._now_ms, encoded)
+            self._effects.append(Say(ref, [encoded]))
+        elif not (message.id is UNSET and answer.code is ErrorCode.RATE_LIMITED):
+            # Who sent no `id` asked for no answer; `rate_limited` tells once a second, and a flood must not
+            # draw an error for each message.
+            self._say(ref, answer, re=message.id)
+
+    # --- moderation ---------------------------------------------------------------------------------------
+
+    def _moderate(self, edge_id: EdgeId, command: Moderate) -> None:
+        user_id = command.user_id
+        restriction = self._restrictions.get(user_id) or Restriction()
+        until_ms = NO_END_MS if command.duration_ms is None else self._now_ms + command.duration_ms
+        member = self._members.get(user_id)
+        closed = len(member.connections) if member is not None else 0
+        action = ModerationAction(self.room_id, command.action, command.reason)
+        restriction.reason = command.reason
+        match command.action:
+            case "mutedByMod":
+                restriction.muted_until_ms = until_ms
+                closed = 0
+                for ref in member.connections if member is not None else ():
+                    self._say(ref, action)
+            case "banned":
+                restriction.barred_until_ms = until_ms
+                self._throw_out(member, action)
+            case "kicked":
+                if command.duration_ms is not None:
+                    restriction.barred_until_ms = max(restriction.barred_until_ms, until_ms)
+                self._throw_out(member, action)
+        if restriction.barred_until_ms or restriction.muted_until_ms:
+            self._restrictions[user_id] = restriction
+            self._set["r:" + user_id] = _encoder.encode(restriction)
+            self._delete.pop("r:" + user_id, None)
+            self._meta_changed = True
+        body = {
+            "roomId": self.room_id,
+            "userId": user_id,
+            "type": command.action,
+            "member": member is not None,
+            "connectionsClosed": closed,
+            "epoch": self._epoch,
+            "seq": self._seq,
+        }
+        self._effects.append(AnswerOperator(edge_id, command.request, _json.encode(body)))
+
+    def _throw_out(self, member: Member | None, action: ModerationAction) -> None:
+        """Remove a member; one place in the order, which the person sees as the action and the others as leaving."""
+        if member is None:
+            return
+        told = encode_event(action, self._now_ms, seq=self.next_seq(), epoch=self._epoch)
+        for ref in list(member.connections):
+            self._forget_connection(ref)
+            self._effects.append(DetachConnection(ref, [told], attached=True, close_code=CloseCode.REMOVED))
+        self._remove(member)
+
+    def _lift(self, edge_id: EdgeId, command: LiftRestrictions) -> None:
+        lifted = self._restrictions.pop(command.user_id, None) is not None
+        if lifted:
+            name = "r:" + command.user_id
+            self._set.pop(name, None)
+            self._delete[name] = None
+            self._meta_changed = True
+        body = {"roomId": self.room_id, "userId": command.user_id, "lifted": lifted}
+        self._effects.append(AnswerOperator(edge_id, command.request, _json.encode(body)))
+
+    def _describe(self) -> bytes:
+        return _json.encode(
+            {
+                "roomId": self.room_id,
+                "kind": self._rules.kind,
+                "epoch": self._epoch,
+                "seq": self._seq,
+                "members": [
+                    {
+                        "userId": member.user_id,
+                        "displayName": member.display_name,
+                        "avatarId": member.avatar_id,
+                        "awayUntilMs": member.away_until_ms or None,
+                        "connections": [
+                            {"edge": c.edge_id, "number": c.number, "device": c.device}
+                            for c in member.connections.values()
+                        ],
+                    }
+                    for member in self._members.values()
+                ],
+                "restrictions": {
+                    user_id: {
+                        "barredUntilMs": r.barred_until_ms or None,
+                        "mutedUntilMs": r.muted_until_ms or None,
+                        "reason": r.reason,
+                    }
+                    for user_id, r in self._restrictions.items()
+                },
+                "counters": self.counters,
+            }
+        )
+
+    # --- helpers ------------------------------------------------------------------------------------------
+
+    def _begin_turn(self) -> None:
+        self._effects: list[Effect] = []
+        self._showing: dict[UserId, ServerEvent] = {}
+        self._touched: dict[UserId, Member] = {}
+        self._set: dict[str, bytes] = {}
+        self._delete: dict[str, None] = {}
+        self._history_new: list[tuple[Seq, bytes]] = []
+        self._meta_changed = False
+        self._seq_before = self._seq
+        self._edges_before = dict(self._edges)
+        self._active_before = bool(self._members)
+
+    def _restore(self, stored: Mapping[str, bytes]) -> None:
+        decoders: dict[str, Callable[[str, bytes], None]] = {
+            "b": self._restore_blocks,
+            "r": self._restore_restriction,
+            "d": self._answers.restore,
+        }
+        for name, data in stored.items():
+            prefix, _, rest = name.partition(":")
+            if prefix == "m":
+                user_id = UserId(rest)
+                live = decode_live(stored["s:" + rest])
+                member = restore_member(user_id, data, live, self._rules.decode_state(live.state))
+                self._members[user_id] = member
+                if not member.connections:
+                    self._away[user_id] = member.away_until_ms
+                for ref in member.connections:
+                    self._by_conn[ref] = member
+                    self._edges[ref.edge_id] = self._edges.get(ref.edge_id, 0) + 1
+            elif prefix in decoders:
+                decoders[prefix](rest, data)
+        # The stored fields are in no order; the members are in the order of joining.
+        self._members = dict(sorted(self._members.items(), key=lambda item: item[1].entered_at))
+
+    def _restore_blocks(self, user_id: str, data: bytes) -> None:
+        self._blocks[UserId(user_id)] = frozenset(_blocks_decoder.decode(data))
+
+    def _restore_restriction(self, user_id: str, data: bytes) -> None:
+        self._restrictions[UserId(user_id)] = _restriction_decoder.decode(data)
+
+    def _store_member(self, member: Member) -> None:
+        name = "m:" + member.user_id
+        self._set[name] = member.record()
+        self._delete.pop(name, None)
+        self._delete.pop("s:" + member.user_id, None)
+
+    def _set_blocks(self, user_id: UserId, blocks: frozenset[UserId]) -> None:
+        name = "b:" + user_id
+        if blocks:
+            self._blocks[user_id] = blocks
+            self._set[name] = _encoder.encode(sorted(blocks))
+            self._delete.pop(name, None)
+        elif self._blocks.pop(user_id, None) is not None:
+            self._set.pop(name, None)
+            self._delete[name] = None
+        self._hidden_from.clear()
+
+    def _hidden(self, actor: UserId) -> tuple[UserId, ...]:
+        if not self._blocks:
+            return ()
+        hidden = self._hidden_from.get(actor)
+        if hidden is None:
+            hidden = tuple(sorted(user for user, blocked in self._blocks.items() if actor in blocked))
+            self._hidden_from[actor] = hidden
+        return hidden
+
+    def _ephemeral(self) -> list[EphemeralGroup]:
+        groups: dict[tuple[UserId, ...], list[bytes]] = {}
+        for actor, event in self._showing.items():
+            groups.setdefault(self._hidden(actor), []).append(encode_event(event, self._now_ms))
+        return [EphemeralGroup(messages, hidden) for hidden, messages in groups.items()]
+
+    def _lifetime(self) -> tuple[int | None, bool | None]:
+        """When the stored room expires (0: never, None: as it is), and whether it entered or left the active rooms."""
+        active = bool(self._members)
+        if self._stored and active == self._active_before and not (self._meta_changed and not active):
+            return None, None
+        if not self._stored and not (active or self._history_new or self._set):
+            return None, None
+        ttl_ms = 0 if active or self._restrictions else self._settings.room_idle_ttl_ms
+        return ttl_ms, active
+
+    def _say(self, ref: ConnRef, event: ServerEvent, *, re: str | UnsetType = UNSET) -> None:
+        self._effects.append(Say(ref, [encode_event(event, self._now_ms, re=re)]))

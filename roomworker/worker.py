@@ -1,0 +1,374 @@
+"""The shell of a room worker: reads batches, lets the engine decide, commits, and keeps its leases.
+
+For each partition there is one loop that reads, runs and commits, and one lock around a turn, so that a
+shard is given away only between commits. One loop more keeps the worker's place in the registry, renews the
+leases, and takes and gives shards.
+
+The only place where operational errors of the store end is here: a call that Redis did not answer is
+repeated until it is answered or the worker stops.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final, ParamSpec, TypeVar
+
+from msgspec import json
+
+from common.bus import Acquired, ClusterShape, Held, InputEntry, WorkerBus
+from common.clock import Clock
+from common.errors import BusUnavailable
+from common.ids import EdgeId, Partition, RoomId, Shard, UserId, WorkerId
+from common.log import get_logger
+from common.ring import partition_of_shard
+from common.settings import WorkerSettings
+from roomworker.engine import Engine, Plan, ShardTurn, Task
+from roomworker.gather import Gather
+from roomworker.metrics import WorkerMetrics
+from roomworker.ownership import plan_ownership
+
+CONTROL_INTERVAL_MS: Final = 100
+"""How often the registry is read. A dead worker's shards are taken at most so much after its lease ran out."""
+
+READ_BLOCK_MS: Final = 1_000
+IDLE_ROOM_MS: Final = 60_000
+"""How long a room without members stays in memory."""
+
+LOAD_ROOMS_AT_ONCE: Final = 256
+RETRY_MS: Final = (20, 50, 100, 200, 500, 1_000)
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+class Worker:
+    """One room worker. Call `run` once; `stop` from anywhere in the same loop ends it in order."""
+
+    def __init__(
+        self, worker_id: WorkerId, settings: WorkerSettings, bus: WorkerBus, clock: Clock, metrics: WorkerMetrics
+    ) -> None:
+        self.worker_id = worker_id
+        self.metrics = metrics
+        self._settings = settings
+        self._bus = bus
+        self._clock = clock
+        self._log = get_logger("roomworker").bind(worker=worker_id)
+        self._engine = Engine(settings, self._failed)
+        self._partitions = [Partition(n) for n in range(settings.partitions)]
+        self._locks = {partition: asyncio.Lock() for partition in self._partitions}
+        self._gathers = {partition: Gather(settings.gather_ms_max) for partition in self._partitions}
+        self._gone_edges: dict[Partition, set[EdgeId]] = {partition: set() for partition in self._partitions}
+        self._lost_data: set[Shard] = set()
+        self._wanted: dict[Shard, WorkerId] = {}
+        self._stopping = asyncio.Event()
+        self._store_ok = False
+
+    async def run(self) -> None:
+        """Work until `stop`; then give all shards away and leave the registry.
+
+        Raises:
+            ClusterMismatch: this process's shape is not the cluster's.
+        """
+        loops = [asyncio.create_task(self._control(), name="control")]
+        loops += [asyncio.create_task(self._work(p), name=f"work-{p}") for p in self._partitions]
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        finally:
+            self._stopping.set()
+            stopped.cancel()
+            for partition in self._partitions:
+                with contextlib.suppress(BusUnavailable):
+                    await self._bus.wake(partition, self.worker_id)
+            await asyncio.wait(loops, timeout=2.0)
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._leave()
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._stopping.set()
+
+    def not_ready(self) -> str | None:
+        """Say why this worker is of no use now; None when it is ready."""
+        return None if self._store_ok else "Redis does not answer"
+
+    # --- the working loop ---------------------------------------------------------------------------------
+
+    async def _work(self, partition: Partition) -> None:
+        gather = self._gathers[partition]
+        while not self._stopping.is_set():
+            entries = await self._read(partition)
+            began_ms = self._clock.monotonic_ms()
+            async with self._locks[partition]:
+                deliveries = await self._turn(partition, entries)
+            ended_ms = self._clock.monotonic_ms()
+            gather.observe(deliveries, ended_ms)
+            pause_ms = gather.pause_ms(ended_ms - began_ms) if entries else 0.0
+            if pause_ms > 0:
+                await asyncio.sleep(pause_ms / 1000.0)
+
+    async def _read(self, partition: Partition) -> list[InputEntry]:
+        block_ms = READ_BLOCK_MS
+        due_ms = self._engine.next_due_ms()
+        if due_ms is not None:
+            block_ms = max(0, min(block_ms, due_ms - self._clock.now_ms()))
+        if self._gone_edges[partition]:
+            block_ms = 0
+        try:
+            return await self._bus.read_inputs(
+                partition,
+                self.worker_id,
+                self._engine.cursors(partition),
+                self._settings.batch_entries_max,
+                max(1, block_ms),
+            )
+        except BusUnavailable as error:
+            self._trouble("read_inputs", error)
+            await self._pause(100)
+            return []
+
+    async def _turn(self, partition: Partition, entries: list[InputEntry]) -> int:
+        """One batch, from plan to commit. Returns how many messages it sent to connections."""
+        began_ms = self._clock.monotonic_ms()
+        gone, self._gone_edges[partition] = self._gone_edges[partition], set()
+        plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone)
+        if not (plan.cursors or plan.rooms or plan.forget):
+            return 0
+        await self._load(partition, plan.rooms_to_load)
+        blocks = await self._fetch_needs(partition, plan)
+        now_ms = self._clock.now_ms()
+        turns, broken = self._engine.run(plan, now_ms, blocks)
+        while broken:
+            await self._load(partition, [room_plan.room_id for room_plan in broken])
+            broken = self._engine.rerun(broken, turns, now_ms, blocks)
+        turns = [turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors]
+        written = await self._commit(partition, turns)
+        self._count(plan, written, self._clock.monotonic_ms() - began_ms)
+        return sum(_deliveries(turn) for turn in written)
+
+    async def _load(self, partition: Partition, room_ids: list[RoomId]) -> None:
+        for start in range(0, len(room_ids), LOAD_ROOMS_AT_ONCE):
+            chunk = room_ids[start : start + LOAD_ROOMS_AT_ONCE]
+            stored = await self._insist(self._bus.load_rooms, partition, chunk)
+            for room_id in chunk:
+                self._engine.add_room(room_id, stored.get(room_id, {}), self._clock.now_ms())
+
+    async def _fetch_needs(self, partition: Partition, plan: Plan) -> dict[UserId, frozenset[UserId]]:
+        needs = self._engine.needs(plan)
+        for room_id, epoch, after in needs.history:
+            stored = await self._insist(self._bus.load_history, partition, room_id, epoch, after)
+            room = self._engine.room(room_id)
+            if room is not None:
+                room.add_history(stored)
+        if not needs.blocks_of:
+            return {}
+        return await self._insist(self._bus.blocks_of, needs.blocks_of)
+
+    async def _commit(self, partition: Partition, turns: list[ShardTurn]) -> list[ShardTurn]:
+        """Write the turns, without those of shards that turn out not to be this worker's. Returns what was written."""
+        while turns:
+            commit = self._engine.commit_of(turns, self.worker_id)
+            answer = await self._insist(self._bus.commit, partition, commit)
+            if answer.done:
+                self._engine.settle(turns)
+                return turns
+            assert answer.fenced or answer.stale
+            for shard in (*answer.fenced, *answer.stale):
+                self._engine.drop_shard(shard)
+            self.metrics.refused_commits.labels("fenced").inc(len(answer.fenced))
+            self.metrics.refused_commits.labels("stale").inc(len(answer.stale))
+            self._log.warning("commit refused", fenced=answer.fenced, stale=answer.stale)
+            if answer.stale:
+                self._lost_data.update(answer.stale)
+                tokens = {part.shard: part.token for part in commit.shards if part.shard in answer.stale}
+                await self._insist(self._bus.release, partition, self.worker_id, tokens)
+            turns = [turn for turn in turns if self._engine.owns(turn.shard)]
+        return []
+
+    # --- the control loop ---------------------------------------------------------------------------------
+
+    async def _control(self) -> None:
+        info = json.encode({"name": self.worker_id, "internalPort": self._settings.internal_port})
+        renew_at_ms = 0.0
+        opened = False
+        while not self._stopping.is_set():
+            wait_ms: float = CONTROL_INTERVAL_MS
+            try:
+                if not opened:
+                    await self._bus.open_cluster(self._shape())
+                    opened = True
+                now_ms = self._clock.monotonic_ms()
+                if now_ms >= renew_at_ms:
+                    renew_at_ms = now_ms + self._settings.node_renew_ms
+                    known = await self._bus.announce("worker", self.worker_id, info, self._settings.node_ttl_ms)
+                    # A store that forgot this worker may have forgotten the cluster's shape as well.
+                    opened = opened and known
+                    await self._renew()
+                    await self._find_gone_edges()
+                wait_ms = await self._balance()
+                self._store_ok = True
+            except BusUnavailable as error:
+                self._trouble("control", error)
+                renew_at_ms = 0.0
+            self._show_gauges()
+            self._engine.unload_idle(self._clock.now_ms(), IDLE_ROOM_MS)
+            await self._pause(wait_ms)
+
+    async def _renew(self) -> None:
+        for partition in self._partitions:
+            tokens = self._engine.tokens(partition)
+            if not tokens:
+                continue
+            for shard, renewed in (
+                await self._bus.renew(partition, self.worker_id, self._settings.node_ttl_ms, tokens)
+            ).items():
+                if renewed is None:
+                    await self._lose(partition, shard)
+                elif renewed.wanted_by is not None:
+                    self._wanted[shard] = renewed.wanted_by
+                else:
+                    self._wanted.pop(shard, None)
+
+    async def _lose(self, partition: Partition, shard: Shard) -> None:
+        async with self._locks[partition]:
+            self._engine.drop_shard(shard)
+        self._log.warning("shard lost", shard=shard)
+
+    async def _find_gone_edges(self) -> None:
+        """Edges that rooms know and the registry does not.
+
+        The rooms are asked first: an edge is in the registry before its first command, so one that comes
+        between the two steps is not taken for gone.
+        """
+        known = self._engine.known_edges()
+        if not known:
+            return
+        gone = known - {EdgeId(node.node_id) for node in await self._bus.nodes("edge")}
+        for edge_id in gone:
+            self._log.warning("edge gone", edge=edge_id)
+        for partition in self._partitions:
+            self._gone_edges[partition] |= gone
+            if gone:
+                await self._bus.wake(partition, self.worker_id)
+
+    async def _balance(self) -> float:
+        """Take and give shards. Returns in how many ms to look again."""
+        workers = [WorkerId(node.node_id) for node in await self._bus.nodes("worker")]
+        owned = {shard for partition in self._partitions for shard in self._engine.tokens(partition)}
+        plan = plan_ownership(self.worker_id, self._settings.shards, workers, owned, self._wanted)
+        wait_ms: float = CONTROL_INTERVAL_MS
+        for partition in self._partitions:
+            mine = belongs_to(partition, self._settings.partitions)
+            await self._give(partition, [shard for shard in plan.release if mine(shard)])
+            wait_ms = min(wait_ms, await self._take(partition, [shard for shard in plan.acquire if mine(shard)]))
+        return wait_ms
+
+    async def _give(self, partition: Partition, shards: Collection[Shard]) -> None:
+        if not shards:
+            return
+        async with self._locks[partition]:
+            tokens = {shard: token for shard, token in self._engine.tokens(partition).items() if shard in shards}
+            for shard in shards:
+                self._engine.drop_shard(shard)
+                self._wanted.pop(shard, None)
+        await self._bus.release(partition, self.worker_id, tokens)
+        self._log.info("shards given", shards=list(shards))
+
+    async def _take(self, partition: Partition, shards: list[Shard]) -> float:
+        if not shards:
+            return CONTROL_INTERVAL_MS
+        answers = await self._bus.acquire(partition, self.worker_id, self._settings.node_ttl_ms, shards)
+        taken = {shard: answer for shard, answer in answers.items() if isinstance(answer, Acquired)}
+        if taken:
+            # One shard at a time becomes readable, each with its rooms, so that the first ones work again soon.
+            for shard, acquired in taken.items():
+                rooms = await self._insist(self._bus.active_rooms, shard)
+                async with self._locks[partition]:
+                    self._engine.add_shard(shard, acquired, new_epoch=shard in self._lost_data)
+                    self._lost_data.discard(shard)
+                    await self._load(partition, rooms)
+            await self._bus.wake(partition, self.worker_id)
+            self._log.info("shards taken", count=len(taken), owned=len(self._engine.tokens(partition)))
+        held = [answer.remaining_ms for answer in answers.values() if isinstance(answer, Held)]
+        return max(5.0, min([CONTROL_INTERVAL_MS, *(ms + 1.0 for ms in held)]))
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(BusUnavailable, TimeoutError):
+            async with asyncio.timeout(2.0):
+                # Out of the registry first, so that the others count without this worker when shards get free.
+                await self._bus.withdraw("worker", self.worker_id)
+                for partition in self._partitions:
+                    await self._bus.release(partition, self.worker_id, self._engine.tokens(partition))
+        self._log.info("worker stopped")
+
+    # --- helpers ------------------------------------------------------------------------------------------
+
+    def _shape(self) -> ClusterShape:
+        return ClusterShape(self._settings.shards, self._settings.partitions)
+
+    async def _insist(
+        self, call: Callable[_Arguments, Awaitable[_Result]], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+    ) -> _Result:
+        """Repeat a call until Redis answers. Every call of the bus may be repeated."""
+        attempt = 0
+        while True:
+            try:
+                return await call(*args, **kwargs)
+            except BusUnavailable as error:
+                self._trouble(getattr(call, "__name__", "call"), error)
+                if self._stopping.is_set() and attempt >= len(RETRY_MS):
+                    raise
+                await asyncio.sleep(RETRY_MS[min(attempt, len(RETRY_MS) - 1)] / 1000.0)
+                attempt += 1
+
+    async def _pause(self, wait_ms: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_ms / 1000.0):
+                await self._stopping.wait()
+
+    def _trouble(self, what: str, error: BusUnavailable) -> None:
+        if self._store_ok:
+            self._log.warning("redis does not answer", call=what, error=str(error))
+        self._store_ok = False
+        self.metrics.store_errors.inc()
+
+    def _failed(self, room_id: RoomId, task: Task, error: Exception) -> None:
+        self.metrics.failures.inc()
+        self._log.error("room failed", room=room_id, command=type(task.work).__name__, exc_info=error)
+
+    def _count(self, plan: Plan, written: list[ShardTurn], took_ms: float) -> None:
+        metrics = self.metrics
+        metrics.commands.inc(plan.commands)
+        metrics.batches.inc()
+        metrics.batch_seconds.observe(took_ms / 1000.0)
+        metrics.sequenced.inc(sum(len(room.patch.history) for turn in written for room in turn.rooms))
+        metrics.deliveries.inc(sum(_deliveries(turn) for turn in written))
+        if plan.repeated_batches:
+            metrics.repeated_batches.inc(plan.repeated_batches)
+        if plan.bad_entries:
+            metrics.bad_entries.inc(plan.bad_entries)
+            self._log.error("unreadable input passed over", count=plan.bad_entries)
+
+    def _show_gauges(self) -> None:
+        rooms = list(self._engine.rooms())
+        self.metrics.rooms.set(len(rooms))
+        self.metrics.members.set(sum(room.member_count for room in rooms))
+        self.metrics.shards.set(sum(len(self._engine.tokens(partition)) for partition in self._partitions))
+
+
+def belongs_to(partition: Partition, partitions: int) -> Callable[[Shard], bool]:
+    """Return the test whether a shard belongs to a partition."""
+    return lambda shard: partition_of_shard(shard, partitions) == partition
+
+
+def _deliveries(turn: ShardTurn) -> int:
+    """Messages times receivers, roughly: who may not see something is counted."""
+    total = 0
+    for room in turn.rooms:
+        messages = len(room.patch.history) + sum(len(group.messages) for group in room.ephemeral)
+        total += messages * sum(room.edges_before.values())
+    return total

@@ -1,0 +1,56 @@
+"""Short ways to write commits."""
+
+from collections.abc import Mapping
+
+from common.bus import Acquired, Commit, RoomPatch, ShardCommit, WorkerBus
+from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, WorkerId
+
+P0 = Partition(0)
+W1, W2, W3 = WorkerId("w1"), WorkerId("w2"), WorkerId("w3")
+E1, E2 = EdgeId("e1"), EdgeId("e2")
+ROOM = RoomId("room")
+LONG_MS = 60_000
+
+
+async def take(
+    bus: WorkerBus, shard: int, worker: WorkerId = W1, ttl_ms: int = LONG_MS, partition: int = 0
+) -> Acquired:
+    """Acquire one shard that must be free."""
+    answer = (await bus.acquire(Partition(partition), worker, ttl_ms, [Shard(shard)]))[Shard(shard)]
+    assert isinstance(answer, Acquired), answer
+    return answer
+
+
+def part(
+    shard: int,
+    lease: Acquired | int,
+    version: int = 0,
+    cursor: int = 0,
+    *,
+    rooms: list[RoomPatch] | None = None,
+    marks: Mapping[EdgeId, int] | None = None,
+    forget: list[EdgeId] | None = None,
+) -> ShardCommit:
+    """Make a shard's part of a commit."""
+    token = lease if isinstance(lease, int) else lease.token
+    return ShardCommit(Shard(shard), LeaseToken(token), version, cursor, dict(marks or {}), forget or [], rooms or [])
+
+
+def commit(*parts: ShardCommit, outputs: Mapping[EdgeId, bytes] | None = None) -> Commit:
+    """Make a commit."""
+    return Commit(list(parts), dict(outputs or {}))
+
+
+def patch(
+    room: str = ROOM,
+    *,
+    epoch: int = 1,
+    fields: Mapping[str, bytes] | None = None,
+    delete: list[str] | None = None,
+    seqs: range | None = None,
+    active: bool | None = None,
+    ttl_ms: int | None = None,
+) -> RoomPatch:
+    """Make a room's patch; event n is `b"<epoch>.<n>"`."""
+    history = [(Seq(seq), b"%d.%d" % (epoch, seq)) for seq in seqs or ()]
+    return RoomPatch(RoomId(room), Epoch(epoch), dict(fields or {}), delete or [], history, active, ttl_ms)

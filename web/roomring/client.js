@@ -87,7 +87,7 @@ const JOIN_TIMEOUT_MS = 10_000;
 const BUFFERED_BYTES_MAX = 64 * 1024;
 
 /** Errors that say "not now" rather than "no". */
-const RETRYABLE_ERRORS = new Set(['busy', 'overloaded', 'unavailable']);
+const RETRYABLE_ERRORS = new Set(['busy', 'rate_limited']);
 const RETRYABLE_DELAY_MS = 1_000;
 
 /** A ticket this close to its end is not worth presenting. */
@@ -108,6 +108,7 @@ const ROOM_EVENTS = {
 export class RoomringClient {
   #environment;
   #tickets;
+  #device;
   #transformsPerSecondMax;
   /** @type {Emitter<ClientEventMap>} */
   #emitter = new Emitter();
@@ -150,6 +151,7 @@ export class RoomringClient {
       this.#environment = outside;
     }
     this.#tickets = new TicketSource({ joinUrl, user, device, environment: this.#environment, getToken, getSession });
+    this.#device = device;
     this.#transformsPerSecondMax = TRANSFORMS_PER_SECOND[device];
     this.#backoff = new Backoff({ random: this.#environment.random });
     this.#refusalBackoff = new Backoff({ random: this.#environment.random });
@@ -336,6 +338,11 @@ export class RoomringClient {
     this.#backoff.opened(nowMs);
     this.#clock.reset();
     this.#clock.hint(welcome.serverTimeMs, nowMs);
+    const { transformsPerSecondDesktop, transformsPerSecondMobile } = welcome.limits;
+    const perSecond = this.#device === 'mobile' ? transformsPerSecondMobile : transformsPerSecondDesktop;
+    // A cluster may allow less than usual; more than usual would only cost our neighbours.
+    if (perSecond > 0) this.#transformsPerSecondMax = Math.min(perSecond, TRANSFORMS_PER_SECOND[this.#device]);
+    for (const room of this.#rooms.values()) room.pacer.limitTo(this.#transformsPerSecondMax);
     this.#setStatus({ state: 'connected' });
     for (const room of [...this.#rooms.values()]) this.#joinRoom(room);
   }
@@ -648,14 +655,13 @@ export class RoomringClient {
         this.#forget(joining, error);
       }
     } else if (re !== undefined) {
-      const entry = this.#outbox.settle(re);
-      if (entry && isRetryable) {
-        this.#outbox.add(entry, this.now());
-        this.#outbox.pause(entry.event, this.now() + RETRYABLE_DELAY_MS);
+      const event = this.#outbox.eventOf(re);
+      if (event && isRetryable) {
+        this.#outbox.pause(event, this.now() + RETRYABLE_DELAY_MS);
         this.#scheduleOutbox();
         return;
       }
-      entry?.reject(error);
+      this.#outbox.settle(re)?.reject(error);
     }
     this.#emitter.emit('error', error);
   }

@@ -232,7 +232,10 @@ class WorkerBus(Registry, Blocks, Protocol):
         ...
 
     async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
-        """Give up leases; who wants one of them is woken. Those no longer the caller's are left alone. Call it only between commits."""
+        """Give up leases; who wants one of them is woken.
+
+        Those no longer the caller's are left alone. Call it only between commits.
+        """
         ...
 
     async def read_inputs(

@@ -34,7 +34,7 @@ from common.commands import (
     Post,
     decode_batch,
 )
-from common.deliveries import AnyDelivery, Answer, Detach, Direct, OutputBatch, encode_output
+from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
 from common.errors import ErrorCode
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
 from common.messages import refusal
@@ -45,7 +45,6 @@ from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
 from roomworker.room import Room
 from roomworker.rules import RoomRules
-
 
 _json: Final = json.Encoder()
 

@@ -33,7 +33,7 @@ from common.commands import (
     Post,
 )
 from common.errors import AuthErrorCode, CloseCode, ErrorCode
-from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
+from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
 from common.messages import (
     Ack,
     LeftRoom,
@@ -50,6 +50,7 @@ from common.messages import (
     refusal,
 )
 from common.settings import WorkerSettings
+from common.token_bucket import Rate, TokenBucket
 from roomworker.effects import (
     AnswerOperator,
     AttachConnection,
@@ -70,7 +71,6 @@ from roomworker.member import (
     restore_member,
 )
 from roomworker.rules import Incoming, RoomRules
-from common.token_bucket import Rate, TokenBucket
 
 NOTICE_INTERVAL_MS: Final = 1_000
 """The contract: at most one `rate_limited` a second for each event name."""

@@ -48,12 +48,16 @@ class Keys:
     def wake(self, worker_id: WorkerId) -> str:
         """Stream of at most a few empty entries, which wake the worker from its blocking read.
 
-        Expires with the worker.
+        Expires ten seconds after the last wake.
         """
         return f"{self._prefix}wake:{worker_id}"
 
     def shard(self, shard: Shard) -> str:
-        """Hash of a shard's lease: `owner`, `token`, `until_ms` (Redis time), `want`, `want_until_ms`, `version` (number of commits), `cursor` (last input taken), and `e:<edge>` (last batch number taken). No expiry."""
+        """Hash of a shard's lease and of how far its input was taken.
+
+        `owner`, `token`, `until_ms` (Redis time), `want`, `want_until_ms`, `version` (number of commits),
+        `cursor` (last input taken), and `e:<edge>` (last batch number taken of each edge). No expiry.
+        """
         return f"{self._prefix}shard:{shard}"
 
     def active_rooms(self, shard: Shard) -> str:

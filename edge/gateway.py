@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Coroutine
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 from msgspec import DecodeError, json
@@ -167,8 +167,7 @@ class Gateway:
         transport = request.transport
         if transport is None:
             return websocket
-        # uvloop's transports are no subclass of asyncio's, but keep its interface.
-        client = self._open(websocket, cast(asyncio.Transport, transport), request)
+        client = self._open(websocket, transport, request)
         try:
             await self._receive(websocket, client)
         finally:

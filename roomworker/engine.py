@@ -342,6 +342,10 @@ class Engine:
             task = Task(batch.edge_id, command, arrived_ms)
             if isinstance(command, BlockChanged | EdgeClosed):
                 self._plan_shard_wide(plan, owned, task)
+                if isinstance(command, EdgeClosed):
+                    # Its last batch: nothing more can come twice, and the next owner need not miss the edge.
+                    plan.marks[owned.shard].pop(batch.edge_id)
+                    plan.forget.setdefault(owned.shard, []).append(batch.edge_id)
             elif kind_of(command.room_id) not in self._rules:
                 self._refuse_kind(plan, owned.shard, batch.edge_id, command, now_ms)
             else:

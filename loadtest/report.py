@@ -66,7 +66,7 @@ class Report:
             (order.epoch_changes, "changes of epoch that were not told"),
             (order.mismatches, "places in the order that differ between receivers"),
             (order.acked_missing, "acknowledged messages not delivered"),
-            (len(self.result.closed), "sockets closed during the run"),
+            (len(self.result.closed), "closed sockets"),
             (self.result.bad_frames, "frames that are no server event"),
         )
         return [f"{count:,} {what}" for count, what in found if count]

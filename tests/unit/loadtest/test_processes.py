@@ -3,7 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.processes import KindUsage, Usage, difference, parse_stat, parse_status_rss, read_usage, snapshot
+from loadtest.processes import (
+    KindUsage,
+    Usage,
+    difference,
+    parse_machine,
+    parse_stat,
+    parse_status_rss,
+    read_usage,
+    snapshot,
+)
 
 # The name holds a space and a parenthesis, which a split on spaces would fall over.
 STAT = "4242 (valkey (srv) 1) S 1 4242 4242 0 -1 4194560 900 0 2 0 731 269 11 13 20 0 5 0 100 90000000 1500 184467\n"
@@ -18,6 +27,13 @@ def test_stat_gives_user_and_system_time_without_the_childrens():
 def test_other_texts_are_refused(text):
     with pytest.raises(ValueError):
         parse_stat(text, 100)
+
+
+def test_the_machine_is_busy_with_everything_but_idling_and_waiting():
+    text = "cpu  100 10 50 5000 700 1 2 37 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"
+    assert parse_machine(text, 100) == pytest.approx(2.0)
+    with pytest.raises(ValueError):
+        parse_machine("intr 5\n", 100)
 
 
 def test_status_gives_resident_memory_and_zero_for_a_zombie():

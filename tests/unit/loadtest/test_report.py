@@ -42,7 +42,7 @@ def result_of(*receivers):
 
 
 def report_of(result, *, interrupted=False, usage=None):
-    return Report.of(PLAN, {"cores": 2}, result, usage or {}, interrupted=interrupted)
+    return Report.of(PLAN, {"cores": 2}, result, usage or {}, 1.9, interrupted=interrupted)
 
 
 FULL = range(1, 11)
@@ -127,6 +127,7 @@ def test_everything_is_json_without_the_name_of_the_host():
     assert values["parameters"]["members_per_room"] == 2
     assert values["transforms"]["delivered"] == 40
     assert values["latencyUs"]["transforms"]["p99"] == 1500
+    assert values["cpu"]["machineCores"] == 1.9
     assert values["passed"] is True
 
 

@@ -108,7 +108,9 @@ class Commit(Struct):
 class CommitAnswer(Struct, frozen=True):
     """How a commit ended.
 
-    - `done`: written, now or (`already`) by an earlier call of the same commit whose reply was lost.
+    - `done`: written, now or (`already`) by an earlier call of the same commit whose reply was lost. After a
+      lost reply and a lost shard together, the written shards are in neither list; repeated without the lost
+      one, the commit answers `already`.
     - otherwise nothing was written, for any shard. `fenced` shards belong to another worker: drop their memory,
       send nothing. `stale` shards are still the caller's, but the store is not where the caller thinks
       (it lost data): reload, and begin a new epoch for their rooms.
@@ -151,7 +153,8 @@ class Registry(Protocol):
     async def announce(self, role: Role, node_id: str, info: bytes, ttl_ms: int) -> bool:
         """Say that the node lives for `ttl_ms` more. False: it was not known (first call, or forgotten).
 
-        For an edge this also creates its output streams where they are missing, and keeps them.
+        For an edge this also creates its output streams where they are missing, and keeps them; False as well
+        where one had to be made anew, since it may have missed entries.
         """
         ...
 
@@ -202,8 +205,8 @@ class EdgeBus(Registry, Blocks, Protocol):
     async def read_output(self, partition: Partition, edge_id: EdgeId, after: int, block_ms: int) -> list[StreamEntry]:
         """Wait up to `block_ms` for entries after a position; empty when none came.
 
-        A first entry that does not follow `after` means that entries were lost. One caller at a time for
-        each partition.
+        A first entry that does not follow `after` means that entries were lost. Where the stream ends before
+        `after` (it was made anew), all that it holds is returned. One caller at a time for each partition.
         """
         ...
 
@@ -221,7 +224,8 @@ class WorkerBus(Registry, Blocks, Protocol):
         """Take the leases of shards that nobody holds, or whose lease ran out.
 
         Each acquisition gives a token greater than all before, also after the store lost its data. Where
-        another worker holds the lease, the wish is noted for it (see `Renewed.wanted_by`) and it is woken.
+        another worker holds the lease, the wish is noted for it (see `Renewed.wanted_by`) and it is woken. A
+        worker that holds the lease itself gets it again, with a new token: its reply may have been lost.
         """
         ...
 
@@ -232,7 +236,10 @@ class WorkerBus(Registry, Blocks, Protocol):
         ...
 
     async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
-        """Give up leases; who wants one of them is woken. Those no longer the caller's are left alone. Call it only between commits."""
+        """Give up leases; who wants one of them is woken.
+
+        Those no longer the caller's are left alone. Call it only between commits.
+        """
         ...
 
     async def read_inputs(

@@ -103,7 +103,10 @@ class Inspect(RoomCommand, frozen=True):
 
 
 class BlockChanged(Command, frozen=True):
-    """`user_id` no longer sees `other_id`, or does again. Goes to every shard, since no index of a person's rooms exists."""
+    """`user_id` no longer sees `other_id`, or does again.
+
+    Goes to every shard, since no index of a person's rooms exists.
+    """
 
     user_id: UserId
     other_id: UserId

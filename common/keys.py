@@ -18,27 +18,46 @@ class Keys:
         return self._prefix + "cluster"
 
     def nodes(self, role: str) -> str:
-        """Sorted set of the live nodes of a role (`edge`, `worker`): id -> Redis time in ms until which it lives. In partition 0. No expiry."""
+        """Sorted set of the live nodes of a role (`edge`, `worker`): id -> Redis time in ms until which it lives.
+
+        In partition 0. No expiry.
+        """
         return f"{self._prefix}nodes:{role}"
 
     def node_info(self, role: str) -> str:
-        """Hash of what the nodes of a role say of themselves: id -> JSON. In partition 0. No expiry; fields leave with their node."""
+        """Hash of what the nodes of a role say of themselves: id -> JSON.
+
+        In partition 0. No expiry; fields leave with their node.
+        """
         return f"{self._prefix}info:{role}"
 
     def input(self, shard: Shard) -> str:
-        """Stream of `InputBatch` in field `d`, ids `0-<n>` without holes. Trimmed only by the owner's commit. No expiry."""
+        """Stream of `InputBatch` in field `d`, ids `0-<n>` without holes.
+
+        Trimmed only by the owner's commit. No expiry.
+        """
         return f"{self._prefix}in:{shard}"
 
     def output(self, edge_id: EdgeId) -> str:
-        """Stream of `OutputBatch` in field `d`, ids `0-<n>` without holes. Created by its edge, trimmed by it and bounded; expires `output_ttl_ms` after the edge's last sign of life."""
+        """Stream of `OutputBatch` in field `d`, ids `0-<n>` without holes.
+
+        Created by its edge, trimmed by it and bounded; expires `output_ttl_ms` after the edge's last sign of life.
+        """
         return f"{self._prefix}out:{edge_id}"
 
     def wake(self, worker_id: WorkerId) -> str:
-        """Stream of at most a few empty entries, which wake the worker from its blocking read. Expires with the worker."""
+        """Stream of at most a few empty entries, which wake the worker from its blocking read.
+
+        Expires ten seconds after the last wake.
+        """
         return f"{self._prefix}wake:{worker_id}"
 
     def shard(self, shard: Shard) -> str:
-        """Hash of a shard's lease: `owner`, `token`, `until_ms` (Redis time), `want`, `want_until_ms`, `version` (number of commits), `cursor` (last input taken), and `e:<edge>` (last batch number taken). No expiry."""
+        """Hash of a shard's lease and of how far its input was taken.
+
+        `owner`, `token`, `until_ms` (Redis time), `want`, `want_until_ms`, `version` (number of commits),
+        `cursor` (last input taken), and `e:<edge>` (last batch number taken of each edge). No expiry.
+        """
         return f"{self._prefix}shard:{shard}"
 
     def active_rooms(self, shard: Shard) -> str:
@@ -46,11 +65,17 @@ class Keys:
         return f"{self._prefix}rooms:{shard}"
 
     def room(self, room_id: RoomId) -> str:
-        """Hash of a room's state; the fields belong to roomworker/room.py. Expires `room_idle_ttl_ms` after the last member left, unless somebody is banned or muted."""
+        """Hash of a room's state; the fields belong to roomworker/room.py.
+
+        Expires `room_idle_ttl_ms` after the last member left, unless somebody is banned or muted.
+        """
         return f"{self._prefix}room:{room_id}"
 
     def history(self, room_id: RoomId) -> str:
-        """Stream of the room's recent reliable events in field `d`, ids `<epoch>-<seq>`. Bounded by `history_events_max`; expires with the room."""
+        """Stream of the room's recent reliable events in field `d`, ids `<epoch>-<seq>`.
+
+        Bounded by `history_events_max`; expires with the room.
+        """
         return f"{self._prefix}log:{room_id}"
 
     def blocks(self, user_id: UserId) -> str:

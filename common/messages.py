@@ -4,8 +4,8 @@ From these declarations come the decoder, the encoder, the JSON Schema, the Type
 protocol reference (`python -m deploy.generate`); tests/unit/common/test_generated.py compares them.
 
 A client message is a whole envelope, tagged by `t`. A server event is declared by its payload; the envelope
-around it is made by `common.codec`. Names are the contract's, so payload fields are in camelCase. Evolve by adding fields that have
-defaults; never change the meaning of a field.
+around it is made by `common.codec`. Names are the contract's, so payload fields are in camelCase. Evolve by
+adding fields that have defaults; never change the meaning of a field.
 """
 
 from typing import Annotated, ClassVar, Literal, get_args
@@ -372,7 +372,10 @@ def auth_refusal(code: AuthErrorCode, room_id: str | UnsetType = UNSET) -> AuthE
 
 
 class RateLimited(ServerEvent, frozen=True):
-    """Events of this name came faster than `limit` a second and were dropped. At most one of these a second for each name."""
+    """Events of this name came faster than `limit` a second and were dropped.
+
+    At most one of these a second for each name.
+    """
 
     t: ClassVar[str] = "rate_limited"
     event: str
@@ -440,7 +443,10 @@ class JoinResponse(Struct, frozen=True):
 
 
 class ModerationRequest(Struct, frozen=True):
-    """Body of `POST /admin/rooms/{roomId}/moderation`. Without `seconds`: a ban or mute without end, a kick for the moment."""
+    """Body of `POST /admin/rooms/{roomId}/moderation`.
+
+    Without `seconds`: a ban or mute without end, a kick for the moment.
+    """
 
     userId: UserIdField
     type: ModerationType

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from common.errors import SettingsError
 
-DEV_TOKEN_SECRET: Final = "roomring-development-token-secret-do-not-use-elsewhere"
+DEV_TOKEN_SECRET: Final = "roomring-development-token-secret-do-not-use-elsewhere"  # noqa: S105
 DEV_ADMIN_KEY: Final = "dev-admin"
 SECRET_CHARACTERS_MIN: Final = 32
 """RFC 7518 section 3.2: a key for HS256 has at least 256 bits."""

@@ -25,7 +25,7 @@ STOP_TIMEOUT_MS: Final = 5_000
 """After it the child is killed."""
 
 _POLL_S: Final = 0.01
-_PING: Final = b"*1\r\n$4\r\nPING\r\n"
+_ASK: Final = b"PING\r\nINFO server\r\n"
 _PR_SET_PDEATHSIG: Final = 1
 """Linux prctl(2): the signal that the child gets when its parent thread ends."""
 
@@ -58,7 +58,7 @@ class EmbeddedRedis:
         Raises:
             SettingsError: there is no server binary. One line that says what to do.
         """
-        self._binary = find_server(binary)
+        self.binary = find_server(binary)
         self._data_dir = data_dir
         self._port = port
         self._durable = durable
@@ -151,16 +151,23 @@ class EmbeddedRedis:
             "appendfsync": "everysec",
         }
         # No configuration file, so nothing of the machine's own server is read.
-        return [str(self._binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
+        return [str(self.binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
     def _answers(self) -> bool:
-        """Whether PING is answered by PONG; while the server loads, it is answered by an error."""
+        """Whether our child serves: another server may hold the port, and while ours loads PING is an error."""
+        assert self._process is not None
         try:
             with socket.create_connection(("127.0.0.1", self._port), timeout=1.0) as connection:
-                connection.sendall(_PING)
-                return connection.recv(64).startswith(b"+PONG") and self.is_running
+                connection.sendall(_ASK)
+                answer = b""
+                while b"\nprocess_id:" not in answer or not answer.endswith(b"\r\n"):
+                    more = connection.recv(65_536)
+                    if not more:
+                        return False
+                    answer += more
         except OSError:
             return False
+        return answer.startswith(b"+PONG") and b"\nprocess_id:%d\r" % self._process.pid in answer
 
 
 def find_server(binary: str | Path | None = None) -> Path:

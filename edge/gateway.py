@@ -17,7 +17,7 @@ from common.bus import ClusterShape, EdgeBus
 from common.clock import Clock
 from common.commands import AnyCommand, AnyRoomCommand, EdgeClosed
 from common.deliveries import decode_output
-from common.errors import BusUnavailable, CloseCode
+from common.errors import BusUnavailable
 from common.ids import ConnNumber, EdgeId, Partition, RoomId, Shard
 from common.log import get_logger
 from common.messages import FRAME_BYTES_MAX, SUBPROTOCOL
@@ -167,7 +167,6 @@ class Gateway:
         transport = request.transport
         if transport is None:
             return websocket
-        assert isinstance(transport, asyncio.Transport)
         client = self._open(websocket, transport, request)
         try:
             await self._receive(websocket, client)
@@ -382,7 +381,10 @@ class Gateway:
 
 
 def _bearer_token(request: web.Request) -> str | None:
-    """Return the token that came with the upgrade: in the header, or as an offered subprotocol. Never from the query."""
+    """Return the token that came with the upgrade: in the header, or as an offered subprotocol.
+
+    Never from the query.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol, assert_never
 
 from common.commands import AnyRoomCommand, CatchUp
-from common.deliveries import AnyDelivery, Answer, Attach, Detach, Direct, RoomFrames, Segment
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.frames import text_frames

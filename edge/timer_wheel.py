@@ -23,7 +23,10 @@ class TimerWheel(Generic[Item]):
         return len(self._slot_of)
 
     def schedule(self, item: Item, due_ms: float) -> None:
-        """Look at an item no earlier than `due_ms`, and less than a tick and a turn of `expired` later. Replaces its earlier time."""
+        """Look at an item no earlier than `due_ms`, and less than a tick and a turn of `expired` later.
+
+        Replaces its earlier time.
+        """
         self.cancel(item)
         slot = max(self._slot(due_ms) + 1, self._at + 1)
         self._slots.setdefault(slot, set()).add(item)

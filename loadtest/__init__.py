@@ -1,1 +1,1 @@
-"""."""
+"""An honest load generator for a running cluster: `roomring bench`."""

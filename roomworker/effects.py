@@ -80,3 +80,5 @@ class RoomTurn(Struct, frozen=True):
     effects: list[Effect]
     ephemeral: list[EphemeralGroup]
     patch: RoomPatch
+    rate_notices: list[tuple[UserId, str]]
+    """Who was told that events of a name came too fast; for the log."""

@@ -34,7 +34,7 @@ from common.commands import (
     Post,
     decode_batch,
 )
-from common.deliveries import AnyDelivery, Answer, Detach, Direct, OutputBatch, encode_output
+from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
 from common.errors import ErrorCode
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
 from common.messages import refusal
@@ -45,7 +45,6 @@ from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
 from roomworker.room import Room
 from roomworker.rules import RoomRules
-
 
 _json: Final = json.Encoder()
 
@@ -343,6 +342,10 @@ class Engine:
             task = Task(batch.edge_id, command, arrived_ms)
             if isinstance(command, BlockChanged | EdgeClosed):
                 self._plan_shard_wide(plan, owned, task)
+                if isinstance(command, EdgeClosed):
+                    # Its last batch: nothing more can come twice, and the next owner need not miss the edge.
+                    plan.marks[owned.shard].pop(batch.edge_id)
+                    plan.forget.setdefault(owned.shard, []).append(batch.edge_id)
             elif kind_of(command.room_id) not in self._rules:
                 self._refuse_kind(plan, owned.shard, batch.edge_id, command, now_ms)
             else:

@@ -6,7 +6,7 @@ middle. Answers to single connections come last, after the events that they are 
 
 from collections.abc import Iterable, Sequence
 
-from common.deliveries import AnyDelivery, Answer, Attach, Detach, Direct, RoomFrames, Segment
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment
 from common.ids import EdgeId, Seq, UserId
 from roomworker.effects import (
     AnswerOperator,

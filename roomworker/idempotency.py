@@ -1,4 +1,4 @@
-"""Answers already given, so that a message with an `id` takes effect at most once and its second answer equals the first."""
+"""Answers already given, so that a message with an `id` takes effect once, and its second answer equals the first."""
 
 from typing import Final
 

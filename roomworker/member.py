@@ -53,8 +53,9 @@ class LiveRecord(Struct, array_like=True):
 class Member(Struct):
     """A person in a room, live.
 
-    `entered_at` is the place of the member's joining, which orders the members. `connections` is in the order of joining, newest last. Without connections the member is away until
-    `away_until_ms` and then leaves; otherwise that is 0.
+    `entered_at` is the place of the member's joining, which orders the members. `connections` is in the order
+    of joining, newest last. Without connections the member is away until `away_until_ms` and then leaves;
+    otherwise that is 0.
     """
 
     user_id: UserId

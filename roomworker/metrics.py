@@ -21,6 +21,9 @@ class WorkerMetrics:
         self.deliveries = Counter(
             "roomring_worker_deliveries", "Messages times the connections that they went to.", registry=r
         )
+        self.rate_limited = Counter(
+            "roomring_worker_rate_limit_notices", "Members told that they are too fast.", ["message"], registry=r
+        )
         self.refused_commits = Counter(
             "roomring_worker_refused_commits", "Commits refused for a shard.", ["reason"], registry=r
         )

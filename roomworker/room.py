@@ -33,7 +33,7 @@ from common.commands import (
     Post,
 )
 from common.errors import AuthErrorCode, CloseCode, ErrorCode
-from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
+from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
 from common.messages import (
     Ack,
     LeftRoom,
@@ -50,6 +50,7 @@ from common.messages import (
     refusal,
 )
 from common.settings import WorkerSettings
+from common.token_bucket import Rate, TokenBucket
 from roomworker.effects import (
     AnswerOperator,
     AttachConnection,
@@ -70,7 +71,6 @@ from roomworker.member import (
     restore_member,
 )
 from roomworker.rules import Incoming, RoomRules
-from common.token_bucket import Rate, TokenBucket
 
 NOTICE_INTERVAL_MS: Final = 1_000
 """The contract: at most one `rate_limited` a second for each event name."""
@@ -283,7 +283,14 @@ class Room:
             ttl_ms,
         )
         turn = RoomTurn(
-            self.room_id, self._epoch, self._seq_before, self._edges_before, self._effects, self._ephemeral(), patch
+            self.room_id,
+            self._epoch,
+            self._seq_before,
+            self._edges_before,
+            self._effects,
+            self._ephemeral(),
+            patch,
+            self._rate_notices,
         )
         self._stored = self._stored or bool(self._set)
         self._begin_turn()
@@ -328,6 +335,7 @@ class Room:
         told_at_ms = member.told_at_ms.get(event_name)
         if told_at_ms is None or not 0 <= incoming.now_ms - told_at_ms < NOTICE_INTERVAL_MS:
             member.told_at_ms[event_name] = incoming.now_ms
+            self._rate_notices.append((member.user_id, event_name))
             self._say(incoming.connection.ref, RateLimited(event_name, rate.per_second, wait_ms, self.room_id))
         return False
 
@@ -629,6 +637,7 @@ class Room:
         self._set: dict[str, bytes] = {}
         self._delete: dict[str, None] = {}
         self._history_new: list[tuple[Seq, bytes]] = []
+        self._rate_notices: list[tuple[UserId, str]] = []
         self._meta_changed = False
         self._seq_before = self._seq
         self._edges_before = dict(self._edges)

@@ -11,8 +11,8 @@ from msgspec import Struct
 from common.ids import RoomId, Seq, UserId
 from common.messages import Ack, ErrorEvent, RoomMessage, ServerEvent
 from common.messages import Member as MemberView
-from roomworker.member import Connection, Member
 from common.token_bucket import Rate
+from roomworker.member import Connection, Member
 
 
 class Incoming(Struct, frozen=True):

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Final, assert_never
 
 from msgspec import Struct, msgpack
 
+from common.errors import ErrorCode
 from common.ids import ConnNumber, EdgeId, UserId
 from common.messages import (
     Ack,
@@ -19,10 +20,9 @@ from common.messages import (
 )
 from common.messages import Member as MemberView
 from common.settings import WorkerSettings
-from roomworker.member import Connection, ConnRef, Member
-from common.errors import ErrorCode
-from roomworker.rules import Incoming, RoomServices
 from common.token_bucket import Rate
+from roomworker.member import Connection, ConnRef, Member
+from roomworker.rules import Incoming, RoomServices
 
 
 class Pose(Struct, array_like=True):
@@ -71,7 +71,10 @@ class SpaceRules:
         return _decoder.decode(data)
 
     def joined(self, member: Member, connection: Connection) -> None:
-        """See `RoomRules.joined`. Transforms are told apart by the join they belong to, so there is nothing to reset."""
+        """See `RoomRules.joined`.
+
+        Transforms are told apart by the join they belong to, so there is nothing to reset.
+        """
 
     def view(self, member: Member) -> MemberView:
         """See `RoomRules.view`."""

@@ -347,6 +347,11 @@ class Worker:
         metrics.batch_seconds.observe(took_ms / 1000.0)
         metrics.sequenced.inc(sum(len(room.patch.history) for turn in written for room in turn.rooms))
         metrics.deliveries.inc(sum(_deliveries(turn) for turn in written))
+        for turn in written:
+            for room in turn.rooms:
+                for user_id, event_name in room.rate_notices:
+                    metrics.rate_limited.labels(event_name).inc()
+                    self._log.info("rate limited", room=room.room_id, user=user_id, message=event_name)
         if plan.repeated_batches:
             metrics.repeated_batches.inc(plan.repeated_batches)
         if plan.bad_entries:

@@ -59,12 +59,12 @@ async def test_tokens_grow_also_when_the_store_lost_its_data(bus: Bus, world: Wo
 
 
 async def test_renewing_extends_also_a_lease_that_ran_out_and_that_nobody_took(bus: Bus, world: World) -> None:
-    lease = await take(bus, 1, W1, 40)
-    await world.pass_ms(25)
-    assert await bus.renew(P0, W1, 40, {S1: lease.token}) == {S1: Renewed(None)}
-    await world.pass_ms(25)
+    lease = await take(bus, 1, W1, 80)
+    await world.pass_ms(50)
+    assert await bus.renew(P0, W1, 80, {S1: lease.token}) == {S1: Renewed(None)}
+    await world.pass_ms(50)
     assert isinstance((await bus.acquire(P0, W2, LONG_MS, [S1]))[S1], Held)
-    await world.pass_ms(40)
+    await world.pass_ms(80)
     assert await bus.renew(P0, W1, LONG_MS, {S1: lease.token}) == {S1: Renewed(W2)}
     assert isinstance((await bus.acquire(P0, W2, LONG_MS, [S1]))[S1], Held)
 

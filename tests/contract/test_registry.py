@@ -70,11 +70,11 @@ async def test_an_edge_learns_that_its_stream_was_made_anew(make_world: MakeWorl
 
 
 async def test_announcing_keeps_the_stream(make_world: MakeWorld) -> None:
-    world = await make_world(output_ttl_ms=60)
+    world = await make_world(output_ttl_ms=90)
     bus = world.bus()
     await bus.announce("edge", E1, b"", LONG_MS)
     for _ in range(3):
-        await world.pass_ms(25)
+        await world.pass_ms(40)
         assert await bus.announce("edge", E1, b"", LONG_MS)
 
 

@@ -387,6 +387,34 @@ test('rate_limited: chat waits and goes again in order; movement pauses', async 
   assert.equal(of('rateLimited').length, 2);
 });
 
+test('a message refused for its rate keeps its place and goes again', async () => {
+  const { world, client } = await joined();
+  const first = client.sendChat('bar', 'one');
+  client.sendChat('bar', 'two');
+  const [{ id }, { id: secondId }] = world.socket.of('local_chat');
+  world.socket.deliver('rate_limited', { event: 'local_chat', limit: 5, retryAfterMs: 300, roomId: 'bar' });
+  world.socket.deliver('error', { code: 'rate_limited', message: 'slower', roomId: 'bar' }, { re: id });
+  await world.advance(1_100);
+  assert.deepEqual(world.socket.of('local_chat').slice(2).map((sent) => sent.id), [id, secondId]);
+  world.socket.deliver('ack', { seq: 11, messageId: 'm', roomId: 'bar' }, { re: id });
+  assert.equal((await first).seq, 11);
+});
+
+test('a cluster that allows less movement is obeyed', async () => {
+  const { world, client } = start();
+  client.connect();
+  client.join('bar');
+  await world.advance();
+  world.socket.welcome({ transformsPerSecondDesktop: 5 });
+  await world.advance();
+  world.socket.state('bar');
+  for (let frame = 0; frame < 60; frame += 1) {
+    client.sendTransform('bar', { x: frame, y: 0, z: 0, rotY: 0, anim: 'walk', speaking: false });
+    await world.advance(1000 / 60);
+  }
+  assert.equal(world.socket.of('avatar_transform').length, 5);
+});
+
 test('a busy server is asked again, with the same id', async () => {
   const { world, client } = await joined();
   client.sendChat('bar', 'hello');
@@ -546,6 +574,14 @@ test('leave: told to the server, its messages rejected, no rejoin', async () => 
   world.socket.fail(1006);
   await world.advance(60_000);
   assert.equal(world.sockets.length, 1);
+});
+
+test('without a connection that anybody wants, a message is refused and movement is without effect', async () => {
+  const { world, client } = await joined();
+  client.disconnect();
+  await assert.rejects(client.sendChat('bar', 'x'), { code: 'closed' });
+  client.sendTransform('elsewhere', { x: 1, y: 0, z: 0, rotY: 0, anim: 'idle', speaking: false });
+  assert.equal(world.timers, 0);
 });
 
 test('disconnect: leaves, closes with 1000, leaves no timer; connect comes back to the same rooms', async () => {

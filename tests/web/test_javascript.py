@@ -1,6 +1,6 @@
 """Run the browser client's own unit tests, and check that every module at least parses.
 
-The tests are written for node's built-in runner. No Node has to be installed: the `playwright` package carries one.
+The tests are written for node's own runner. No Node has to be installed: the `playwright` package carries one.
 """
 
 from __future__ import annotations

@@ -129,6 +129,10 @@ function listen(client, selfId) {
     if (isFinal) toast(`You cannot enter: ${message || spoken(code)}`, { kind: 'error' });
     else toast('Your pass has run out. Fetching a new one…', { ms: 2_500 });
   });
+  client.on('error', ({ code, message, roomId: where }) => {
+    // A refused join; what happened to a message of ours is told where it was sent.
+    if (where === roomId && client.members(roomId).length === 0) toast(message || spoken(code), { kind: 'error' });
+  });
   client.on('draining', () => toast('The server restarts. We will be right back.', { ms: 4_000 }));
   client.on('resync', refreshMembers);
 }

@@ -411,8 +411,10 @@ export function drawDanceTiles(context, timeS, isStill) {
   const time = isStill ? 2 : timeS;
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
-      const hue = TILE_HUES[(column + row * 3 + Math.floor(time / 2.4)) % TILE_HUES.length];
-      const wave = 0.5 + 0.5 * Math.sin(time * 1.7 - column * 0.8 + row * 1.1 + ((column * 7 + row * 13) % 5));
+      // Each tile breathes in its own time and takes its next colour while it is dark.
+      const breath = time / 3.4 + ((column * 7 + row * 13) % 10) / 10 + column * 0.13;
+      const hue = TILE_HUES[(column + row * 3 + Math.floor(breath)) % TILE_HUES.length];
+      const wave = Math.sin(Math.PI * (breath % 1));
       const x = x0 + column * width;
       const z = z0 + row * depth;
       quad(context, x + 0.035, z + 0.035, x + width - 0.035, z + depth - 0.035, `hsl(${hue} 72% ${17 + wave * 33}%)`);

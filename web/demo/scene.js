@@ -25,6 +25,7 @@ import { findPath, isWalkable, slide, spawnPoint } from './world.js';
  * @property {number} enteredAtMs
  * @property {{lines: string[] | null, text: string, untilMs: number, fromMs: number}[]} bubbles
  * @property {{emoteId: string, fromMs: number, drift: number}[]} emotes
+ * @property {number} bubblesTop canvas y above which emotes rise, so that they do not cover the words
  */
 
 const WALK_UNITS_PER_S = 3.1;
@@ -109,6 +110,7 @@ export class Scene {
       enteredAtMs: known?.enteredAtMs ?? nowMs,
       bubbles: known?.bubbles ?? [],
       emotes: known?.emotes ?? [],
+      bubblesTop: 0,
     });
     this.#interpolator.place(userId, place, nowMs);
     if (userId === this.#selfId) this.onMove(place);
@@ -378,9 +380,7 @@ export class Scene {
       const sway = isStill ? 0 : Math.sin(age * 7 + drift * 3) * 10 + drift * 14 * age;
       context.save();
       context.globalAlpha = Math.min(1, (1 - age) * 3);
-      // Beside the words rather than over them.
-      const aside = person.bubbles.length > 0 ? -46 : 0;
-      context.translate(head.x + aside + sway, head.y - rise + (aside ? 30 : 0));
+      context.translate(head.x + sway, Math.min(head.y, person.bubblesTop) - rise);
       context.rotate(isStill ? 0 : Math.sin(age * 9 + drift) * 0.16);
       context.shadowColor = 'rgba(10,2,20,.5)';
       context.shadowBlur = 8;
@@ -395,6 +395,7 @@ export class Scene {
     const head = this.#headOf(person);
     person.bubbles = person.bubbles.filter(({ untilMs }) => untilMs > nowMs);
     let bottom = head.y - 8;
+    person.bubblesTop = head.y;
     for (const bubble of [...person.bubbles].reverse()) {
       context.font = `500 14px ${FONT}`;
       bubble.lines ??= wrap(context, bubble.text, Math.min(210, this.#camera.width - 60), 4);
@@ -425,6 +426,7 @@ export class Scene {
       bubble.lines.forEach((line, index) => context.fillText(line, x + width / 2, y + 16.5 + index * 18));
       context.restore();
       bottom = y;
+      person.bubblesTop = y;
     }
   }
 }

@@ -100,8 +100,8 @@ const CELL = 0.25;
 const COLUMNS = WIDTH / CELL;
 const ROWS = DEPTH / CELL;
 
-/** One byte for each cell: may a person stand in its middle? */
-const GRID = Uint8Array.from({ length: COLUMNS * ROWS }, (_unused, index) => (isWalkable(middleOf(index)) ? 1 : 0));
+/** One byte for each cell: may a person stand in its middle, and can they get there from the open floor? */
+const GRID = reachable();
 
 /**
  * A way on foot, as corner points after `from`. A target inside furniture is replaced by the nearest place beside it.
@@ -110,7 +110,7 @@ const GRID = Uint8Array.from({ length: COLUMNS * ROWS }, (_unused, index) => (is
  * @returns {Point[]} empty when there is no way
  */
 export function findPath(from, to) {
-  const goal = isWalkable(to) ? to : nearestFree(to);
+  const goal = isWalkable(to) && GRID[cellOf(to)] ? to : nearestFree(to);
   if (isClear(from, goal)) return [goal];
   const start = cellOf(isWalkable(from) ? from : nearestFree(from));
   const end = cellOf(nearestFree(goal));
@@ -134,6 +134,22 @@ export function findPath(from, to) {
     }
   }
   return [];
+}
+
+/** A nook closed in by furniture counts as furniture. */
+function reachable() {
+  const free = Uint8Array.from({ length: COLUMNS * ROWS }, (_unused, index) => (isWalkable(middleOf(index)) ? 1 : 0));
+  const grid = new Uint8Array(free.length);
+  const open = [cellOf({ x: 11, z: 9 })];
+  for (let index = open.pop(); index !== undefined; index = open.pop()) {
+    if (grid[index]) continue;
+    grid[index] = 1;
+    const column = index % COLUMNS;
+    for (const next of [column > 0 ? index - 1 : -1, column < COLUMNS - 1 ? index + 1 : -1, index - COLUMNS, index + COLUMNS]) {
+      if (free[next] && !grid[next]) open.push(next);
+    }
+  }
+  return grid;
 }
 
 /** @param {number} index @returns {Point} */

@@ -87,7 +87,7 @@ const JOIN_TIMEOUT_MS = 10_000;
 const BUFFERED_BYTES_MAX = 64 * 1024;
 
 /** Errors that say "not now" rather than "no". */
-const RETRYABLE_ERRORS = new Set(['busy', 'overloaded', 'unavailable']);
+const RETRYABLE_ERRORS = new Set(['busy', 'rate_limited']);
 const RETRYABLE_DELAY_MS = 1_000;
 
 /** A ticket this close to its end is not worth presenting. */
@@ -108,6 +108,7 @@ const ROOM_EVENTS = {
 export class RoomringClient {
   #environment;
   #tickets;
+  #device;
   #transformsPerSecondMax;
   /** @type {Emitter<ClientEventMap>} */
   #emitter = new Emitter();
@@ -150,6 +151,7 @@ export class RoomringClient {
       this.#environment = outside;
     }
     this.#tickets = new TicketSource({ joinUrl, user, device, environment: this.#environment, getToken, getSession });
+    this.#device = device;
     this.#transformsPerSecondMax = TRANSFORMS_PER_SECOND[device];
     this.#backoff = new Backoff({ random: this.#environment.random });
     this.#refusalBackoff = new Backoff({ random: this.#environment.random });
@@ -251,13 +253,14 @@ export class RoomringClient {
 
   /**
    * Tell the room where our avatar is. May be called at every frame: the rate is kept here, the newest wins.
+   * Where we are not (any more), it is without effect.
    * @param {string} roomId
    * @param {Transform} transform finite numbers
    */
   sendTransform(roomId, { x, y, z, rotY, anim, speaking }) {
     if (![x, y, z, rotY].every(Number.isFinite)) throw new TypeError('a transform needs finite numbers');
     const room = this.#rooms.get(roomId);
-    if (!room) throw new RoomringError('not_joined', `not in room ${roomId}`);
+    if (!room) return;
     room.pacer.offer({ x, y, z, rotY, anim, speaking });
     this.#flushTransform(room);
   }
@@ -335,6 +338,11 @@ export class RoomringClient {
     this.#backoff.opened(nowMs);
     this.#clock.reset();
     this.#clock.hint(welcome.serverTimeMs, nowMs);
+    const { transformsPerSecondDesktop, transformsPerSecondMobile } = welcome.limits;
+    const perSecond = this.#device === 'mobile' ? transformsPerSecondMobile : transformsPerSecondDesktop;
+    // A cluster may allow less than usual; more than usual would only cost our neighbours.
+    if (perSecond > 0) this.#transformsPerSecondMax = Math.min(perSecond, TRANSFORMS_PER_SECOND[this.#device]);
+    for (const room of this.#rooms.values()) room.pacer.limitTo(this.#transformsPerSecondMax);
     this.#setStatus({ state: 'connected' });
     for (const room of [...this.#rooms.values()]) this.#joinRoom(room);
   }
@@ -647,14 +655,13 @@ export class RoomringClient {
         this.#forget(joining, error);
       }
     } else if (re !== undefined) {
-      const entry = this.#outbox.settle(re);
-      if (entry && isRetryable) {
-        this.#outbox.add(entry, this.now());
-        this.#outbox.pause(entry.event, this.now() + RETRYABLE_DELAY_MS);
+      const event = this.#outbox.eventOf(re);
+      if (event && isRetryable) {
+        this.#outbox.pause(event, this.now() + RETRYABLE_DELAY_MS);
         this.#scheduleOutbox();
         return;
       }
-      entry?.reject(error);
+      this.#outbox.settle(re)?.reject(error);
     }
     this.#emitter.emit('error', error);
   }
@@ -742,6 +749,10 @@ export class RoomringClient {
    */
   #sendReliable(event, roomId, payload) {
     return new Promise((resolve, reject) => {
+      if (!this.#isWanted) {
+        reject(new RoomringError('closed', 'the client is not connected'));
+        return;
+      }
       if (!this.#rooms.has(roomId)) {
         reject(new RoomringError('not_joined', `not in room ${roomId}`));
         return;

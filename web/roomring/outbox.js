@@ -91,6 +91,11 @@ export class Outbox {
     return nextMs === Infinity ? null : nextMs;
   }
 
+  /** @param {string} id @returns {Entry['event'] | undefined} undefined when no such message waits */
+  eventOf(id) {
+    return this.#waiting.get(id)?.event;
+  }
+
   /**
    * An answer came.
    * @param {string} id

@@ -20,6 +20,11 @@ export class TransformPacer {
     this.intervalMs = 1000 / perSecondMax;
   }
 
+  /** @param {number} perSecondMax as the server told */
+  limitTo(perSecondMax) {
+    this.intervalMs = 1000 / perSecondMax;
+  }
+
   /** The newest value that was offered, sent or not. */
   get newest() {
     return this.#waiting ?? this.#sent;

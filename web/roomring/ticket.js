@@ -124,7 +124,8 @@ export function refreshDelayMs(expiresAt, serverNowMs, random) {
 function refusal(response, body) {
   const detail = body?.error ?? body;
   const message = typeof detail?.message === 'string' ? detail.message : `HTTP ${response.status}`;
-  const isRetryable = response.status >= 500 || response.status === 429 || response.status === 408 || response.status < 300;
+  // 501: this cluster hands out no tickets at all, and will not in a minute.
+  const isRetryable = (response.status >= 500 && response.status !== 501) || response.status === 429 || response.status === 408 || response.status < 300;
   if (isRetryable) return new TicketUnavailable(message, Number(response.headers.get('Retry-After') ?? 0) * 1000 || 0);
   return new TicketRefused(typeof detail?.code === 'string' ? detail.code : 'refused', message);
 }

@@ -92,7 +92,7 @@ def environment(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, s
         cluster = json.loads((data_dir / "cluster.json").read_text())
         os.kill(cluster["pid"], 0)
         merged["ROOMRING_REDIS_URL"] = cluster["redis"]["url"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return merged, []
     merged["ROOMRING_DEV"] = "1"
     return merged, [Finding(State.OK, "cluster", f"that of `roomring up` in {data_dir}/ (process {cluster['pid']})")]

@@ -221,7 +221,7 @@ class Worker:
             if now_ms >= tidy_at_ms:
                 tidy_at_ms = now_ms + TIDY_INTERVAL_MS
                 self._show_gauges()
-                self._engine.unload_idle(self._clock.now_ms(), IDLE_ROOM_MS)
+                await self._unload_idle()
             await self._pause(wait_ms)
 
     async def _renew(self) -> None:
@@ -238,6 +238,12 @@ class Worker:
                     self._wanted[shard] = renewed.wanted_by
                 else:
                     self._wanted.pop(shard, None)
+
+    async def _unload_idle(self) -> None:
+        for partition in self._partitions:
+            # A turn may be loading what it needs; it counts on the rooms that it found in memory.
+            async with self._locks[partition]:
+                self._engine.unload_idle(partition, self._clock.now_ms(), IDLE_ROOM_MS)
 
     async def _lose(self, partition: Partition, shard: Shard) -> None:
         async with self._locks[partition]:

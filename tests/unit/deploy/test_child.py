@@ -56,3 +56,20 @@ def test_a_child_that_lived_for_long_is_started_soon(child: Child) -> None:
 )
 def test_how_a_process_ended(status: int, text: str) -> None:
     assert describe_exit(status) == text
+
+
+def test_a_full_disk_loses_lines_and_nothing_else() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+
+    class Full(BoundedLog):
+        def __init__(self) -> None:
+            self._path = Path("/dev/full")
+            self._bytes_max = 100
+            self._size = 0
+            self._file = self._path.open("wb", buffering=0)
+
+    log = Full()
+    log.write(b"lost")
+    log.close()
+    log.write(b"lost too")

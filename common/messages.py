@@ -30,7 +30,7 @@ AvatarIdField = Annotated[
 SeqField = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Place in the room's order.")]
 EpochField = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Which order `seq` counts in.")]
 MillisField = Annotated[int, Meta(ge=-(2**53), le=2**53, description="Milliseconds since 1970.")]
-CoordinateField = Annotated[float, Meta(ge=-1e9, le=1e9, description="Finite; in the room's own unit.")]
+CoordinateField = Annotated[float, Meta(description="Finite; in the room's own unit.")]
 EmoteIdField = Annotated[
     str,
     Meta(
@@ -136,7 +136,7 @@ class AvatarTransformPayload(Struct, frozen=True):
     x: CoordinateField
     y: CoordinateField
     z: CoordinateField
-    rotY: Annotated[float, Meta(ge=-1e9, le=1e9, description="Rotation about the vertical axis, radians.")]
+    rotY: Annotated[float, Meta(description="Finite; rotation about the vertical axis, radians.")]
     anim: Anim
     speaking: bool
 

@@ -306,7 +306,7 @@ def _add_bench(commands: "_Commands[_Parser]") -> None:
         "of each process. Without --url it starts a cluster of its own on free ports and stops it after; then\n"
         "generator and cluster share this machine, so the numbers are those of a small cluster.",
         "environment:\n"
-        "  none; a cluster that --url names must let guests in (ROOMRING_DEV=1)\n\n"
+        "  ROOMRING_...  settings of its own cluster; one that --url names must let guests in (ROOMRING_DEV=1)\n\n"
         "examples:\n"
         "  roomring bench --members 40 --rate 20 --seconds 15\n"
         "  roomring bench --url http://10.0.0.5:8080 --url http://10.0.0.6:8080 --json result.json",

@@ -36,12 +36,24 @@ LeaseToken = NewType("LeaseToken", int)
 ROOM_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$(?!\n)"
 SPACE_KIND: Final = "space"
 
+LABEL_PATTERN: Final = r"^[^\u0000-\u001f\u007f]+$(?!\n)"
+"""Names and ids of persons: no control characters, so that they cannot break lines of logs and lists. Joiners and
+direction marks stay allowed: names in many scripts, and many emoji, need them."""
+
+USER_ID_CHARACTERS_MAX: Final = 128
+
 _room_id = re.compile(ROOM_ID_PATTERN)
+_label = re.compile(LABEL_PATTERN)
 
 
 def is_room_id(text: str) -> bool:
     """Tell whether `text` may name a room."""
     return _room_id.search(text) is not None
+
+
+def is_label(text: str) -> bool:
+    """Tell whether `text` may be shown as a name, and, with at most `USER_ID_CHARACTERS_MAX`, be a person's id."""
+    return len(text) <= USER_ID_CHARACTERS_MAX and _label.search(text) is not None
 
 
 def kind_of(room_id: RoomId) -> str:

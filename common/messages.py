@@ -13,27 +13,27 @@ from typing import Annotated, ClassVar, Literal, get_args
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from common.errors import AUTH_ERROR_MEANING, ERROR_MEANING, AuthErrorCode, ErrorCode
-from common.ids import ROOM_ID_PATTERN
+from common.ids import LABEL_PATTERN, ROOM_ID_PATTERN, USER_ID_CHARACTERS_MAX
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "roomring.v1.json"
 FRAME_BYTES_MAX = 16 * 1024
 
-# No control characters, so that names cannot break lines of logs and lists. The look-ahead is for a line
-# feed at the end, as in ROOM_ID_PATTERN.
-_LABEL = r"^[^\u0000-\u001f\u007f]+$(?!\n)"
-
 RoomIdField = Annotated[str, Meta(pattern=ROOM_ID_PATTERN, max_length=128, description="Id of the room.")]
-UserIdField = Annotated[str, Meta(pattern=_LABEL, min_length=1, max_length=128, description="Id of the person.")]
-NameField = Annotated[str, Meta(pattern=_LABEL, min_length=1, max_length=64, description="Name to show.")]
-AvatarIdField = Annotated[str, Meta(pattern=_LABEL, min_length=1, max_length=64, description="Which avatar to draw.")]
+UserIdField = Annotated[
+    str, Meta(pattern=LABEL_PATTERN, min_length=1, max_length=USER_ID_CHARACTERS_MAX, description="Id of the person.")
+]
+NameField = Annotated[str, Meta(pattern=LABEL_PATTERN, min_length=1, max_length=64, description="Name to show.")]
+AvatarIdField = Annotated[
+    str, Meta(pattern=LABEL_PATTERN, min_length=1, max_length=64, description="Which avatar to draw.")
+]
 SeqField = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Place in the room's order.")]
 EpochField = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Which order `seq` counts in.")]
 MillisField = Annotated[int, Meta(ge=-(2**53), le=2**53, description="Milliseconds since 1970.")]
 # Bounded, since JSON knows numbers of any size and MessagePack, which carries messages to the workers, does not.
 _TIME = Meta(ge=-(2**53), le=2**53)
 ClientTime = Annotated[int, _TIME] | Annotated[float, _TIME]
-CoordinateField = Annotated[float, Meta(ge=-1e9, le=1e9, description="Finite; in the room's own unit.")]
+CoordinateField = Annotated[float, Meta(description="Finite; in the room's own unit.")]
 EmoteIdField = Annotated[
     str,
     Meta(
@@ -139,7 +139,7 @@ class AvatarTransformPayload(Struct, frozen=True):
     x: CoordinateField
     y: CoordinateField
     z: CoordinateField
-    rotY: Annotated[float, Meta(ge=-1e9, le=1e9, description="Rotation about the vertical axis, radians.")]
+    rotY: Annotated[float, Meta(description="Finite; rotation about the vertical axis, radians.")]
     anim: Anim
     speaking: bool
 

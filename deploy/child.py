@@ -57,7 +57,16 @@ class BoundedLog:
         self._size = 0
 
     def write(self, line: bytes) -> None:
-        """Append one line, without its line feed."""
+        """Append one line, without its line feed. A line that the disk has no room for is dropped."""
+        # ValueError: the file could not be opened anew when it was full, and is closed.
+        with contextlib.suppress(OSError, ValueError):
+            self._write(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, line: bytes) -> None:
         if self._size and self._size + len(line) + 1 > self._bytes_max:
             self._file.close()
             self._path.replace(self._older)
@@ -65,10 +74,6 @@ class BoundedLog:
             self._size = 0
         self._file.write(line + b"\n")
         self._size += len(line) + 1
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 class Child:

@@ -136,7 +136,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         import platform
 
-        parser.exit(EXIT_OK, f"roomring {_version()} (Python {platform.python_version()})\n")
+        print(f"roomring {_version()} (Python {platform.python_version()})")  # noqa: T201 - the command's own output
+        parser.exit(EXIT_OK)
 
 
 def _version() -> str:

@@ -42,6 +42,7 @@ _COMPLAINT: Final = b"roomring: "
 _TICK_S: Final = 0.1
 _DRAIN_MS_DEFAULT: Final = 500
 """Shorter than the default of an edge: on Ctrl-C nobody is left to reconnect to."""
+_REFUSED_PAUSE_S: Final = 1.0
 _STORE_RETRY_S: Final = 2.0
 _WORKER_STOP_S: Final = 5.0
 _EDGE_STOP_S: Final = 5.0
@@ -244,6 +245,8 @@ class DevCluster:
             self._await_ready(deadline_s, cancelled)
             with self._lock:
                 self._ready = True
+            # Who died between the last look and now counts as a failed start too.
+            self._raise_failure()
             self._write_description()
         except BaseException:
             self.stop()
@@ -451,26 +454,33 @@ class DevCluster:
             self._failure = error
         self._started.set()
         while not self._finished:
-            for key, _ in self._selector.select(_TICK_S):
-                if key.data is None:
-                    self._take_requests()
-                else:
-                    self._read(key.data)
-            self._reap()
+            try:
+                self._turn()
+            except OSError as error:
+                # No processes or files to be had, or a full disk. The children must not die of that.
+                self._reporter.notice(f"the system refuses: {error}; trying again")
+                time.sleep(_REFUSED_PAUSE_S)
         for child in self._children():
             if child.output is not None and not child.output.closed:
                 self._read(child)
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(_TICK_S):
+            if key.data is None:
+                self._take_requests()
+            else:
+                self._read(key.data)
+        self._reap()
 
     def _start_store(self) -> None:
         if self._given_redis_url:
             return
         from deploy.embedded_redis import EmbeddedRedis
 
+        log_file = self.log_folder / f"{STORE_NAME}.log"
+        log_file.unlink(missing_ok=True)
         store = EmbeddedRedis(
-            self._folder / STORE_NAME,
-            port=free_ports(1)[0],
-            durable=self._data_dir is not None,
-            log_file=self.log_folder / f"{STORE_NAME}.log",
+            self._folder / STORE_NAME, port=free_ports(1)[0], durable=self._data_dir is not None, log_file=log_file
         )
         store.start()
         self._store = store

@@ -26,6 +26,7 @@ from common.errors import RoomringError, SettingsError
 from common.ids import Partition
 from common.keys import Keys
 from common.settings import CommonSettings, EdgeSettings, WorkerSettings, load
+from deploy.serve import FILES_BESIDE_CONNECTIONS
 
 PYTHON_MIN: Final = (3, 11)
 REDIS_MIN: Final = (7, 0)
@@ -43,8 +44,6 @@ CLOCK_WARN_MS: Final = 500.0
 CLOCK_FAIL_MS: Final = 5_000.0
 BACKLOG_WARN: Final = 200
 """A tenth of the default ROOMRING_INPUT_BATCHES_MAX, at which edges answer `busy`."""
-FILES_BESIDE_CONNECTIONS: Final = 200
-"""Redis connections, listeners, log files."""
 CALL_TIMEOUT_S: Final = 3.0
 
 
@@ -92,7 +91,7 @@ def environment(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, s
         cluster = json.loads((data_dir / "cluster.json").read_text())
         os.kill(cluster["pid"], 0)
         merged["ROOMRING_REDIS_URL"] = cluster["redis"]["url"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return merged, []
     merged["ROOMRING_DEV"] = "1"
     return merged, [Finding(State.OK, "cluster", f"that of `roomring up` in {data_dir}/ (process {cluster['pid']})")]
@@ -161,8 +160,8 @@ def check_settings(environ: Mapping[str, str]) -> tuple[EdgeSettings | None, lis
 
 def open_files(settings: EdgeSettings | None) -> list[Finding]:
     """Check that an edge may open as many files as it may have connections."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = hard if soft == resource.RLIM_INFINITY else soft
+    # The hard limit: an edge raises its soft one by itself.
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return [Finding(State.OK, "open files", "no limit")]
     needed = (settings.connections_max if settings is not None else 0) + FILES_BESIDE_CONNECTIONS
@@ -174,7 +173,7 @@ def open_files(settings: EdgeSettings | None) -> list[Finding]:
             State.WARN,
             "open files",
             found,
-            f"ulimit -n {needed} (LimitNOFILE= with systemd), or set ROOMRING_CONNECTIONS_MAX to "
+            f"ulimit -Hn {needed} (LimitNOFILE= with systemd), or set ROOMRING_CONNECTIONS_MAX to "
             f"{max(1, limit - FILES_BESIDE_CONNECTIONS)}",
         )
     ]

@@ -1,9 +1,14 @@
 """`roomring edge` and `roomring worker`: read the settings, look at the ports, and run the process."""
 
 import argparse
+import resource
+from typing import Final
 
 from common.settings import EdgeSettings, WorkerSettings, load
 from deploy.ports import PortUse, check_ports
+
+FILES_BESIDE_CONNECTIONS: Final = 200
+"""Connections to Redis, listeners, log files."""
 
 
 def run_edge(args: argparse.Namespace) -> int:
@@ -22,6 +27,7 @@ def run_edge(args: argparse.Namespace) -> int:
             ),
         ]
     )
+    raise_open_files(settings.connections_max + FILES_BESIDE_CONNECTIONS)
     from edge.main import run
 
     return run(settings)
@@ -35,3 +41,13 @@ def run_worker(args: argparse.Namespace) -> int:
     from roomworker.main import run
 
     return run(settings)
+
+
+def raise_open_files(wanted: int) -> None:
+    """Let this process open so many files, as far as the system allows it; many shells begin with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if allowed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -35,7 +35,7 @@ def claims(args: argparse.Namespace, settings: EdgeSettings, now_s: int) -> dict
     if not 1 <= len(args.user) <= 128:
         raise SettingsError("--user must have 1 to 128 characters")
     for room in args.room:
-        if not is_room_id(room.removesuffix("*") or "x"):
+        if room != "*" and not is_room_id(room.removesuffix("*")):
             raise SettingsError(f"--room {room!r} is no room id: letters, digits and . _ : - only, at most 128")
     rooms: dict[str, Any] = {"room": args.room[0]} if len(args.room) == 1 else {"rooms": args.room}
     optional = {"name": args.name, "avatar": args.avatar, "roles": args.role}

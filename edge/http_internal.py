@@ -1,7 +1,6 @@
 """The internal listener: metrics, and the administration API behind its key. Not for the internet."""
 
 import hmac
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
@@ -10,23 +9,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common.commands import BlockChanged, Inspect, LiftRestrictions, Moderate
 from common.errors import BusUnavailable
-from common.ids import RoomId, UserId, is_room_id
+from common.ids import RoomId, UserId, is_label, is_room_id
 from common.messages import ModerationRequest
 from edge.gateway import Gateway
-from edge.http_public import BODY_BYTES_MAX, find_problems, problem
+from edge.http_public import BODY_BYTES_MAX, Handler, find_problems, json_problems, problem
 from edge.operations import NoAnswer
 
-USER_ID_CHARACTERS_MAX: Final = 128
-
 _moderation_decoder: Final = json.Decoder(ModerationRequest)
-
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def internal_app(gateway: Gateway) -> web.Application:
     """Return the application of the internal listener."""
     pages = _Internal(gateway)
-    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[pages.guard])
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[json_problems, pages.guard])
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_get("/internal/realtime/metrics", pages.metrics_json)
     app.router.add_get("/admin/cluster", pages.cluster)
@@ -43,7 +38,7 @@ class _Internal:
         self._gateway = gateway
 
     @web.middleware
-    async def guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Ask for the key before anything under /admin, and turn what went wrong into a JSON answer."""
         if request.path.startswith("/admin/"):
             refused = self._check_key(request)
@@ -55,10 +50,6 @@ class _Internal:
             return problem(504, "no_answer", str(error))
         except BusUnavailable as error:
             return problem(503, "redis_unavailable", f"Redis does not answer: {error}")
-        except web.HTTPNotFound:
-            return problem(404, "not_found", f"there is no {request.method} {request.path}")
-        except web.HTTPMethodNotAllowed as error:
-            return problem(405, "method_not_allowed", f"use {', '.join(sorted(error.allowed_methods))}")
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """`GET /metrics`, for Prometheus."""
@@ -184,8 +175,8 @@ def _room_id(request: web.Request) -> RoomId | web.Response:
 
 def _user_id(request: web.Request, name: str) -> UserId | web.Response:
     text = request.match_info[name]
-    if not 0 < len(text) <= USER_ID_CHARACTERS_MAX or not text.isprintable():
-        return problem(400, "invalid_user_id", "a user id has 1 to 128 printable characters")
+    if not is_label(text):
+        return problem(400, "invalid_user_id", "a user id has 1 to 128 characters, none of them a control character")
     return UserId(text)
 
 

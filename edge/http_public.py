@@ -1,5 +1,6 @@
 """The public listener: the WebSocket, joining by HTTP, health, and in development mode the demo page."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +19,15 @@ CORS_MAX_AGE_S: Final = 600
 
 WEB_ROOT: Final = Path(web_files.__file__).parent
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 _join_decoder: Final = json.Decoder(JoinRequest)
 
 
 def public_app(gateway: Gateway, sessions: SessionVerifier | None) -> web.Application:
     """Return the application of the public listener."""
     pages = _Public(gateway, sessions)
-    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[json_problems])
     app.router.add_get("/ws", gateway.serve_websocket)
     app.router.add_post("/rooms/join", pages.join)
     app.router.add_options("/rooms/join", pages.preflight)
@@ -39,6 +42,19 @@ def public_app(gateway: Gateway, sessions: SessionVerifier | None) -> web.Applic
 def problem(status: int, code: str, message: str) -> web.Response:
     """Return an error of an HTTP endpoint: a code to act on and a text to read."""
     return web.json_response({"error": {"code": code, "message": message}}, status=status)
+
+
+@web.middleware
+async def json_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer in JSON where aiohttp itself refuses: no such path, a wrong method, a body too large."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return problem(404, "not_found", f"there is no {request.method} {request.path}")
+    except web.HTTPMethodNotAllowed as error:
+        return problem(405, "method_not_allowed", f"use {', '.join(sorted(error.allowed_methods))}")
+    except web.HTTPRequestEntityTooLarge:
+        return problem(413, "too_large", f"the body may have {BODY_BYTES_MAX} bytes")
 
 
 async def find_problems(gateway: Gateway) -> list[str]:

@@ -63,14 +63,12 @@ class Listener(Protocol):
 class _Room:
     """A room with listeners here, at (`epoch`, `seq`)."""
 
-    __slots__ = ("epoch", "listeners", "seq", "skipped")
+    __slots__ = ("epoch", "listeners", "seq")
 
     def __init__(self, epoch: Epoch, seq: Seq) -> None:
         self.epoch = epoch
         self.seq = seq
         self.listeners: dict[ConnNumber, Listener] = {}
-        self.skipped: set[ConnNumber] = set()
-        """Slow readers for whom movements were left out."""
 
 
 class HubPort(Protocol):
@@ -101,6 +99,8 @@ class Hub:
         self._port = port
         self._rooms: dict[RoomId, _Room] = {}
         self._dirty: dict[ConnNumber, Listener] = {}
+        self._lagging: set[tuple[RoomId, ConnNumber]] = set()
+        """Slow readers for whom movements were left out, in which room."""
 
     @property
     def room_count(self) -> int:
@@ -121,7 +121,7 @@ class Hub:
         room = self._rooms.get(room_id)
         if room is not None:
             room.listeners.pop(number, None)
-            room.skipped.discard(number)
+            self._lagging.discard((room_id, number))
             if not room.listeners:
                 del self._rooms[room_id]
 
@@ -163,11 +163,14 @@ class Hub:
 
     def refresh_recovered(self) -> None:
         """Ask for the whole state of rooms for readers that were slow and have caught up since."""
-        for room_id, room in self._rooms.items():
-            for number in list(room.skipped):
-                if not room.listeners[number].is_slow():
-                    room.skipped.discard(number)
-                    self._port.forward(CatchUp(room_id, number, room.epoch, room.seq, skipped=True))
+        for room_id, number in list(self._lagging):
+            room = self._rooms.get(room_id)
+            listener = None if room is None else room.listeners.get(number)
+            if room is None or listener is None:
+                self._lagging.discard((room_id, number))
+            elif not listener.is_slow():
+                self._lagging.discard((room_id, number))
+                self._port.forward(CatchUp(room_id, number, room.epoch, room.seq, skipped=True))
 
     # --- helpers ------------------------------------------------------------------------------------------
 
@@ -181,18 +184,18 @@ class Hub:
         room.seq = delivery.to_seq
         segments = delivery.segments
         if any(segment.hidden_from for segment in segments):
-            self._push_filtered(room, segments)
+            self._push_filtered(delivery.room_id, room, segments)
             return
         everything, reliable = _frames_of(segments)
         count = sum(len(segment.messages) for segment in segments)
         for number, listener in room.listeners.items():
             self._dirty[number] = listener
             if not listener.push(reliable, everything):
-                room.skipped.add(number)
+                self._lagging.add((delivery.room_id, number))
                 self.skipped += 1
         self.delivered += count * len(room.listeners)
 
-    def _push_filtered(self, room: _Room, segments: list[Segment]) -> None:
+    def _push_filtered(self, room_id: RoomId, room: _Room, segments: list[Segment]) -> None:
         """Like the plain case, with a selection of segments for each person from whom something is hidden."""
         selections: dict[tuple[int, ...], tuple[bytes, bytes, int]] = {}
         for number, listener in room.listeners.items():
@@ -208,7 +211,7 @@ class Hub:
             self._dirty[number] = listener
             self.delivered += count
             if not listener.push(reliable, everything):
-                room.skipped.add(number)
+                self._lagging.add((room_id, number))
                 self.skipped += 1
 
     def _direct(self, number: ConnNumber, messages: list[bytes]) -> None:

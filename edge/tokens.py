@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Struct
 
 from common.errors import AuthErrorCode, SettingsError
-from common.ids import RoomId, UserId
+from common.ids import RoomId, UserId, is_label
 from common.messages import Device
 from common.settings import EdgeSettings
 
@@ -23,7 +23,6 @@ CLOCK_LEEWAY_S: Final = 0
 """Tokens live for minutes and are refreshed early; a leeway would only make expiry harder to reason about."""
 
 ROOMS_MAX: Final = 100
-LABEL_CHARACTERS_MAX: Final = 128
 
 
 class Claims(Struct, frozen=True):
@@ -164,13 +163,10 @@ def _claims(payload: Mapping[str, Any]) -> Claims | None:
         and device in ("desktop", "mobile")
         and isinstance(roles, list)
         and all(isinstance(role, str) for role in roles)
-        and _is_label(subject)
-        and (name is None or _is_label(name))
-        and (avatar is None or _is_label(avatar))
+        and isinstance(subject, str)
+        and is_label(subject)
+        and (name is None or (isinstance(name, str) and is_label(name)))
+        and (avatar is None or (isinstance(avatar, str) and is_label(avatar)))
     ):
         return None
     return Claims(UserId(subject), tuple(rooms), int(payload["exp"] * 1000), device, name, avatar, tuple(roles))
-
-
-def _is_label(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= LABEL_CHARACTERS_MAX and value.isprintable()

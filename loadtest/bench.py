@@ -25,7 +25,7 @@ from loadtest.client import JoinError
 from loadtest.generator import Generator, GeneratorResult
 from loadtest.generator_process import GeneratorProcess
 from loadtest.plan import Plan
-from loadtest.processes import KindUsage, difference, snapshot
+from loadtest.processes import KindUsage, difference, read_machine, snapshot
 from loadtest.report import Report
 
 WARMUP_S: Final = 2.0
@@ -114,6 +114,7 @@ class _Bench:
         self._start_s = 0.0
         self._stopped = asyncio.Event()
         self._usage: dict[str, KindUsage] = {}
+        self._machine_cpu_s: float | None = None
 
     async def run(self) -> Report:
         plan = self._plan
@@ -138,7 +139,9 @@ class _Bench:
             loop.remove_signal_handler(signal.SIGINT)
             progress.cancel()
             await asyncio.gather(progress, *(one.close() for one in self._generators), return_exceptions=True)
-        return Report.of(plan, host_facts(), merged, self._usage, interrupted=self._stopped.is_set())
+        return Report.of(
+            plan, host_facts(), merged, self._usage, self._machine_cpu_s, interrupted=self._stopped.is_set()
+        )
 
     def _on_interrupt(self) -> None:
         # A second Ctrl-C does not wait for the drain.
@@ -150,9 +153,11 @@ class _Bench:
     async def _measure_usage(self) -> None:
         """Read the CPU of the cluster's processes at both ends of the measured window."""
         if await self._sleep_until(self._plan.warmup_s):
-            begin = snapshot(self._pids)
+            begin, busy_s = snapshot(self._pids), read_machine()
             await self._sleep_until(self._plan.warmup_s + self._plan.seconds)
-            self._usage = difference(begin, snapshot(self._pids))
+            self._usage, busy_end_s = difference(begin, snapshot(self._pids)), read_machine()
+            if busy_s is not None and busy_end_s is not None:
+                self._machine_cpu_s = busy_end_s - busy_s
 
     async def _sleep_until(self, at_s: float) -> bool:
         """Wait for a time of the run; return False as soon as it is interrupted."""

@@ -146,6 +146,8 @@ class Generator:
             start_s: where the plan's times count from, in `time.monotonic()`.
         """
         self._counts.start_s = start_s
+        for member in self._members.values():
+            member.set_start(start_s)
         loop = asyncio.get_running_loop()
         pacer = Pacer(loop, lambda: self._send_due(pacer))
         heartbeats = asyncio.create_task(self._send_heartbeats())

@@ -68,6 +68,27 @@ def read_usage(pid: int, proc: Path = PROC) -> Usage | None:
         return None
 
 
+def parse_machine(text: str, ticks_per_s: int) -> float:
+    """Return how long the machine's cores together were busy, in seconds, from the text of /proc/stat.
+
+    Raises:
+        ValueError: the text is not of that form.
+    """
+    name, *fields = text.partition("\n")[0].split()
+    if name != "cpu" or len(fields) < 8:
+        raise ValueError("not the text of /proc/stat")
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[:8])
+    return (user + nice + system + irq + softirq + steal) / ticks_per_s
+
+
+def read_machine(proc: Path = PROC) -> float | None:
+    """Return how long the machine's cores together were busy, in seconds since its start; None without /proc."""
+    try:
+        return parse_machine((proc / "stat").read_text(), os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError):
+        return None
+
+
 Snapshot = Mapping[str, Mapping[int, Usage | None]]
 """Kind of process -> process id -> usage."""
 

@@ -31,6 +31,8 @@ class Report:
     result: GeneratorResult
     usage: Mapping[str, KindUsage]
     """By kind of process; empty when the caller gave no process ids."""
+    machine_cpu_s: float | None
+    """Busy time of all cores over the measured window, whoever used them; None where it is not known."""
     interrupted: bool
     transforms: TransformTotals
     order: OrderTotals
@@ -42,6 +44,7 @@ class Report:
         host: Mapping[str, object],
         result: GeneratorResult,
         usage: Mapping[str, KindUsage],
+        machine_cpu_s: float | None,
         *,
         interrupted: bool,
     ) -> "Report":
@@ -49,7 +52,7 @@ class Report:
         transforms = settle_transforms(
             result.senders, result.transforms, lambda user_id, seq: plan.transform_us(result.member_of[user_id], seq)
         )
-        return cls(plan, host, result, usage, interrupted, transforms, settle_order(result.order))
+        return cls(plan, host, result, usage, machine_cpu_s, interrupted, transforms, settle_order(result.order))
 
     def failures(self) -> list[str]:
         """Return what the server did wrong; empty when nothing."""
@@ -66,7 +69,7 @@ class Report:
             (order.epoch_changes, "changes of epoch that were not told"),
             (order.mismatches, "places in the order that differ between receivers"),
             (order.acked_missing, "acknowledged messages not delivered"),
-            (len(self.result.closed), "sockets closed during the run"),
+            (len(self.result.closed), "closed sockets"),
             (self.result.bad_frames, "frames that are no server event"),
         )
         return [f"{count:,} {what}" for count, what in found if count]
@@ -174,6 +177,9 @@ class Report:
             rows.append(["sum", str(processes), self._cores(cpu_s), self._each(cpu_s), f"{rss_bytes / 2**20:.1f}"])
         cpu_s = sum(self.result.cpu_s)
         rows.append(["generator", str(self.plan.generators), self._cores(cpu_s), self._each(cpu_s)])
+        if self.machine_cpu_s is not None:
+            # Far above the sum, it shows that others use the machine, and why a generator was late.
+            rows.append([f"machine of {self.host.get('cores', '?')} cores", "", self._cores(self.machine_cpu_s)])
         return render_table(rows)
 
     def _remarks(self) -> list[str]:
@@ -231,6 +237,9 @@ class Report:
                     for kind, usage in self.usage.items()
                 },
                 "sumUsPerUpdate": self._us(sum(usage.cpu_s for usage in self.usage.values())) if self.usage else None,
+                "machineCores": None
+                if self.machine_cpu_s is None or not result.window_s
+                else self.machine_cpu_s / result.window_s,
                 "generator": {"cores": self._generator_cores(), "usPerUpdate": self._us(sum(result.cpu_s))},
             },
             "closedSockets": [asdict(socket) for socket in result.closed],

@@ -203,9 +203,14 @@ class Engine:
         """When the next timer is due."""
         return self._timers[0][0] if self._timers else None
 
-    def unload_idle(self, now_ms: int, idle_ms: int) -> None:
-        """Drop rooms from memory that have had no members for a while; they come back from the store."""
+    def unload_idle(self, partition: Partition, now_ms: int, idle_ms: int) -> None:
+        """Drop rooms from memory that have had no members for a while; they come back from the store.
+
+        Not during a turn of the partition.
+        """
         for owned in self._shards.values():
+            if self._partition(owned.shard) != partition:
+                continue
             for room_id, room in list(owned.rooms.items()):
                 if room.member_count:
                     self._idle_since_ms.pop(room_id, None)

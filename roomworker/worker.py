@@ -34,6 +34,9 @@ READ_BLOCK_MS: Final = 1_000
 IDLE_ROOM_MS: Final = 60_000
 """How long a room without members stays in memory."""
 
+TIDY_INTERVAL_MS: Final = 1_000
+"""Looking at every room costs; gauges and idle rooms can wait so long."""
+
 LOAD_ROOMS_AT_ONCE: Final = 256
 RETRY_MS: Final = (20, 50, 100, 200, 500, 1_000)
 
@@ -193,7 +196,7 @@ class Worker:
 
     async def _control(self) -> None:
         info = json.encode({"name": self.worker_id, "internalPort": self._settings.internal_port})
-        renew_at_ms = 0.0
+        renew_at_ms = tidy_at_ms = 0.0
         opened = False
         while not self._stopping.is_set():
             wait_ms: float = CONTROL_INTERVAL_MS
@@ -214,8 +217,11 @@ class Worker:
             except BusUnavailable as error:
                 self._trouble("control", error)
                 renew_at_ms = 0.0
-            self._show_gauges()
-            self._engine.unload_idle(self._clock.now_ms(), IDLE_ROOM_MS)
+            now_ms = self._clock.monotonic_ms()
+            if now_ms >= tidy_at_ms:
+                tidy_at_ms = now_ms + TIDY_INTERVAL_MS
+                self._show_gauges()
+                await self._unload_idle()
             await self._pause(wait_ms)
 
     async def _renew(self) -> None:
@@ -232,6 +238,12 @@ class Worker:
                     self._wanted[shard] = renewed.wanted_by
                 else:
                     self._wanted.pop(shard, None)
+
+    async def _unload_idle(self) -> None:
+        for partition in self._partitions:
+            # A turn may be loading what it needs; it counts on the rooms that it found in memory.
+            async with self._locks[partition]:
+                self._engine.unload_idle(partition, self._clock.now_ms(), IDLE_ROOM_MS)
 
     async def _lose(self, partition: Partition, shard: Shard) -> None:
         async with self._locks[partition]:

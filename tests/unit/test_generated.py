@@ -107,7 +107,8 @@ def test_schema_and_decoder_refuse_the_same(path: Path) -> None:
     places += [(sample["payload"], name) for name in list(sample["payload"])]
     for owner, name in places:
         kept = owner.pop(name)
-        for changed in ({}, {name: []}, {name: None}):
+        changes: tuple[dict[str, Any], ...] = ({}, {name: []}, {name: None})
+        for changed in changes:
             owner.update(changed)
             refused = isinstance(codec.decode(json.dumps(sample)), codec.BadFrame)
             assert refused == (not check.is_valid(sample)), (name, changed)

@@ -20,7 +20,8 @@ export const STAGE_HALF_WIDTH = (WIDTH / 2) * UNIT;
 
 /** Stage height that is worth seeing: floor, back wall, a little ceiling. */
 const STAGE_HEIGHT = 1130;
-const STAGE_BELOW = 44;
+/** CSS pixels at the foot of the canvas that the emote bar covers; nobody may stand behind it. */
+const COVERED_BELOW = 84;
 
 /** On a phone people must not become ants; the camera shows less of the room instead. */
 const SCALE_MIN = 0.52;
@@ -77,7 +78,7 @@ export class Camera {
     const halfHeight = this.height / 2 / this.scale;
     const limitX = Math.max(0, STAGE_HALF_WIDTH - halfWidth);
     const x = Math.min(limitX, Math.max(-limitX, target.x));
-    const lowest = STAGE_BELOW - halfHeight;
+    const lowest = COVERED_BELOW / this.scale - halfHeight;
     const highest = Math.min(lowest, halfHeight - STAGE_HEIGHT);
     const y = Math.min(lowest, Math.max(highest, target.y - 90));
     const step = this.#isPlaced ? share : 1;

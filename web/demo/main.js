@@ -121,7 +121,7 @@ function listen(client, selfId) {
   client.on('emote', ({ userId, emoteId }, { replay }) => {
     if (!replay) scene.emote(userId, emoteId);
   });
-  client.on('moderation', ({ type, reason }) => toast(`${MODERATION[type] ?? 'A moderator acted'}${reason ? `: ${reason}` : ''}`, { kind: 'error' }));
+  client.on('moderation', ({ type, reason }) => toast(`${MODERATION[type] ?? 'A moderator acted'}${reason ? `: ${reason}` : ''}`, { kind: 'error', ms: type === 'mutedByMod' ? 8_000 : undefined }));
   client.on('rateLimited', ({ event }) => {
     if (event !== 'avatar_transform') toast('A little slower, please. Your message goes out in a moment.', { kind: 'warning', ms: 3_000 });
   });

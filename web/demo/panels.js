@@ -4,7 +4,7 @@ import { drawPortrait, lookOf } from './avatar_art.js';
 import { cleanLine, cleanName } from './text.js';
 
 const LINES_MAX = 200;
-const TOASTS_MAX = 4;
+const TOASTS_MAX = 3;
 
 /**
  * @template {HTMLElement} T

@@ -432,7 +432,7 @@ export class Scene {
 }
 
 /** What of the stage the painted room covers. */
-const BACKDROP = { x: -1100, y: -1400, width: 2200, height: 1560 };
+const BACKDROP = { x: -1100, y: -1400, width: 2200, height: 1700 };
 
 /** @param {CanvasRenderingContext2D} context */
 function drawSelfRing(context) {

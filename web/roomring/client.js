@@ -109,6 +109,7 @@ export class RoomringClient {
   #environment;
   #tickets;
   #device;
+  /** @type {number} */
   #transformsPerSecondMax;
   /** @type {Emitter<ClientEventMap>} */
   #emitter = new Emitter();

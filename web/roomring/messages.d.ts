@@ -107,13 +107,13 @@ export interface AvatarTransformPayload {
   roomId: string;
   /** Counts within this connection's join; stale numbers are dropped. 0 to 2^53 - 1. */
   seq: number;
-  /** Finite; in the room's own unit. -1,000,000,000 to 1,000,000,000. */
+  /** Finite; in the room's own unit. */
   x: number;
-  /** Finite; in the room's own unit. -1,000,000,000 to 1,000,000,000. */
+  /** Finite; in the room's own unit. */
   y: number;
-  /** Finite; in the room's own unit. -1,000,000,000 to 1,000,000,000. */
+  /** Finite; in the room's own unit. */
   z: number;
-  /** Rotation about the vertical axis, radians. -1,000,000,000 to 1,000,000,000. */
+  /** Finite; rotation about the vertical axis, radians. */
   rotY: number;
   anim: "dance" | "idle" | "walk" | "wave";
   speaking: boolean;

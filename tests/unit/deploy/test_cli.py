@@ -1,0 +1,95 @@
+"""The command line as its users' mistakes meet it: one line, and the right exit status."""
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from common.errors import BusUnavailable, ClusterMismatch, SettingsError
+from deploy import cli, serve
+from deploy.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, main
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*argv: str) -> tuple[int, str]:
+        try:
+            status = main(argv)
+        except SystemExit as ended:
+            assert isinstance(ended.code, int)
+            status = ended.code
+        return status, capsys.readouterr().err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        (["frob"], "invalid choice: 'frob'"),
+        (["edge", "--prot", "1"], "unknown argument '--prot'; see `roomring edge --help`"),
+        (["--frob"], "unknown argument '--frob'"),
+        (["edge", "--port", "abc"], "'abc' must be a port"),
+        (["edge", "--port", "70000"], "'70000' must be a port"),
+        (["up", "--edges", "0"], "'0' must be a whole number from 1"),
+        (["up", "--edges", "x"], "'x' must be a whole number from 1"),
+        (["bench", "--rate", "-1"], "'-1' must be a number above 0"),
+        (["bench", "--rate", "nan"], "'nan' must be a number above 0"),
+        (["token", "--room", "r"], "required: --user"),
+        (["token", "--user", "u", "--room", "r", "--device", "fridge"], "invalid choice: 'fridge'"),
+    ],
+)
+def test_a_wrong_call_is_one_line(run: Run, argv: list[str], part: str) -> None:
+    status, error = run(*argv)
+    assert status == EXIT_USAGE
+    assert error.count("\n") == 1
+    assert error.startswith("roomring: ")
+    assert part in error
+    assert "--help`" in error
+
+
+def test_no_command_shows_the_help(run: Run) -> None:
+    status, error = run()
+    assert status == EXIT_USAGE
+    assert "run a whole cluster on this machine" in error
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "text"),
+    [
+        (SettingsError("set A"), EXIT_USAGE, "roomring: set A\n"),
+        (BusUnavailable("no\n  Redis"), EXIT_FAILED, "roomring: no Redis\n"),
+        (ClusterMismatch("other shape"), EXIT_FAILED, "roomring: other shape\n"),
+        (BusUnavailable(), EXIT_FAILED, "roomring: BusUnavailable\n"),
+        (OSError(errno.EADDRINUSE, "Address already in use"), EXIT_FAILED, None),
+        (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
+    ],
+)
+def test_what_fails_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, failure: BaseException, status: int, text: str | None
+) -> None:
+    def fail(_: Any) -> int:
+        raise failure
+
+    monkeypatch.setattr(serve, "run_worker", fail)
+    got, error = run("worker")
+    assert got == status
+    assert error.count("\n") <= 1
+    assert text is None or error == text
+
+
+def test_a_bug_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> int:
+        raise OSError(errno.EBADF, "a bug")
+
+    monkeypatch.setattr(serve, "run_worker", fail)
+    with pytest.raises(OSError, match="a bug"):
+        run("worker")
+
+
+def test_every_command_has_its_function() -> None:
+    for module, function in cli._COMMANDS.values():
+        assert callable(getattr(__import__(module, fromlist=[function]), function))

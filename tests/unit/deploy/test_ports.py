@@ -1,0 +1,53 @@
+"""A taken port is told before anything starts, in one line that says what to set."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from common.errors import SettingsError
+from deploy.ports import PortTaken, PortUse, check_ports, free_ports, is_free
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        listener.listen(1)
+        yield listener.getsockname()[1]
+
+
+def test_a_port_with_a_listener_is_taken_on_all_addresses(taken: int) -> None:
+    assert not is_free(HOST, taken)
+    assert not is_free("0.0.0.0", taken)
+
+
+def test_chosen_ports_are_free_and_different() -> None:
+    ports = free_ports(10)
+    assert len(set(ports)) == 10
+    assert all(is_free(HOST, port) for port in ports)
+
+
+def test_one_taken_port_is_one_line(taken: int) -> None:
+    (free,) = free_ports(1)
+    uses = [PortUse(HOST, free, "edge-1", "set A"), PortUse(HOST, taken, "edge-2", "set A")]
+    with pytest.raises(PortTaken, match=rf"^port {taken} \(edge-2\) is taken; free it, or set A$"):
+        check_ports(uses)
+
+
+def test_several_taken_ports_are_one_line(taken: int) -> None:
+    uses = [PortUse(HOST, taken, "x", "set A"), PortUse(HOST, taken, "y", "set B")]
+    with pytest.raises(PortTaken, match=r"^ports .* are taken; free them, or set A and set B$"):
+        check_ports(uses)
+
+
+def test_free_ports_pass() -> None:
+    check_ports([PortUse(HOST, port, "x", "set A") for port in free_ports(2)])
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
+def test_an_address_of_another_host_is_a_wrong_setting(host: str) -> None:
+    with pytest.raises(SettingsError):
+        is_free(host, 8080)

@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+from loadtest.plan import Plan
+
+PLAN = Plan(
+    run_id="r",
+    urls=("http://a", "http://b"),
+    rooms=2,
+    members_per_room=4,
+    rate=20.0,
+    seconds=3.0,
+    warmup_s=2.0,
+    drain_s=2.0,
+    chats_per_second=1.0,
+)
+
+
+def test_each_room_is_full_and_spans_all_edges():
+    for room in range(2):
+        members = list(PLAN.members_of(room))
+        assert len(members) == 4
+        assert all(PLAN.room_of(member) == room for member in members)
+        assert sorted(PLAN.url_of(member) for member in members) == ["http://a"] * 2 + ["http://b"] * 2
+
+
+def test_the_measured_window_holds_rate_times_seconds_of_each_member():
+    for member in range(PLAN.members):
+        first = PLAN.first_measured(member)
+        assert PLAN.transform_us(member, first) >= PLAN.warmup_us
+        assert first == 1 or PLAN.transform_us(member, first - 1) < PLAN.warmup_us
+        inside = [seq for seq in range(first, first + 100) if PLAN.transform_us(member, seq) < PLAN.end_us]
+        assert len(inside) == 60
+
+
+def test_members_take_turns_within_a_period():
+    times = sorted(PLAN.transform_us(member, 1) for member in range(PLAN.members))
+    assert times == [index * 50_000 // 8 for index in range(8)]
+
+
+def test_generators_share_the_members_without_rest():
+    parts = [replace(PLAN, generators=3, generator=index).own_members() for index in range(3)]
+    assert sorted(member for part in parts for member in part) == list(range(PLAN.members))
+
+
+def test_chats_go_round_the_members_of_the_room():
+    assert [PLAN.chatter(1, number) for number in range(5)] == [1, 3, 5, 7, 1]
+    assert PLAN.chat_us(1, 2) == 2_500_000

@@ -188,9 +188,9 @@ class Room:
             return None
         return after if epoch == self._epoch and self._history.lacks(after) else None
 
-    def add_history(self, stored: list[tuple[Seq, bytes]]) -> None:
-        """Take what the store answered to `wants_history`."""
-        self._history.prepend(stored)
+    def add_history(self, after: Seq, stored: list[tuple[Seq, bytes]]) -> None:
+        """Take what the store has after a place that `wants_history` told."""
+        self._history.prepend(after, stored)
 
     # --- commands -----------------------------------------------------------------------------------------
 

@@ -30,6 +30,9 @@ AvatarIdField = Annotated[
 SeqField = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Place in the room's order.")]
 EpochField = Annotated[int, Meta(ge=0, le=2**53 - 1, description="Which order `seq` counts in.")]
 MillisField = Annotated[int, Meta(ge=-(2**53), le=2**53, description="Milliseconds since 1970.")]
+# Bounded, since JSON knows numbers of any size and MessagePack, which carries messages to the workers, does not.
+_TIME = Meta(ge=-(2**53), le=2**53)
+ClientTime = Annotated[int, _TIME] | Annotated[float, _TIME]
 CoordinateField = Annotated[float, Meta(description="Finite; in the room's own unit.")]
 EmoteIdField = Annotated[
     str,
@@ -69,7 +72,7 @@ class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="t"):
     """The event that answers, for the reference page."""
 
     v: Annotated[Literal[1], Meta(description="Version of the protocol.")]
-    ts: Annotated[int | float, Meta(description="Client's time, milliseconds since 1970. Not used to order.")]
+    ts: Annotated[ClientTime, Meta(description="Client's time, milliseconds since 1970. Not used to order.")]
     id: Annotated[str, Meta(min_length=1, max_length=64, description="Makes the message idempotent.")] | UnsetType = (
         UNSET
     )
@@ -113,7 +116,7 @@ class LeaveRoom(ClientMessage, tag="leave_room", frozen=True, kw_only=True):
 class HeartbeatPayload(Struct, frozen=True):
     """Payload of `heartbeat`."""
 
-    clientTimeMs: Annotated[int | float, Meta(description="Comes back as it was.")]
+    clientTimeMs: Annotated[ClientTime, Meta(description="Comes back as it was.")]
     roomId: RoomIdField | UnsetType = UNSET
     lastSeq: SeqField | UnsetType = UNSET
 

@@ -27,7 +27,8 @@ class TokenBucket(Struct, array_like=True):
         elif now_ms > self.counted_at_ms:
             self.tokens = min(rate.burst, self.tokens + (now_ms - self.counted_at_ms) * rate.per_second / 1000.0)
         self.counted_at_ms = max(self.counted_at_ms, now_ms)
-        if self.tokens >= 1.0:
-            self.tokens -= 1.0
+        # The slack is for rounding: who comes back after exactly the told wait must find the token.
+        if self.tokens >= 1.0 - 1e-9:
+            self.tokens = max(0.0, self.tokens - 1.0)
             return 0
         return max(1, int((1.0 - self.tokens) * 1000.0 / rate.per_second + 0.999))

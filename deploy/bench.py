@@ -1,6 +1,7 @@
 """`roomring bench`: gives the bench a cluster of its own, where none is named, and the process ids to measure."""
 
 import argparse
+import os
 
 from deploy.devcluster import DevCluster
 
@@ -16,7 +17,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.url:
         return measure(args)
-    with DevCluster(edges=args.edges, workers=args.workers, restart=False) as cluster:
+    # The settings of the environment count, as for `roomring up`, but never the Redis of a real cluster.
+    settings = {name: value for name, value in os.environ.items() if name.startswith("ROOMRING_")}
+    settings.pop("ROOMRING_REDIS_URL", None)
+    with DevCluster(edges=args.edges, workers=args.workers, environ=settings, restart=False) as cluster:
         args.url = [edge.url for edge in cluster.edges]
         args.pids = processes(cluster)
         return measure(args)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Final, NoReturn
 
+from common.arguments import count
 from common.errors import RoomringError, SettingsError
+from loadtest.options import add_arguments
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -181,8 +183,8 @@ def _add_up(commands: "_Commands[_Parser]") -> None:
         "example:\n"
         "  ROOMRING_PORT=9000 roomring up --edges 3 --workers 3",
     )
-    parser.add_argument("--edges", type=_count, default=2, metavar="N", help="how many edges, 1 to 64 (default 2)")
-    parser.add_argument("--workers", type=_count, default=2, metavar="N", help="how many workers, 1 to 64 (default 2)")
+    parser.add_argument("--edges", type=count, default=2, metavar="N", help="how many edges, 1 to 64 (default 2)")
+    parser.add_argument("--workers", type=count, default=2, metavar="N", help="how many workers, 1 to 64 (default 2)")
     parser.add_argument(
         "--data", default=".roomring", metavar="DIR", help="folder for Valkey's data and the logs (default .roomring)"
     )
@@ -266,7 +268,7 @@ def _add_token(commands: "_Commands[_Parser]") -> None:
         "--device", choices=("desktop", "mobile"), default="desktop", help="sets the movement rate (default desktop)"
     )
     parser.add_argument("--role", action="append", metavar="NAME", help="a role; repeat it for several")
-    parser.add_argument("--ttl", type=_count, metavar="SECONDS", help="life of the token in seconds (default 300)")
+    parser.add_argument("--ttl", type=count, metavar="SECONDS", help="life of the token in seconds (default 300)")
     parser.add_argument("--dev", action="store_true", help="sign with the known secret of development mode")
     keys = parser.add_mutually_exclusive_group()
     keys.add_argument(
@@ -306,53 +308,20 @@ def _add_bench(commands: "_Commands[_Parser]") -> None:
         "of each process. Without --url it starts a cluster of its own on free ports and stops it after; then\n"
         "generator and cluster share this machine, so the numbers are those of a small cluster.",
         "environment:\n"
-        "  none; a cluster that --url names must let guests in (ROOMRING_DEV=1)\n\n"
+        "  ROOMRING_...  settings of its own cluster; one that --url names must let guests in (ROOMRING_DEV=1)\n\n"
         "examples:\n"
         "  roomring bench --members 40 --rate 20 --seconds 15\n"
         "  roomring bench --url http://10.0.0.5:8080 --url http://10.0.0.6:8080 --json result.json",
     )
-    parser.add_argument(
-        "--url",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="base URL of an edge, http://HOST:PORT; repeat it for several (default: an own cluster)",
-    )
-    parser.add_argument("--members", type=_count, default=40, metavar="N", help="members of each room (default 40)")
-    parser.add_argument(
-        "--rate", type=_positive, default=20.0, metavar="N", help="movements a second of each member (default 20)"
-    )
-    parser.add_argument("--seconds", type=_positive, default=15.0, metavar="N", help="how long to measure (default 15)")
-    parser.add_argument("--rooms", type=_count, default=1, metavar="N", help="how many rooms (default 1)")
-    parser.add_argument(
-        "--generators", type=_count, default=1, metavar="N", help="processes that make the load (default 1)"
-    )
-    parser.add_argument("--edges", type=_count, default=2, metavar="N", help="edges of the own cluster (default 2)")
-    parser.add_argument("--workers", type=_count, default=2, metavar="N", help="workers of the own cluster (default 2)")
-    parser.add_argument("--json", metavar="FILE", help="also write all that was measured there, as JSON")
-
-
-def _count(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1")
-    return number
+    add_arguments(parser)
+    parser.add_argument("--edges", type=count, default=2, metavar="N", help="edges of the own cluster (default 2)")
+    parser.add_argument("--workers", type=count, default=2, metavar="N", help="workers of the own cluster (default 2)")
 
 
 def _port(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if not 1 <= number <= 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} must be a port, 1 to 65535")
-    return number
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
     return number
 
 

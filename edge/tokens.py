@@ -24,6 +24,9 @@ CLOCK_LEEWAY_S: Final = 0
 
 ROOMS_MAX: Final = 100
 
+EXPIRES_S_MAX: Final = 2**43
+"""Some 279,000 years. In milliseconds still exact in JSON and as a float."""
+
 
 class Claims(Struct, frozen=True):
     """What a good room token says."""
@@ -156,6 +159,8 @@ def _claims(payload: Mapping[str, Any]) -> Claims | None:
     device = payload.get("device", "desktop")
     roles = payload.get("roles", [])
     subject, name, avatar = payload["sub"], payload.get("name"), payload.get("avatar")
+    # PyJWT takes any `exp` that `int` does, so also text and numbers that no clock reaches.
+    expires_s = payload["exp"]
     if not (
         isinstance(rooms, list)
         and 0 < len(rooms) <= ROOMS_MAX
@@ -167,6 +172,8 @@ def _claims(payload: Mapping[str, Any]) -> Claims | None:
         and is_label(subject)
         and (name is None or (isinstance(name, str) and is_label(name)))
         and (avatar is None or (isinstance(avatar, str) and is_label(avatar)))
+        and isinstance(expires_s, int | float)
+        and expires_s <= EXPIRES_S_MAX
     ):
         return None
-    return Claims(UserId(subject), tuple(rooms), int(payload["exp"] * 1000), device, name, avatar, tuple(roles))
+    return Claims(UserId(subject), tuple(rooms), int(expires_s * 1000), device, name, avatar, tuple(roles))

@@ -1,6 +1,6 @@
 """`roomring bench`: puts a known load on a cluster and tells what became of every message.
 
-`add_arguments` declares the options and `run` does the run. Starting a cluster, where no --url is given, is the
+`options.py` declares the options, `run` does the run. Starting a cluster, where no --url is given, is the
 caller's part; it passes the process ids of that cluster as `options.pids`, so that their CPU can be told.
 """
 
@@ -43,33 +43,12 @@ CHATS_PER_SECOND: Final = 1.0
 PROGRESS_S: Final = 0.5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of a run."""
-    parser.add_argument(
-        "--url",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="base URL of an edge, for example http://127.0.0.1:8080; repeat it to spread the members",
-    )
-    parser.add_argument("--members", type=_positive_int, default=40, help="members of each room (default %(default)s)")
-    parser.add_argument("--rooms", type=_positive_int, default=1, help="rooms (default %(default)s)")
-    parser.add_argument(
-        "--rate", type=_positive, default=20.0, help="transforms a second for each member (default %(default)s)"
-    )
-    parser.add_argument("--seconds", type=_positive, default=15.0, help="measured time (default %(default)s)")
-    parser.add_argument(
-        "--generators", type=_positive_int, default=1, help="processes that make the load (default %(default)s)"
-    )
-    parser.add_argument("--json", metavar="PATH", help="write everything that was measured to this file as JSON")
-
-
 def run(options: argparse.Namespace) -> int:
     """Do one run and print its report.
 
     Args:
-        options: as `add_arguments` declares them, with at least one `url`. An attribute `pids` (kind of process ->
-            process ids) may be set beside them; without it the report has no CPU of the server.
+        options: as `options.add_arguments` declares them, with at least one `url`. An attribute `pids` (kind of
+            process -> process ids) may be set beside them; without it the report has no CPU of the server.
 
     Returns: 0 when the run is valid and nothing went wrong, otherwise 1. Must be called in the main thread.
     """
@@ -212,17 +191,3 @@ def host_facts() -> dict[str, object]:
         "picows": version("picows"),
         "uvloop": version("uvloop"),
     }
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be above zero")
-    return value
-
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError("must be above zero")
-    return value

@@ -711,8 +711,17 @@ class Room:
             return None, None
         if not self._stored and not (active or self._history_new or self._set):
             return None, None
-        ttl_ms = 0 if active or self._restrictions else self._settings.room_idle_ttl_ms
-        return ttl_ms, active
+        return 0 if active else self._idle_ttl_ms(), active
+
+    def _idle_ttl_ms(self) -> int:
+        """How long an empty room stays stored: for its history, and for as long as anybody is banned or muted."""
+        ttl_ms = self._settings.room_idle_ttl_ms
+        for restriction in self._restrictions.values():
+            until_ms = max(restriction.barred_until_ms, restriction.muted_until_ms)
+            if until_ms >= NO_END_MS:
+                return 0
+            ttl_ms = max(ttl_ms, until_ms - self._now_ms)
+        return ttl_ms
 
     def _say(self, ref: ConnRef, event: ServerEvent, *, re: str | UnsetType = UNSET) -> None:
         self._effects.append(Say(ref, [encode_event(event, self._now_ms, re=re)]))

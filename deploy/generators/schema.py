@@ -67,9 +67,10 @@ def _envelope(event: type[ServerEvent]) -> dict[str, Any]:
 def _tidy(component: Any) -> Any:
     """Put `number` for "an integer or a number", which says the same and matches `oneOf` only once."""
     if isinstance(component, dict):
-        if component.get("anyOf") == [{"type": "integer"}, {"type": "number"}]:
-            rest = {key: value for key, value in component.items() if key != "anyOf"}
-            return {**rest, "type": "number"}
+        match component.get("anyOf"):
+            case [{"type": "integer", **bounds}, {"type": "number", **same}] if bounds == same:
+                rest = {key: value for key, value in component.items() if key != "anyOf"}
+                return {**rest, "type": "number", **bounds}
         return {
             key: " ".join(value.split()) if key == "description" and isinstance(value, str) else _tidy(value)
             for key, value in component.items()

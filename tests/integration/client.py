@@ -133,9 +133,7 @@ class Client:
         """Return what was received of one name, with these values in the payload."""
         return [event for event in self.received[since:] if _matches(event, t, payload)]
 
-    async def wait(
-        self, what: str | Predicate, *, since: int = 0, within_s: float = WAIT_S, **payload: Any
-    ) -> Event:
+    async def wait(self, what: str | Predicate, *, since: int = 0, within_s: float = WAIT_S, **payload: Any) -> Event:
         """Wait for an event, which may have come already (after the mark `since`).
 
         Raises:

@@ -28,7 +28,9 @@ WINDOW_MS = 1_500
 ROOT = Path(__file__).parents[2]
 
 
-def mint(user: str, room: str | list[str], *, key: Any = DEV_TOKEN_SECRET, algorithm: str = "HS256", **claims: Any) -> str:
+def mint(
+    user: str, room: str | list[str], *, key: Any = DEV_TOKEN_SECRET, algorithm: str = "HS256", **claims: Any
+) -> str:
     """Sign a room token. A claim of None is left out."""
     now_s = int(time.time())
     rooms = {"room": room} if isinstance(room, str) else {"rooms": room}

@@ -106,9 +106,7 @@ async def test_a_block_hides_from_who_joins_later_and_from_replay(people: People
     await watcher.wait("chat_broadcast", text="hidden still")
 
 
-async def test_a_block_that_is_set_while_away_holds_after_the_return(
-    people: People, room: str, person: Person
-) -> None:
+async def test_a_block_that_is_set_while_away_holds_after_the_return(people: People, room: str, person: Person) -> None:
     a, b = person("a"), person("b")
     blocked = await people.join(room, a)
     blocker = await people.join(room, b, edge=1)

@@ -1,0 +1,47 @@
+"""Room ids and the kinds that they name."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.ids import ROOM_ID_PATTERN, RoomId, is_room_id, kind_of
+
+# Written without the pattern, so that the two can disagree.
+FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+LATER = FIRST | frozenset("._:-")
+
+
+def is_allowed(text: str) -> bool:
+    return 1 <= len(text) <= 128 and text[0] in FIRST and all(character in LATER for character in text)
+
+
+@pytest.mark.parametrize("text", ["a", "7", "lobby:main", "A.b_c-d:e", "a" * 128, "x:", "dm:a:b"])
+def test_good_ids(text: str) -> None:
+    assert is_room_id(text)
+
+
+@pytest.mark.parametrize("text", ["", ":a", ".a", "-a", "_a", "a b", "a/b", "é", "aé", "a" * 129, "a\0", "{p0}", "a\n"])
+def test_bad_ids(text: str) -> None:
+    assert not is_room_id(text)
+
+
+def test_a_line_feed_at_the_end_is_refused() -> None:
+    # `$` matches before a last line feed in Python: with it alone "room\n" was a room of its own, which looked
+    # like "room" in every log.
+    assert not is_room_id("room\n")
+    assert re.search(ROOM_ID_PATTERN, "room\n") is None
+
+
+@given(st.one_of(st.text(max_size=140), st.text(alphabet=[*sorted(LATER), "\n", "é"], max_size=140)))
+def test_the_pattern_says_what_the_contract_says(text: str) -> None:
+    assert is_room_id(text) == is_allowed(text)
+
+
+@pytest.mark.parametrize(
+    ("room_id", "kind"),
+    [("hall", "space"), ("lobby:x", "lobby"), ("dm:a:b", "dm"), ("space:x", "space"), ("game:", "game")],
+)
+def test_kind_is_what_stands_before_the_first_colon(room_id: str, kind: str) -> None:
+    assert kind_of(RoomId(room_id)) == kind

@@ -101,5 +101,13 @@ class BusUnavailable(RoomringError):
     """Redis did not answer. What was sent may or may not have taken effect; every call of the bus may be repeated."""
 
 
+class StoreUnavailable(RoomringError):
+    """PostgreSQL did not answer. What was sent may or may not have taken effect; every call of the store may be repeated."""
+
+
+class SchemaMismatch(RoomringError):
+    """The database is of another version than this release. The text says what to do."""
+
+
 class ClusterMismatch(RoomringError):
     """This process's settings disagree with those that the cluster was created with."""

@@ -340,6 +340,22 @@ class WorkerSettings(CommonSettings):
         low=0,
         high=3_600_000,
     )
+    lobby_chat_characters_max: int = _setting(
+        2_000, "ROOMRING_LOBBY_CHAT_CHARACTERS_MAX", "Characters of a chat message in a lobby.", low=1, high=2_000
+    )
+    space_chat_characters_max: int = _setting(
+        240, "ROOMRING_SPACE_CHAT_CHARACTERS_MAX", "Characters of a `chat_send` in a space.", low=1, high=2_000
+    )
+    lobby_latest_messages: int = _setting(
+        50, "ROOMRING_LOBBY_LATEST_MESSAGES", "Messages that `room_state` of a lobby carries. 0: none.", low=0, high=200
+    )
+    outbox_entries_max: int = _setting(
+        20_000,
+        "ROOMRING_OUTBOX_ENTRIES_MAX",
+        "Chat messages of one shard that may wait for PostgreSQL; past it chat is refused with `busy`.",
+        low=1,
+        high=10_000_000,
+    )
     members_per_room_max: int = _setting(
         5_000, "ROOMRING_MEMBERS_PER_ROOM_MAX", "Members of one room; more get `room_full`.", low=1, high=1_000_000
     )

@@ -256,7 +256,9 @@ async def test_a_store_that_forgot_all_begins_a_new_epoch_for_all(mortals: Peopl
     assert late.all("room_state")[0]["payload"]["recovered"] is False
 
 
-async def test_a_second_start_goes_on_from_what_is_stored(tmp_path: Path, room: str, person: Callable[[str], str]) -> None:
+async def test_a_second_start_goes_on_from_what_is_stored(
+    tmp_path: Path, room: str, person: Callable[[str], str]
+) -> None:
     ann = person("ann")
     with running_cluster(edges=1, workers=1, environ=ENVIRON, data_dir=tmp_path) as cluster:
         async for people in _people(cluster):

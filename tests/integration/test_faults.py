@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -110,7 +111,7 @@ class Talk:
     def pause_s(self, since_s: float) -> float:
         """Return the longest time without an acknowledgement, from a moment on."""
         times = [since_s, *(at for at, _ in self.acks if at >= since_s)]
-        return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+        return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 async def test_a_killed_worker_loses_nothing_and_its_rooms_go_on_soon(mortals: People, room: str) -> None:
@@ -256,7 +257,9 @@ async def test_a_store_that_forgot_all_begins_a_new_epoch_for_all(mortals: Peopl
     assert late.all("room_state")[0]["payload"]["recovered"] is False
 
 
-async def test_a_second_start_goes_on_from_what_is_stored(tmp_path: Path, room: str, person: Callable[[str], str]) -> None:
+async def test_a_second_start_goes_on_from_what_is_stored(
+    tmp_path: Path, room: str, person: Callable[[str], str]
+) -> None:
     ann = person("ann")
     with running_cluster(edges=1, workers=1, environ=ENVIRON, data_dir=tmp_path) as cluster:
         async for people in _people(cluster):

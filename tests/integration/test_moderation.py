@@ -154,6 +154,7 @@ async def test_a_mute_stops_chat_and_nothing_else(people: People, room: str) -> 
     assert (answer["t"], answer["payload"]["code"]) == ("error", "muted")
     await victim.move(room, 1, 1.0)
     await watcher.wait("avatar_transform_broadcast", userId="victim")
+    assert (await victim.ask("emote", {"roomId": room, "emoteId": "wave"}))["t"] == "ack"
     assert victim.is_open
 
     await victim.drop()

@@ -211,7 +211,11 @@ class EdgeBus(Registry, Blocks, Protocol):
         ...
 
     async def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:
-        """Drop the entries up to and including a position that the edge has applied."""
+        """Drop the entries up to and including a position that the edge has applied.
+
+        Nothing is dropped of a stream that ends before it: that one was made anew since, and what it holds was
+        not applied.
+        """
         ...
 
 

@@ -202,7 +202,7 @@ class MemoryStore:
     def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:
         """See `EdgeBus.trim_output`."""
         stream = self._output((partition, edge_id))
-        if stream is not None:
+        if stream is not None and upto <= stream.last:
             stream.trim(upto)
 
     # Worker

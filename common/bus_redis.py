@@ -81,6 +81,7 @@ _OPEN_CLUSTER: Final = _Script("open_cluster")
 _RELEASE: Final = _Script("release")
 _RENEW: Final = _Script("renew")
 _SHARD_STATUS: Final = _Script("shard_status")
+_TRIM_OUTPUT: Final = _Script("trim_output")
 _SCRIPTS: Final = (
     _ACQUIRE,
     _ANNOUNCE,
@@ -91,6 +92,7 @@ _SCRIPTS: Final = (
     _RELEASE,
     _RENEW,
     _SHARD_STATUS,
+    _TRIM_OUTPUT,
 )
 
 
@@ -301,8 +303,7 @@ class RedisBus:
 
     async def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:
         """See `EdgeBus.trim_output`."""
-        key = self._keys[partition].output(edge_id)
-        await self._links.call(pack("XTRIM", key, "MINID", "=", b"0-%d" % (upto + 1)), 1)
+        await self._run(_TRIM_OUTPUT, [self._keys[partition].output(edge_id)], [upto])
 
     # Worker
 

@@ -111,8 +111,13 @@ class _Public:
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """`GET /web/...`: the client library and the demo's files."""
-        path = (WEB_ROOT / request.match_info["path"]).resolve()
-        if not path.is_relative_to(WEB_ROOT) or not path.is_file() or path.suffix == ".py":
+        try:
+            path = (WEB_ROOT / request.match_info["path"]).resolve()
+            found = path.is_relative_to(WEB_ROOT) and path.is_file() and path.suffix != ".py"
+        except (OSError, ValueError):
+            # A name that no file can have: with a NUL, or too long.
+            found = False
+        if not found:
             raise web.HTTPNotFound
         return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
 

@@ -269,7 +269,9 @@ class Member(WSListener):
                     self.heartbeat_s = payload.heartbeatIntervalMs / 1000
                 _resolve(self._welcome)
             case "room_state":
-                self.order.start_from(payload.epoch, payload.seq)
+                # After a repair by the edge the missed events still follow.
+                if not payload.recovered:
+                    self.order.start_from(payload.epoch, payload.seq)
                 _resolve(self._joined)
             case "ack":
                 self.unanswered.discard(message.re)

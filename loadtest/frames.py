@@ -28,6 +28,7 @@ class Payload(Struct, gc=False):
     seq: int = 0
     x: float = 0.0
     epoch: int = 0
+    recovered: bool = False
     messageId: str = ""  # noqa: N815
     text: str = ""
     code: str = ""

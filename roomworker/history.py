@@ -1,7 +1,7 @@
 """The recent reliable events of a room in one epoch, for resume and catch-up.
 
 Holds a contiguous tail of the order, at most `events_max` long. After a takeover it begins empty; what the
-store still has is put in front of it when somebody needs it.
+store still has is put in front of it when somebody needs it, as far back as that one needs.
 """
 
 from collections import deque
@@ -35,7 +35,8 @@ class History:
         """Begin empty at a position: the next event is `position` + 1."""
         self._events: deque[PastEvent] = deque(maxlen=events_max)
         self._last = position
-        self._store_has_older = position > 0
+        self._asked_after = position
+        """Down to here the store has been asked, or need not be."""
 
     def append(self, event: PastEvent) -> None:
         """Add the next event."""
@@ -48,7 +49,7 @@ class History:
 
     def lacks(self, after: Seq) -> bool:
         """Tell whether the store should be asked for events after a place."""
-        return self._store_has_older and after < self._last - len(self._events)
+        return after < min(self._asked_after, self._last - len(self._events))
 
     def since(self, after: Seq) -> list[PastEvent]:
         """Return all events after a place that is covered, in order."""
@@ -56,9 +57,9 @@ class History:
         count = self._last - after
         return list(self._events)[len(self._events) - count :]
 
-    def prepend(self, stored: list[tuple[Seq, bytes]]) -> None:
-        """Put what the store has in front. What does not adjoin, or has no room, is left out."""
-        self._store_has_older = False
+    def prepend(self, after: Seq, stored: list[tuple[Seq, bytes]]) -> None:
+        """Put in front what the store has after a place. What does not adjoin, or has no room, is left out."""
+        self._asked_after = min(self._asked_after, after)
         first = self._last - len(self._events) + 1
         for seq, data in reversed(stored):
             if seq >= first:

@@ -188,9 +188,9 @@ class Room:
             return None
         return after if epoch == self._epoch and self._history.lacks(after) else None
 
-    def add_history(self, stored: list[tuple[Seq, bytes]]) -> None:
-        """Take what the store answered to `wants_history`."""
-        self._history.prepend(stored)
+    def add_history(self, after: Seq, stored: list[tuple[Seq, bytes]]) -> None:
+        """Take what the store has after a place that `wants_history` told."""
+        self._history.prepend(after, stored)
 
     # --- commands -----------------------------------------------------------------------------------------
 
@@ -415,8 +415,7 @@ class Room:
             reason: ResyncReason = "history_too_short" if command.resume_epoch == self._epoch else "new_epoch"
             return self._resync_messages(member, reason)
         missed = self._replay(member, command.resume_seq) if recovered else []
-        if command.repair:
-            return missed
+        # A repair gets the state as well: what was lost on the way may have been movements, which are not replayed.
         return [encode_event(self._state(member, recovered=recovered), self._now_ms, re=re), *missed]
 
     def _limit_connections(self, member: Member) -> None:

@@ -166,7 +166,7 @@ class Worker:
             stored = await self._insist(self._bus.load_history, partition, room_id, epoch, after)
             room = self._engine.room(room_id)
             if room is not None:
-                room.add_history(stored)
+                room.add_history(after, stored)
         if not needs.blocks_of:
             return {}
         return await self._insist(self._bus.blocks_of, needs.blocks_of)

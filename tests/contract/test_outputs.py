@@ -81,6 +81,19 @@ async def test_trimming_drops_what_was_applied(bus: Bus) -> None:
     await bus.trim_output(P0, E2, 3)
 
 
+async def test_trimming_spares_a_stream_that_was_made_anew(bus: Bus) -> None:
+    """After a flush an idle edge trimmed up to its old position, and so dropped the answers to its own repairs.
+
+    Its clients then waited for ever in rooms that had forgotten them.
+    """
+    lease = await take(bus, 1)
+    await bus.announce("edge", E1, b"", LONG_MS)
+    for version in range(2):
+        await bus.commit(P0, commit(part(1, lease, version), outputs={E1: b"x"}))
+    await bus.trim_output(P0, E1, 40)
+    assert [entry.position for entry in await bus.read_output(P0, E1, 40, 0)] == [1, 2]
+
+
 async def test_a_waiting_read_past_the_end_of_a_new_stream_gets_what_comes(bus: Bus, world: World) -> None:
     """An edge that waited with its old position never heard of entries of the stream made anew."""
     lease = await take(bus, 1)

@@ -65,6 +65,11 @@ class People:
         await client.wait("welcome")
         return client
 
+    def adopt(self, client: Client) -> Client:
+        """Take a client that was made elsewhere."""
+        self._clients.append(client)
+        return client
+
     async def try_join(
         self,
         room: str,

@@ -36,6 +36,12 @@ class CommonSettings:
         "ROOMRING_REDIS_URL",
         "Redis 7.0+ or Valkey 8+ that carries the cluster: redis://, rediss:// or unix://.",
     )
+    database_url: str = _setting(
+        "",
+        "ROOMRING_DATABASE_URL",
+        "PostgreSQL 14+ that keeps chat for good, for example postgresql://user:password@host/roomring. Empty: chat "
+        "lives in Redis only, `persisted` is never sent, and the history pages are off.",
+    )
     namespace: str = _setting(
         "rr", "ROOMRING_NAMESPACE", "Prefix of all keys; clusters with different ones can share a Redis."
     )

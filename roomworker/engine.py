@@ -15,7 +15,7 @@ shard's memory is dropped.
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
 
@@ -70,7 +70,7 @@ class Kept(Struct, frozen=True):
     entries: list[OutboxEntry]
 
 
-class KeptUpto(NamedTuple):
+class KeptUpto(Struct, frozen=True):
     """How far an outbox is in the durable store, and how many entries that are since the last time."""
 
     position: int

@@ -206,11 +206,11 @@ class PlainRules:
         """See `RoomRules.new_state`."""
         return None
 
-    def encode_state(self, state: Any) -> bytes:  # noqa: ARG002
+    def encode_state(self, state: Any) -> bytes:
         """See `RoomRules.encode_state`."""
         return b""
 
-    def decode_state(self, data: bytes) -> Any:  # noqa: ARG002
+    def decode_state(self, data: bytes) -> Any:
         """See `RoomRules.decode_state`."""
         return None
 

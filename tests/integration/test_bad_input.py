@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from deploy.devcluster import DevCluster
-from tests.integration.client import SUBPROTOCOL, Client, join_payload, new_id, transform
+from tests.integration.client import Client, join_payload, new_id, transform
 from tests.integration.conftest import People, _people, mint, running_cluster
 from tests.integration.neighbours import Neighbours
 
@@ -116,23 +116,8 @@ BAD_FRAMES: dict[str, tuple[str | bytes, str]] = {
     "token as a number": (envelope("join_room", {**join_payload("a", "u"), "token": 1}), "invalid_payload"),
 }
 
-BAD_ROOM_IDS = [
-    "",
-    " ",
-    "a b",
-    "a\n",
-    "\na",
-    "{p0}",
-    "a{b}",
-    "-a",
-    ":a",
-    "a/b",
-    "a*",
-    "a\x00",
-    "ä",
-    "x" * 129,
-    "x" * 10_000,
-]
+BAD_ROOM_IDS = ["", " ", "a b", "a\n", "\na", "{p0}", "a{b}", "-a", ":a", "a/b", "a*", "a\x00", "ä"]
+BAD_ROOM_IDS += ["x" * 129, "x" * 10_000]
 
 
 @pytest.mark.parametrize("what", BAD_FRAMES)
@@ -244,7 +229,7 @@ async def test_ids_of_64_characters_work(people: People, room: str) -> None:
 # --- frames -----------------------------------------------------------------------------------------------
 
 
-async def test_a_frame_of_16_KiB_is_taken_and_one_more_byte_is_not(people: People, room: str) -> None:
+async def test_a_frame_of_16_kib_is_taken_and_one_more_byte_is_not(people: People, room: str) -> None:
     for size in (FRAME_BYTES_MAX - 1, FRAME_BYTES_MAX):
         client = await people.connect()
         await client.socket.send(padded(size))

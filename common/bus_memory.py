@@ -17,12 +17,12 @@ from common.bus import (
     Commit,
     CommitAnswer,
     Held,
-    ShardEntry,
     Node,
     Renewed,
     Role,
     RoomPatch,
     ShardCommit,
+    ShardEntry,
     ShardStatus,
     StreamEntry,
 )

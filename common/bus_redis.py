@@ -22,11 +22,11 @@ from common.bus import (
     Commit,
     CommitAnswer,
     Held,
-    ShardEntry,
     Node,
     Renewed,
     Role,
     RoomPatch,
+    ShardEntry,
     ShardStatus,
     StreamEntry,
 )

@@ -19,7 +19,7 @@ from typing import Final
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
 
-from common.bus import Acquired, Commit, ShardEntry, ShardCommit
+from common.bus import Acquired, Commit, ShardCommit, ShardEntry
 from common.codec import encode_event
 from common.commands import (
     AnyRoomCommand,

@@ -27,7 +27,7 @@ from common.messages import Member as MemberView
 from common.settings import WorkerSettings
 from common.token_bucket import Rate
 from roomworker.chat import send_chat
-from roomworker.member import Connection, ConnRef, Member
+from roomworker.member import ConnRef, Member
 from roomworker.rules import Incoming, PlainRules, RoomServices
 
 

@@ -34,8 +34,8 @@ class StreamEntry(Struct, frozen=True):
     data: bytes
 
 
-class InputEntry(Struct, frozen=True):
-    """One entry of a shard's input stream."""
+class ShardEntry(Struct, frozen=True):
+    """One entry of a shard's input stream or outbox."""
 
     shard: Shard
     position: int
@@ -96,6 +96,10 @@ class ShardCommit(Struct):
     marks: dict[EdgeId, int]
     forget_marks: list[EdgeId]
     rooms: list[RoomPatch]
+    outbox: list[bytes] = []
+    """Entries for the durable store, in order."""
+    outbox_upto: int = 0
+    """Position up to which the outbox is in the durable store, and is trimmed; 0: nothing new."""
 
 
 class Commit(Struct):
@@ -253,12 +257,20 @@ class WorkerBus(Registry, Blocks, Protocol):
         cursors: Mapping[Shard, int],
         count: int,
         block_ms: int,
-    ) -> list[InputEntry]:
+    ) -> list[ShardEntry]:
         """Wait up to `block_ms` for entries after each shard's cursor; at most `count` for each shard.
 
         Entries of one shard are in order. Returns early, and maybe empty, when the worker is woken. One
         caller at a time for each partition.
         """
+        ...
+
+    async def read_outbox(self, partition: Partition, after: Mapping[Shard, int], count: int) -> list[ShardEntry]:
+        """Return entries of the outboxes after each position, at most `count` for each shard. Does not wait."""
+        ...
+
+    async def outbox_lengths(self, partition: Partition, shards: Sequence[Shard]) -> list[int]:
+        """Return how many entries wait in these outboxes."""
         ...
 
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
@@ -283,7 +295,7 @@ class WorkerBus(Registry, Blocks, Protocol):
         """Write a batch, all or nothing: check each shard's token and version, then write.
 
         In the same step: the rooms' fields and history, the marks, cursor and version of each shard, the
-        trim of its input up to the cursor, and one entry for each edge (dropped where the edge's stream is
+        trim of its input up to the cursor, its outbox, and one entry for each edge (dropped where the edge's stream is
         gone). May be repeated after `BusUnavailable`: the version tells that it was written.
         """
         ...

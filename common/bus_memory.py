@@ -17,12 +17,12 @@ from common.bus import (
     Commit,
     CommitAnswer,
     Held,
-    InputEntry,
     Node,
     Renewed,
     Role,
     RoomPatch,
     ShardCommit,
+    ShardEntry,
     ShardStatus,
     StreamEntry,
 )
@@ -72,6 +72,7 @@ class MemoryStore:
         self._nodes: dict[Role, dict[str, tuple[bytes, int]]] = {"edge": {}, "worker": {}}
         self._shards: dict[Shard, _Lease] = {}
         self._inputs: dict[Shard, _Stream] = {}
+        self._outboxes: dict[Shard, _Stream] = {}
         self._outputs: dict[tuple[Partition, EdgeId], _Stream] = {}
         self._output_until_ms: dict[tuple[Partition, EdgeId], int] = {}
         self._wakes: dict[tuple[Partition, WorkerId], int] = {}
@@ -254,14 +255,27 @@ class MemoryStore:
                 if wanted_by is not None:
                     self.wake(partition, wanted_by)
 
-    def inputs_after(self, cursors: Mapping[Shard, int], count: int) -> list[InputEntry]:
+    def inputs_after(self, cursors: Mapping[Shard, int], count: int) -> list[ShardEntry]:
         """Return at most `count` entries after the cursor of each shard."""
-        entries: list[InputEntry] = []
+        entries: list[ShardEntry] = []
         for shard, cursor in cursors.items():
             stream = self._inputs.get(shard)
             if stream is not None:
-                entries += [InputEntry(shard, position, data) for position, data in stream.after(cursor, count)]
+                entries += [ShardEntry(shard, position, data) for position, data in stream.after(cursor, count)]
         return entries
+
+    def outbox_after(self, after: Mapping[Shard, int], count: int) -> list[ShardEntry]:
+        """See `WorkerBus.read_outbox`."""
+        return [
+            ShardEntry(shard, position, data)
+            for shard, seen in after.items()
+            if shard in self._outboxes
+            for position, data in self._outboxes[shard].after(seen, count)
+        ]
+
+    def outbox_length(self, shard: Shard) -> int:
+        """Return how many entries wait in an outbox."""
+        return len(self._outboxes[shard]) if shard in self._outboxes else 0
 
     def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""
@@ -304,6 +318,10 @@ class MemoryStore:
                 lease.marks.pop(edge_id, None)
             if part.shard in self._inputs:
                 self._inputs[part.shard].trim(part.cursor)
+            outbox = self._outboxes.setdefault(part.shard, _Stream())
+            for data in part.outbox:
+                outbox.append(data)
+            outbox.trim(part.outbox_upto)
             for patch in part.rooms:
                 self._patch_room(part.shard, patch)
         for edge_id, data in commit.outputs.items():
@@ -499,10 +517,10 @@ class MemoryBus:
         cursors: Mapping[Shard, int],
         count: int,
         block_ms: int,
-    ) -> list[InputEntry]:
+    ) -> list[ShardEntry]:
         """See `WorkerBus.read_inputs`."""
         await asyncio.sleep(0)
-        entries: list[InputEntry] = []
+        entries: list[ShardEntry] = []
 
         def look() -> bool:
             nonlocal entries
@@ -512,6 +530,16 @@ class MemoryBus:
         topics: list[Topic] = [("in", shard) for shard in cursors]
         await self._wait([*topics, ("wake", partition, worker_id)], look, block_ms)
         return entries
+
+    async def read_outbox(self, partition: Partition, after: Mapping[Shard, int], count: int) -> list[ShardEntry]:
+        """See `WorkerBus.read_outbox`."""
+        await asyncio.sleep(0)
+        return self.store.outbox_after(after, count)
+
+    async def outbox_lengths(self, partition: Partition, shards: Sequence[Shard]) -> list[int]:
+        """See `WorkerBus.outbox_lengths`."""
+        await asyncio.sleep(0)
+        return [self.store.outbox_length(shard) for shard in shards]
 
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""

@@ -22,11 +22,11 @@ from common.bus import (
     Commit,
     CommitAnswer,
     Held,
-    InputEntry,
     Node,
     Renewed,
     Role,
     RoomPatch,
+    ShardEntry,
     ShardStatus,
     StreamEntry,
 )
@@ -134,13 +134,16 @@ class RedisBus:
         self._partitions = [Partition(number) for number in range(shape.partitions)]
         self._keys = [Keys(namespace, partition) for partition in self._partitions]
         self._input_keys: dict[Shard, bytes] = {}
+        self._outbox_keys: dict[Shard, bytes] = {}
         self._shard_keys: dict[Shard, bytes] = {}
         for number in range(shape.shards):
             shard = Shard(number)
             keys = self._keys[partition_of_shard(shard, shape.partitions)]
             self._input_keys[shard] = keys.input(shard).encode()
+            self._outbox_keys[shard] = keys.outbox(shard).encode()
             self._shard_keys[shard] = keys.shard(shard).encode()
         self._shard_of_input = {key: shard for shard, key in self._input_keys.items()}
+        self._shard_of_outbox = {key: shard for shard, key in self._outbox_keys.items()}
         self._readers: dict[tuple[Partition, str], RedisLink] = {}
         self._wake_seen: dict[tuple[Partition, WorkerId], bytes] = {}
         self._output_checked: set[tuple[Partition, EdgeId]] = set()
@@ -355,7 +358,7 @@ class RedisBus:
         cursors: Mapping[Shard, int],
         count: int,
         block_ms: int,
-    ) -> list[InputEntry]:
+    ) -> list[ShardEntry]:
         """See `WorkerBus.read_inputs`. One XREAD over the inputs and the worker's wake stream."""
         place = (partition, worker_id)
         wake_key = self._keys[partition].wake(worker_id)
@@ -375,14 +378,34 @@ class RedisBus:
         reply = await self._read(self._reader(partition, worker_id), packed, block_ms)
         if not reply:
             return []
-        entries: list[InputEntry] = []
+        entries: list[ShardEntry] = []
         for key, items in reply:
             shard = self._shard_of_input.get(key)
             if shard is None:
                 self._wake_seen[place] = items[-1][0]
             else:
-                entries += [InputEntry(shard, int(entry_id[2:]), fields[1]) for entry_id, fields in items]
+                entries += [ShardEntry(shard, int(entry_id[2:]), fields[1]) for entry_id, fields in items]
         return entries
+
+    async def read_outbox(self, partition: Partition, after: Mapping[Shard, int], count: int) -> list[ShardEntry]:
+        """See `WorkerBus.read_outbox`."""
+        if not after:
+            return []
+        keys = [self._outbox_keys[shard] for shard in after]
+        positions = [b"0-%d" % position for position in after.values()]
+        (reply,) = await self._links.call(pack("XREAD", "COUNT", count, "STREAMS", *keys, *positions), 1)
+        return [
+            ShardEntry(self._shard_of_outbox[key], int(entry_id[2:]), fields[1])
+            for key, items in reply or ()
+            for entry_id, fields in items
+        ]
+
+    async def outbox_lengths(self, partition: Partition, shards: Sequence[Shard]) -> list[int]:
+        """See `WorkerBus.outbox_lengths`."""
+        if not shards:
+            return []
+        packed = b"".join([pack("XLEN", self._outbox_keys[shard]) for shard in shards])
+        return [int(length) for length in await self._links.call(packed, len(shards))]
 
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""
@@ -453,6 +476,12 @@ class RedisBus:
                 _add(arguments, "HDEL", number, ["e:" + edge_id for edge_id in part.forget_marks])
             names.append(self._input_keys[part.shard])
             arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.cursor + 1))
+            if part.outbox or part.outbox_upto:
+                names.append(self._outbox_keys[part.shard])
+                for data in part.outbox:
+                    arguments += ("XADD", len(names), 3, "0-*", "d", data)
+                if part.outbox_upto:
+                    arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.outbox_upto + 1))
             names.append(keys.active_rooms(part.shard))
             active_number = len(names)
             for patch in part.rooms:

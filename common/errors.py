@@ -102,7 +102,10 @@ class BusUnavailable(RoomringError):
 
 
 class StoreUnavailable(RoomringError):
-    """PostgreSQL did not answer. What was sent may or may not have taken effect; every call of the store may be repeated."""
+    """PostgreSQL did not answer.
+
+    What was sent may or may not have taken effect; every call of the store may be repeated.
+    """
 
 
 class SchemaMismatch(RoomringError):

@@ -38,6 +38,13 @@ class Keys:
         """
         return f"{self._prefix}in:{shard}"
 
+    def outbox(self, shard: Shard) -> str:
+        """Stream of `OutboxEntry` in field `d`, ids `0-<n>` without holes: what waits for the durable store.
+
+        Written and trimmed only by the owner's commit. No expiry.
+        """
+        return f"{self._prefix}outbox:{shard}"
+
     def output(self, edge_id: EdgeId) -> str:
         """Stream of `OutputBatch` in field `d`, ids `0-<n>` without holes.
 

@@ -16,6 +16,7 @@ from common.errors import AUTH_ERROR_MEANING, ERROR_MEANING, AuthErrorCode, Erro
 from common.ids import LABEL_PATTERN, ROOM_ID_PATTERN, USER_ID_CHARACTERS_MAX
 
 PROTOCOL_VERSION = 1
+NO_NUL_PATTERN = r"^[^\u0000]*$(?!\n)"
 SUBPROTOCOL = "roomring.v1.json"
 FRAME_BYTES_MAX = 16 * 1024
 
@@ -43,6 +44,18 @@ EmoteIdField = Annotated[
     ),
 ]
 ChatText = Annotated[str, Meta(min_length=1, max_length=240, description="1 to 240 characters (Unicode code points).")]
+LongChatText = Annotated[
+    str,
+    Meta(
+        pattern=NO_NUL_PATTERN,
+        min_length=1,
+        max_length=2_000,
+        description="1 to 2,000 characters (Unicode code points), as the kind of room allows; no NUL.",
+    ),
+]
+MessageIdField = Annotated[
+    str, Meta(pattern=LABEL_PATTERN, min_length=1, max_length=64, description="`messageId` of a chat message.")
+]
 Anim = Literal["idle", "walk", "dance", "wave"]
 Device = Literal["desktop", "mobile"]
 
@@ -180,7 +193,22 @@ class Emote(ClientMessage, tag="emote", frozen=True, kw_only=True):
     payload: EmotePayload
 
 
-RoomMessage = AvatarTransform | LocalChat | Emote
+class ChatSendPayload(Struct, frozen=True):
+    """Payload of `chat_send`."""
+
+    roomId: RoomIdField
+    text: LongChatText
+    replyTo: MessageIdField | UnsetType = UNSET
+
+
+class ChatSend(ClientMessage, tag="chat_send", frozen=True, kw_only=True):
+    """Say something that is kept: in a lobby, or in a space (where it may have 240 characters)."""
+
+    answer: ClassVar[str] = "`ack {seq, messageId}`, and `persisted` once it is stored for good"
+    payload: ChatSendPayload
+
+
+RoomMessage = AvatarTransform | LocalChat | Emote | ChatSend
 """Messages that a room's rules handle; the edge passes them on without looking inside."""
 
 AnyClientMessage = JoinRoom | LeaveRoom | Heartbeat | RoomMessage
@@ -241,6 +269,19 @@ class You(Struct, frozen=True):
     userId: str
 
 
+class PastChat(Struct, frozen=True):
+    """A chat message of a room's recent past."""
+
+    epoch: EpochField
+    seq: SeqField
+    ts: MillisField
+    userId: str
+    displayName: str
+    text: str
+    messageId: str
+    replyTo: Annotated[str, Meta(description="The `messageId` that it answers.")] | UnsetType = UNSET
+
+
 class RoomState(ServerEvent, frozen=True):
     """The room as it is at (`epoch`, `seq`); later events start from there."""
 
@@ -252,6 +293,12 @@ class RoomState(ServerEvent, frozen=True):
     epoch: EpochField
     seq: SeqField
     recovered: Annotated[bool, Meta(description="True: the missed reliable events follow, each with `replay`.")]
+    memberCount: (
+        Annotated[int, Meta(description="In a lobby, where `members` is empty: how many are there.")] | UnsetType
+    ) = UNSET
+    messages: (
+        Annotated[list[PastChat], Meta(description="In a lobby: the latest messages, oldest first.")] | UnsetType
+    ) = UNSET
 
 
 class MemberJoined(ServerEvent, frozen=True):
@@ -287,6 +334,14 @@ class AvatarTransformBroadcast(ServerEvent, frozen=True):
     speaking: bool
 
 
+class MemberCount(ServerEvent, frozen=True):
+    """How many are in a lobby now. Ephemeral, at most one a second."""
+
+    t: ClassVar[str] = "member_count"
+    roomId: str
+    count: int
+
+
 class ChatBroadcast(ServerEvent, frozen=True):
     """Somebody said something."""
 
@@ -297,6 +352,7 @@ class ChatBroadcast(ServerEvent, frozen=True):
     displayName: str
     text: str
     messageId: str
+    replyTo: Annotated[str, Meta(description="The `messageId` that it answers.")] | UnsetType = UNSET
 
 
 class EmoteBroadcast(ServerEvent, frozen=True):
@@ -344,6 +400,16 @@ class Ack(ServerEvent, frozen=True):
     roomId: str
     seq: SeqField
     messageId: str | UnsetType = UNSET
+
+
+class Persisted(ServerEvent, frozen=True):
+    """The message at `seq` is stored for good: it outlives a loss of Redis's data as well."""
+
+    t: ClassVar[str] = "persisted"
+    roomId: str
+    epoch: EpochField
+    seq: SeqField
+    messageId: str
 
 
 class ErrorEvent(ServerEvent, frozen=True):
@@ -410,6 +476,7 @@ SERVER_EVENTS: tuple[type[ServerEvent], ...] = (
     RoomState,
     MemberJoined,
     MemberLeft,
+    MemberCount,
     AvatarTransformBroadcast,
     ChatBroadcast,
     EmoteBroadcast,
@@ -417,6 +484,7 @@ SERVER_EVENTS: tuple[type[ServerEvent], ...] = (
     LeftRoom,
     HeartbeatAck,
     Ack,
+    Persisted,
     ErrorEvent,
     AuthError,
     RateLimited,

@@ -39,9 +39,8 @@ class CommonSettings:
     database_url: str = _setting(
         "",
         "ROOMRING_DATABASE_URL",
-        "PostgreSQL 14+ that keeps what must outlive Redis, for example "
-        "postgresql://user:password@host:5432/roomring. Empty: nothing is kept beyond ROOMRING_HISTORY_EVENTS_MAX, "
-        "and whatever asks for older history is off.",
+        "PostgreSQL 14+ that keeps chat for good, for example postgresql://user:password@host/roomring. Empty: chat "
+        "lives in Redis only, `persisted` is never sent, and the history pages are off.",
     )
     database_connections_max: int = _setting(
         4,
@@ -367,6 +366,22 @@ class WorkerSettings(CommonSettings):
         "How long a member of a space stays after the connection was lost. 0: leaves at once.",
         low=0,
         high=3_600_000,
+    )
+    lobby_chat_characters_max: int = _setting(
+        2_000, "ROOMRING_LOBBY_CHAT_CHARACTERS_MAX", "Characters of a chat message in a lobby.", low=1, high=2_000
+    )
+    space_chat_characters_max: int = _setting(
+        240, "ROOMRING_SPACE_CHAT_CHARACTERS_MAX", "Characters of a `chat_send` in a space.", low=1, high=2_000
+    )
+    lobby_latest_messages: int = _setting(
+        50, "ROOMRING_LOBBY_LATEST_MESSAGES", "Messages that `room_state` of a lobby carries. 0: none.", low=0, high=200
+    )
+    outbox_entries_max: int = _setting(
+        20_000,
+        "ROOMRING_OUTBOX_ENTRIES_MAX",
+        "Chat messages of one shard that may wait for PostgreSQL; past it chat is refused with `busy`.",
+        low=1,
+        high=10_000_000,
     )
     members_per_room_max: int = _setting(
         5_000, "ROOMRING_MEMBERS_PER_ROOM_MAX", "Members of one room; more get `room_full`.", low=1, high=1_000_000

@@ -82,3 +82,5 @@ class RoomTurn(Struct, frozen=True):
     patch: RoomPatch
     rate_notices: list[tuple[UserId, str]]
     """Who was told that events of a name came too fast; for the log."""
+    outbox: list[bytes]
+    """Entries for the durable store, in order."""

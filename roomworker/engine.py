@@ -19,7 +19,7 @@ from typing import Final
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
 
-from common.bus import Acquired, Commit, InputEntry, ShardCommit
+from common.bus import Acquired, Commit, ShardCommit, ShardEntry
 from common.codec import encode_event
 from common.commands import (
     AnyRoomCommand,
@@ -37,7 +37,8 @@ from common.commands import (
 from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
 from common.errors import ErrorCode
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
-from common.messages import refusal
+from common.messages import Persisted, refusal
+from common.outbox import OutboxEntry
 from common.ring import partition_of_shard, shard_of
 from common.settings import WorkerSettings
 from roomworker.effects import RoomTurn
@@ -58,6 +59,25 @@ class RunTimers(Struct, frozen=True):
 
 
 RoomWork = AnyRoomCommand | BlockChanged | EdgeClosed | DropEdge | RunTimers
+
+
+class Kept(Struct, frozen=True):
+    """Entries of a shard's outbox, up to a position, are in the durable store. From the shell's writer."""
+
+    shard: Shard
+    token: LeaseToken
+    upto: int
+    entries: list[OutboxEntry]
+
+
+class KeptUpto(Struct, frozen=True):
+    """How far an outbox is in the durable store, and how many entries that are since the last time."""
+
+    position: int
+    count: int
+
+
+NOTHING_KEPT: Final = KeptUpto(0, 0)
 
 
 class Task(Struct, frozen=True):
@@ -85,7 +105,9 @@ class Plan(Struct):
     marks: dict[Shard, dict[EdgeId, int]] = field(default_factory=dict)
     forget: dict[Shard, list[EdgeId]] = field(default_factory=dict)
     rooms_to_load: list[RoomId] = field(default_factory=list)
-    refused: dict[Shard, list[tuple[EdgeId, AnyDelivery]]] = field(default_factory=dict)
+    kept: dict[Shard, KeptUpto] = field(default_factory=dict)
+    replies: dict[Shard, list[tuple[EdgeId, AnyDelivery]]] = field(default_factory=dict)
+    """What is said to connections without asking a room."""
     commands: int = 0
     repeated_batches: int = 0
     bad_entries: int = 0
@@ -105,12 +127,17 @@ class ShardTurn(Struct):
     cursor: int
     marks: dict[EdgeId, int]
     forget: list[EdgeId]
+    kept: KeptUpto
     rooms: list[RoomTurn] = field(default_factory=list)
     outputs: dict[EdgeId, list[AnyDelivery]] = field(default_factory=dict)
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
-        return not (self.rooms or self.marks or self.forget or self.outputs)
+        return not (self.rooms or self.marks or self.forget or self.outputs or self.kept.count)
+
+    def outbox(self) -> list[bytes]:
+        """Return the entries for the durable store."""
+        return [entry for room in self.rooms for entry in room.outbox]
 
 
 class OwnedShard(Struct):
@@ -122,6 +149,8 @@ class OwnedShard(Struct):
     cursor: int
     marks: dict[EdgeId, int]
     new_epoch: bool
+    outbox_length: int
+    """Entries that wait for the durable store."""
     rooms: dict[RoomId, Room] = field(default_factory=dict)
 
 
@@ -143,11 +172,11 @@ class Engine:
 
     # --- shards and rooms ---------------------------------------------------------------------------------
 
-    def add_shard(self, shard: Shard, acquired: Acquired, *, new_epoch: bool) -> None:
+    def add_shard(self, shard: Shard, acquired: Acquired, *, outbox_length: int, new_epoch: bool) -> None:
         """Take a shard whose lease was acquired; with `new_epoch` its rooms begin a new order when loaded."""
         assert shard not in self._shards
         self._shards[shard] = OwnedShard(
-            shard, acquired.token, acquired.version, acquired.cursor, dict(acquired.marks), new_epoch
+            shard, acquired.token, acquired.version, acquired.cursor, dict(acquired.marks), new_epoch, outbox_length
         )
 
     def drop_shard(self, shard: Shard) -> None:
@@ -220,7 +249,13 @@ class Engine:
     # --- a turn -------------------------------------------------------------------------------------------
 
     def plan(
-        self, partition: Partition, entries: Iterable[InputEntry], now_ms: int, gone_edges: Collection[EdgeId] = ()
+        self,
+        partition: Partition,
+        entries: Iterable[ShardEntry],
+        now_ms: int,
+        *,
+        gone_edges: Collection[EdgeId] = (),
+        kept: Iterable[Kept] = (),
     ) -> Plan:
         """Sort a batch by room.
 
@@ -246,6 +281,8 @@ class Engine:
             self._plan_batch(plan, owned, batch, now_ms)
         for edge_id in gone_edges:
             self._plan_gone_edge(plan, partition, edge_id, now_ms)
+        for stored in kept:
+            self._plan_kept(plan, stored, now_ms)
         self._plan_timers(plan, partition, now_ms)
         plan.rooms_to_load = [room_id for room_id in plan.rooms if self.room(room_id) is None]
         return plan
@@ -277,15 +314,16 @@ class Engine:
         before the commit.
         """
         turns: dict[Shard, ShardTurn] = {}
-        for shard in {*plan.cursors, *plan.forget, *(room_plan.shard for room_plan in plan.rooms.values())}:
+        for shard in {*plan.cursors, *plan.forget, *plan.kept, *(room_plan.shard for room_plan in plan.rooms.values())}:
             turns[shard] = ShardTurn(
                 shard,
                 plan.cursors.get(shard, self._shards[shard].cursor),
                 plan.marks.get(shard, {}),
                 plan.forget.get(shard, []),
+                plan.kept.get(shard, NOTHING_KEPT),
             )
-        for shard, refused in plan.refused.items():
-            for edge_id, delivery in refused:
+        for shard, replies in plan.replies.items():
+            for edge_id, delivery in replies:
                 turns[shard].outputs.setdefault(edge_id, []).append(delivery)
         broken = [
             room_plan for room_plan in plan.rooms.values() if not self._run_room(room_plan, turns, now_ms, blocks)
@@ -318,6 +356,8 @@ class Engine:
                     turn.marks,
                     turn.forget,
                     [room.patch for room in turn.rooms if _changes(room)],
+                    turn.outbox(),
+                    turn.kept.position,
                 )
             )
             for edge_id, deliveries in turn.outputs.items():
@@ -332,6 +372,7 @@ class Engine:
             owned.version += 1
             owned.cursor = turn.cursor
             owned.marks.update(turn.marks)
+            owned.outbox_length += len(turn.outbox()) - turn.kept.count
             for edge_id in turn.forget:
                 owned.marks.pop(edge_id, None)
 
@@ -373,6 +414,19 @@ class Engine:
             if edge_id in owned.marks:
                 plan.forget.setdefault(owned.shard, []).append(edge_id)
 
+    def _plan_kept(self, plan: Plan, kept: Kept, now_ms: int) -> None:
+        owned = self._shards.get(kept.shard)
+        if owned is None or owned.token != kept.token:
+            # Another owner writes them again, which changes nothing, and tells the senders.
+            return
+        count = plan.kept.get(kept.shard, NOTHING_KEPT).count + len(kept.entries)
+        plan.kept[kept.shard] = KeptUpto(kept.upto, count)
+        replies = plan.replies.setdefault(kept.shard, [])
+        for entry in kept.entries:
+            message = entry.message
+            event = Persisted(message.room_id, message.epoch, message.seq, message.message_id)
+            replies.append((entry.edge_id, Direct(entry.conn, [encode_event(event, now_ms)])))
+
     def _plan_timers(self, plan: Plan, partition: Partition, now_ms: int) -> None:
         others: list[tuple[int, RoomId]] = []
         while self._timers and self._timers[0][0] <= now_ms:
@@ -412,7 +466,7 @@ class Engine:
                 delivery = Direct(command.conn, [encode_event(event, now_ms, re=_re(command))])
             case _:
                 return
-        plan.refused.setdefault(shard, []).append((edge_id, delivery))
+        plan.replies.setdefault(shard, []).append((edge_id, delivery))
 
     def _run_room(
         self,
@@ -423,12 +477,14 @@ class Engine:
     ) -> bool:
         room = self.room(room_plan.room_id)
         assert room is not None
+        owned = self._shards[room_plan.shard]
+        room.outbox_is_full = owned.outbox_length >= self._settings.outbox_entries_max
         for index, task in enumerate(room_plan.tasks):
             try:
                 _perform(room, task, now_ms, blocks)
             except Exception as error:
                 self._on_failure(room_plan.room_id, task, error)
-                del self._shards[room_plan.shard].rooms[room_plan.room_id]
+                del owned.rooms[room_plan.room_id]
                 room_plan.poisoned.append(room_plan.tasks.pop(index))
                 return False
         turn = room.take()

@@ -57,6 +57,10 @@ class History:
         count = self._last - after
         return list(self._events)[len(self._events) - count :]
 
+    def latest(self, count: int) -> list[PastEvent]:
+        """Return the newest events that are here, at most `count`, oldest first."""
+        return list(self._events)[-count:] if count else []
+
     def prepend(self, after: Seq, stored: list[tuple[Seq, bytes]]) -> None:
         """Put in front what the store has after a place. What does not adjoin, or has no room, is left out."""
         self._asked_after = min(self._asked_after, after)

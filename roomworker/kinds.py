@@ -5,10 +5,12 @@ from typing import Final
 
 from common.ids import SPACE_KIND
 from common.settings import WorkerSettings
+from roomworker.lobby import LobbyRules
 from roomworker.rules import RoomRules
 from roomworker.space import SpaceRules
 
 KINDS: Final[dict[str, Callable[[WorkerSettings], RoomRules]]] = {
     SPACE_KIND: SpaceRules,
+    LobbyRules.kind: LobbyRules,
 }
 """Rules of each kind, by the part of the room id before the first `:` (`space` for ids without one)."""

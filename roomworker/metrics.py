@@ -27,6 +27,10 @@ class WorkerMetrics:
         self.refused_commits = Counter(
             "roomring_worker_refused_commits", "Commits refused for a shard.", ["reason"], registry=r
         )
+        self.kept = Counter("roomring_worker_messages_kept", "Messages stored in the database.", registry=r)
+        self.store_waits = Counter(
+            "roomring_worker_database_waits", "Times that the database did not take messages.", registry=r
+        )
         self.failures = Counter("roomring_worker_failures", "Tasks at which a room failed.", registry=r)
         self.store_errors = Counter("roomring_worker_store_errors", "Calls that Redis did not answer.", registry=r)
         self.shards = Gauge("roomring_worker_shards", "Shards owned.", registry=r)

@@ -12,9 +12,9 @@ Stored fields: `meta`, `m:<user>` (member), `s:<user>` (kind's state and rates),
 blocks), `r:<user>` (restrictions), `d:<user>\\0<id>` (answers to idempotent messages).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType, json, msgpack
 
@@ -32,23 +32,21 @@ from common.commands import (
     Moderate,
     Post,
 )
+from common.durable import ChatMessage
 from common.errors import AuthErrorCode, CloseCode, ErrorCode
 from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
 from common.messages import (
     Ack,
     LeftRoom,
-    MemberJoined,
-    MemberLeft,
     ModerationAction,
     RateLimited,
     Resync,
     ResyncReason,
-    RoomState,
     ServerEvent,
-    You,
     auth_refusal,
     refusal,
 )
+from common.outbox import OutboxEntry, encode_entry
 from common.settings import WorkerSettings
 from common.token_bucket import Rate, TokenBucket
 from roomworker.effects import (
@@ -82,10 +80,12 @@ NO_BLOCKS: Final[frozenset[UserId]] = frozenset()
 
 
 class Meta(Struct, array_like=True):
-    """The room's position, as stored."""
+    """The room itself, as stored: its position, the kind's alarm (0: none), and the kind's state."""
 
     epoch: Epoch
     seq: Seq
+    alarm_ms: int = 0
+    kind_state: bytes | None = None
 
 
 class Restriction(Struct, array_like=True):
@@ -129,6 +129,8 @@ class Room:
         """Rebuild a room from its stored fields, or begin a new one where there are none."""
         self.room_id = room_id
         self.counters = Counters()
+        self.outbox_is_full = False
+        """Set by the engine: the shard's way to the durable store has no room."""
         self._rules = rules
         self._settings = settings
         self._now_ms = now_ms
@@ -143,7 +145,10 @@ class Room:
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
         meta = _meta_decoder.decode(stored["meta"]) if stored else Meta(Epoch(now_ms), Seq(0))
-        self._epoch, self._seq = meta.epoch, meta.seq
+        self._epoch, self._seq, self._alarm_ms = meta.epoch, meta.seq, meta.alarm_ms
+        self._kind_state: Any = (
+            rules.new_room_state() if meta.kind_state is None else rules.decode_room_state(meta.kind_state)
+        )
         self._restore(stored)
         self._history = History(settings.history_events_max, self._seq)
         self._begin_turn()
@@ -172,7 +177,10 @@ class Room:
 
     def next_due_ms(self) -> int | None:
         """When `tick` must be called next; None while no timer runs."""
-        return min(self._away.values(), default=None)
+        due_ms = min(self._away.values(), default=None)
+        if self._alarm_ms and (due_ms is None or self._alarm_ms < due_ms):
+            return self._alarm_ms
+        return due_ms
 
     def has_member(self, user_id: UserId) -> bool:
         """Tell whether the person is a member, present or away."""
@@ -181,7 +189,11 @@ class Room:
     def wants_history(self, command: AnyRoomCommand) -> Seq | None:
         """Tell after which place `handle` needs history for this command that only the store still has."""
         if isinstance(command, Join):
+            latest = Seq(max(0, self._seq - self._rules.latest_count))
             epoch, after = command.resume_epoch, command.resume_seq
+            if epoch != self._epoch or after > latest:
+                # What a newcomer is shown of the past.
+                epoch, after = self._epoch, latest
         elif isinstance(command, CatchUp):
             epoch, after = command.epoch, command.last_seq
         else:
@@ -250,6 +262,9 @@ class Room:
         self._now_ms = now_ms
         for user_id in [user_id for user_id, until_ms in self._away.items() if until_ms <= now_ms]:
             self._remove(self._members[user_id])
+        if 0 < self._alarm_ms <= now_ms:
+            self.set_alarm(0)
+            self._rules.alarm(self)
 
     def begin_epoch(self, now_ms: int) -> None:
         """Begin a new order, since the store lost part of the old one; everybody is told to resync."""
@@ -266,7 +281,8 @@ class Room:
         """Return everything since the last `take`, and begin a new turn."""
         ttl_ms, active = self._lifetime()
         if self._history_new or self._meta_changed:
-            self._set["meta"] = _encoder.encode(Meta(self._epoch, self._seq))
+            kind_state = None if self._kind_state is None else self._rules.encode_room_state(self._kind_state)
+            self._set["meta"] = _encoder.encode(Meta(self._epoch, self._seq, self._alarm_ms, kind_state))
         for member in self._touched.values():
             if member.user_id in self._members:
                 self._set["s:" + member.user_id] = member.live_record(self._rules.encode_state(member.state))
@@ -291,12 +307,52 @@ class Room:
             self._ephemeral(),
             patch,
             self._rate_notices,
+            self._outbox,
         )
         self._stored = self._stored or bool(self._set)
         self._begin_turn()
         return turn
 
     # --- what rules may do (RoomServices) -----------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        """See `RoomServices.now_ms`."""
+        return self._now_ms
+
+    @property
+    def state(self) -> Any:
+        """See `RoomServices.state`."""
+        return self._kind_state
+
+    def members_seen_by(self, reader: Member) -> Iterable[Member]:
+        """See `RoomServices.members_seen_by`."""
+        unseen = self._blocks.get(reader.user_id, NO_BLOCKS)
+        return [member for member in self._members.values() if member.user_id not in unseen]
+
+    def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
+        """See `RoomServices.latest_events`."""
+        unseen = self._blocks.get(reader.user_id, NO_BLOCKS)
+        return [past for past in self._history.latest(count) if past.actor not in unseen]
+
+    def touch_room(self) -> None:
+        """See `RoomServices.touch_room`."""
+        self._meta_changed = True
+
+    def set_alarm(self, at_ms: int) -> None:
+        """See `RoomServices.set_alarm`."""
+        if at_ms != self._alarm_ms:
+            self._alarm_ms = at_ms
+            self._meta_changed = True
+
+    def can_keep(self) -> bool:
+        """See `RoomServices.can_keep`."""
+        return not self.outbox_is_full
+
+    def keep(self, message: ChatMessage, sender: Connection) -> None:
+        """See `RoomServices.keep`."""
+        if self._settings.database_url:
+            self._outbox.append(encode_entry(OutboxEntry(message, sender.edge_id, sender.number)))
 
     def sequence(self, event: ServerEvent, actor: UserId) -> Seq:
         """See `RoomServices.sequence`."""
@@ -371,13 +427,12 @@ class Room:
             member = self._admit_member(command.identity, blocks.get(user_id, NO_BLOCKS))
         elif not member.describes(command.identity):
             member.display_name, member.avatar_id = command.identity.display_name, command.identity.avatar_id
-            self.sequence(MemberJoined(self.room_id, self._rules.view(member)), user_id)
-        connection, new = self._connect(ref, member, command)
+            self._rules.renamed(self, member)
+        new = self._connect(ref, member, command)
         self._store_member(member)
         messages = self._greeting(member, command, re)
         self._effects.append(AttachConnection(ref, self._seq, messages, new))
         self._limit_connections(member)
-        self._rules.joined(member, connection)
 
     def _admit_member(self, identity: Identity, blocks: frozenset[UserId]) -> Member:
         user_id = identity.user_id
@@ -387,14 +442,14 @@ class Room:
             self._set_blocks(user_id, blocks)
         self.touch(member)
         self.counters.joins += 1
-        self.sequence(MemberJoined(self.room_id, self._rules.view(member)), user_id)
+        self._rules.entered(self, member)
         return member
 
-    def _connect(self, ref: ConnRef, member: Member, command: Join) -> tuple[Connection, bool]:
-        """Enter the connection as the member's newest; a repair leaves a known connection as it is."""
+    def _connect(self, ref: ConnRef, member: Member, command: Join) -> bool:
+        """Enter the connection as the member's newest; a repair leaves a known connection as it is. True: it is new."""
         known = member.connections.get(ref)
         if known is not None and command.repair:
-            return known, False
+            return False
         stranger = self._by_conn.get(ref)
         assert stranger is None or stranger is member, "a connection joins a room as one person only"
         member.joins += 1
@@ -407,7 +462,7 @@ class Room:
         self._by_conn[ref] = member
         if known is None:
             self._edges[ref.edge_id] = self._edges.get(ref.edge_id, 0) + 1
-        return connection, known is None
+        return known is None
 
     def _greeting(self, member: Member, command: Join, re: str | UnsetType) -> list[bytes]:
         recovered = command.resume_epoch == self._epoch and self._history.covers(command.resume_seq)
@@ -416,7 +471,7 @@ class Room:
             return self._resync_messages(member, reason)
         missed = self._replay(member, command.resume_seq) if recovered else []
         # A repair gets the state as well: what was lost on the way may have been movements, which are not replayed.
-        return [encode_event(self._state(member, recovered=recovered), self._now_ms, re=re), *missed]
+        return [encode_event(self._rules.snapshot(self, member, recovered=recovered), self._now_ms, re=re), *missed]
 
     def _limit_connections(self, member: Member) -> None:
         while len(member.connections) > self._settings.connections_per_member_max:
@@ -460,7 +515,7 @@ class Room:
     def _remove(self, member: Member) -> None:
         user_id = member.user_id
         assert not member.connections
-        self.sequence(MemberLeft(self.room_id, user_id), user_id)
+        self._rules.left(self, member)
         self.counters.leaves += 1
         self._showing.pop(user_id, None)
         del self._members[user_id]
@@ -494,19 +549,12 @@ class Room:
     def _resync_messages(self, member: Member, reason: ResyncReason) -> list[bytes]:
         return [
             encode_event(Resync(self.room_id, reason), self._now_ms),
-            encode_event(self._state(member, recovered=False), self._now_ms),
+            encode_event(self._rules.snapshot(self, member, recovered=False), self._now_ms),
         ]
 
     def _replay(self, member: Member, after: Seq) -> list[bytes]:
         unseen = self._blocks.get(member.user_id, NO_BLOCKS)
         return [as_replay(past.event) for past in self._history.since(after) if past.actor not in unseen]
-
-    def _state(self, reader: Member, *, recovered: bool) -> RoomState:
-        unseen = self._blocks.get(reader.user_id, NO_BLOCKS)
-        members = [self._rules.view(m) for m in self._members.values() if m.user_id not in unseen]
-        return RoomState(
-            self.room_id, self._now_ms, members, You(reader.user_id), self._epoch, self._seq, recovered=recovered
-        )
 
     # --- messages -----------------------------------------------------------------------------------------
 
@@ -637,10 +685,11 @@ class Room:
         self._delete: dict[str, None] = {}
         self._history_new: list[tuple[Seq, bytes]] = []
         self._rate_notices: list[tuple[UserId, str]] = []
+        self._outbox: list[bytes] = []
         self._meta_changed = False
         self._seq_before = self._seq
         self._edges_before = dict(self._edges)
-        self._active_before = bool(self._members)
+        self._active_before = self._is_active()
 
     def _restore(self, stored: Mapping[str, bytes]) -> None:
         decoders: dict[str, Callable[[str, bytes], None]] = {
@@ -705,12 +754,16 @@ class Room:
 
     def _lifetime(self) -> tuple[int | None, bool | None]:
         """When the stored room expires (0: never, None: as it is), and whether it entered or left the active rooms."""
-        active = bool(self._members)
+        active = self._is_active()
         if self._stored and active == self._active_before and not (self._meta_changed and not active):
             return None, None
         if not self._stored and not (active or self._history_new or self._set):
             return None, None
         return 0 if active else self._idle_ttl_ms(), active
+
+    def _is_active(self) -> bool:
+        """Whether a timer runs or may begin to, so that a new owner must load the room."""
+        return bool(self._members) or self._alarm_ms > 0
 
     def _idle_ttl_ms(self) -> int:
         """How long an empty room stays stored: for its history, and for as long as anybody is banned or muted."""

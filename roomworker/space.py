@@ -12,17 +12,23 @@ from common.messages import (
     AvatarTransform,
     AvatarTransformBroadcast,
     ChatBroadcast,
+    ChatSend,
     Emote,
     EmoteBroadcast,
     ErrorEvent,
     LocalChat,
+    MemberJoined,
+    MemberLeft,
+    RoomState,
+    You,
     refusal,
 )
 from common.messages import Member as MemberView
 from common.settings import WorkerSettings
 from common.token_bucket import Rate
-from roomworker.member import Connection, ConnRef, Member
-from roomworker.rules import Incoming, RoomServices
+from roomworker.chat import send_chat
+from roomworker.member import ConnRef, Member
+from roomworker.rules import Incoming, PlainRules, RoomServices
 
 
 class Pose(Struct, array_like=True):
@@ -44,7 +50,7 @@ _encoder: Final = msgpack.Encoder()
 _decoder: Final = msgpack.Decoder(Pose)
 
 
-class SpaceRules:
+class SpaceRules(PlainRules):
     """An avatar room, as docs/protocol.md describes it."""
 
     kind: ClassVar[str] = "space"
@@ -56,6 +62,7 @@ class SpaceRules:
             "desktop": _half_second(settings.transforms_per_second_desktop),
             "mobile": _half_second(settings.transforms_per_second_mobile),
         }
+        self._characters_max = settings.space_chat_characters_max
         self._chat_rate = Rate(settings.chat_per_second, settings.chat_burst)
 
     def new_state(self) -> Pose:
@@ -70,26 +77,22 @@ class SpaceRules:
         """See `RoomRules.decode_state`."""
         return _decoder.decode(data)
 
-    def joined(self, member: Member, connection: Connection) -> None:
-        """See `RoomRules.joined`.
+    def entered(self, room: RoomServices, member: Member) -> None:
+        """See `RoomRules.entered`."""
+        room.sequence(MemberJoined(room.room_id, _view(member)), member.user_id)
 
-        Transforms are told apart by the join they belong to, so there is nothing to reset.
-        """
+    def renamed(self, room: RoomServices, member: Member) -> None:
+        """See `RoomRules.renamed`. Told like a joining, since the new name takes the old one's place."""
+        self.entered(room, member)
 
-    def view(self, member: Member) -> MemberView:
-        """See `RoomRules.view`."""
-        pose = _pose(member)
-        return MemberView(
-            member.user_id,
-            member.display_name,
-            member.avatar_id,
-            pose.x,
-            pose.y,
-            pose.z,
-            pose.rot_y,
-            pose.anim,
-            pose.speaking,
-        )
+    def left(self, room: RoomServices, member: Member) -> None:
+        """See `RoomRules.left`."""
+        room.sequence(MemberLeft(room.room_id, member.user_id), member.user_id)
+
+    def snapshot(self, room: RoomServices, reader: Member, *, recovered: bool) -> RoomState:
+        """See `RoomRules.snapshot`."""
+        members = [_view(member) for member in room.members_seen_by(reader)]
+        return RoomState(room.room_id, room.now_ms, members, You(reader.user_id), room.epoch, room.seq, recovered)
 
     def handle(self, room: RoomServices, incoming: Incoming) -> Ack | ErrorEvent | None:
         """See `RoomRules.handle`."""
@@ -102,6 +105,8 @@ class SpaceRules:
                 return self._chat(room, incoming, message)
             case Emote():
                 return self._emote(room, incoming, message)
+            case ChatSend():
+                return send_chat(room, incoming, message, rate=self._chat_rate, characters_max=self._characters_max)
             case _:
                 assert_never(message)
 
@@ -160,3 +165,18 @@ def _half_second(per_second: float) -> Rate:
 def _pose(member: Member) -> Pose:
     assert isinstance(member.state, Pose)
     return member.state
+
+
+def _view(member: Member) -> MemberView:
+    pose = _pose(member)
+    return MemberView(
+        member.user_id,
+        member.display_name,
+        member.avatar_id,
+        pose.x,
+        pose.y,
+        pose.z,
+        pose.rot_y,
+        pose.anim,
+        pose.speaking,
+    )

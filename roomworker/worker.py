@@ -15,14 +15,16 @@ from typing import Final, ParamSpec, TypeVar
 
 from msgspec import json
 
-from common.bus import Acquired, ClusterShape, Held, InputEntry, WorkerBus
+from common.bus import Acquired, ClusterShape, Held, ShardEntry, WorkerBus
 from common.clock import Clock
-from common.errors import BusUnavailable
-from common.ids import EdgeId, Partition, RoomId, Shard, UserId, WorkerId
+from common.durable import ChatMessage, DurableStore
+from common.errors import BusUnavailable, StoreUnavailable
+from common.ids import EdgeId, LeaseToken, Partition, RoomId, Shard, UserId, WorkerId
 from common.log import get_logger
+from common.outbox import decode_entry
 from common.ring import partition_of_shard
 from common.settings import WorkerSettings
-from roomworker.engine import Engine, Plan, ShardTurn, Task
+from roomworker.engine import Engine, Kept, Plan, ShardTurn, Task
 from roomworker.gather import Gather
 from roomworker.metrics import WorkerMetrics
 from roomworker.ownership import plan_ownership
@@ -37,6 +39,12 @@ IDLE_ROOM_MS: Final = 60_000
 TIDY_INTERVAL_MS: Final = 1_000
 """Looking at every room costs; gauges and idle rooms can wait so long."""
 
+OUTBOX_ENTRIES_AT_ONCE: Final = 500
+"""From each shard; one statement stores them all."""
+
+OUTBOX_LOOK_MS: Final = 1_000
+"""How often to look without news, for entries that were left by another owner."""
+
 LOAD_ROOMS_AT_ONCE: Final = 256
 RETRY_MS: Final = (20, 50, 100, 200, 500, 1_000)
 
@@ -48,12 +56,24 @@ class Worker:
     """One room worker. Call `run` once; `stop` from anywhere in the same loop ends it in order."""
 
     def __init__(
-        self, worker_id: WorkerId, settings: WorkerSettings, bus: WorkerBus, clock: Clock, metrics: WorkerMetrics
+        self,
+        worker_id: WorkerId,
+        settings: WorkerSettings,
+        bus: WorkerBus,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        store: DurableStore | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            store: where messages are kept for good; None where the cluster has no database.
+        """
         self.worker_id = worker_id
         self.metrics = metrics
         self._settings = settings
         self._bus = bus
+        self._store = store
         self._clock = clock
         self._log = get_logger("roomworker").bind(worker=worker_id)
         self._engine = Engine(settings, self._failed)
@@ -61,6 +81,8 @@ class Worker:
         self._locks = {partition: asyncio.Lock() for partition in self._partitions}
         self._gathers = {partition: Gather(settings.gather_ms_max) for partition in self._partitions}
         self._gone_edges: dict[Partition, set[EdgeId]] = {partition: set() for partition in self._partitions}
+        self._kept: dict[Partition, list[Kept]] = {partition: [] for partition in self._partitions}
+        self._outbox_news = {partition: asyncio.Event() for partition in self._partitions}
         self._lost_data: set[Shard] = set()
         self._wanted: dict[Shard, WorkerId] = {}
         self._stopping = asyncio.Event()
@@ -74,6 +96,8 @@ class Worker:
         """
         loops = [asyncio.create_task(self._control(), name="control")]
         loops += [asyncio.create_task(self._work(p), name=f"work-{p}") for p in self._partitions]
+        if self._store is not None:
+            loops += [asyncio.create_task(self._keep(p, self._store), name=f"keep-{p}") for p in self._partitions]
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -114,12 +138,12 @@ class Worker:
             if pause_ms > 0:
                 await asyncio.sleep(pause_ms / 1000.0)
 
-    async def _read(self, partition: Partition) -> list[InputEntry]:
+    async def _read(self, partition: Partition) -> list[ShardEntry]:
         block_ms = READ_BLOCK_MS
         due_ms = self._engine.next_due_ms()
         if due_ms is not None:
             block_ms = max(0, min(block_ms, due_ms - self._clock.now_ms()))
-        if self._gone_edges[partition]:
+        if self._gone_edges[partition] or self._kept[partition]:
             block_ms = 0
         try:
             return await self._bus.read_inputs(
@@ -134,12 +158,13 @@ class Worker:
             await self._pause(100)
             return []
 
-    async def _turn(self, partition: Partition, entries: list[InputEntry]) -> int:
+    async def _turn(self, partition: Partition, entries: list[ShardEntry]) -> int:
         """One batch, from plan to commit. Returns how many messages it sent to connections."""
         began_ms = self._clock.monotonic_ms()
         gone, self._gone_edges[partition] = self._gone_edges[partition], set()
-        plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone)
-        if not (plan.cursors or plan.rooms or plan.forget):
+        kept, self._kept[partition] = self._kept[partition], []
+        plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone_edges=gone, kept=kept)
+        if not (plan.cursors or plan.rooms or plan.forget or plan.kept):
             return 0
         await self._load(partition, plan.rooms_to_load)
         blocks = await self._fetch_needs(partition, plan)
@@ -150,6 +175,8 @@ class Worker:
             broken = self._engine.rerun(broken, turns, now_ms, blocks)
         turns = [turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors]
         written = await self._commit(partition, turns)
+        if any(turn.outbox() for turn in written):
+            self._outbox_news[partition].set()
         self._count(plan, written, self._clock.monotonic_ms() - began_ms)
         return sum(_deliveries(turn) for turn in written)
 
@@ -191,6 +218,64 @@ class Worker:
                 await self._insist(self._bus.release, partition, self.worker_id, tokens)
             turns = [turn for turn in turns if self._engine.owns(turn.shard)]
         return []
+
+    # --- the durable store --------------------------------------------------------------------------------
+
+    async def _keep(self, partition: Partition, store: DurableStore) -> None:
+        """Move the outboxes of the owned shards into the durable store, and have their senders told.
+
+        What another owner moved before, or this one before a lost reply, changes nothing there.
+        """
+        seen: dict[tuple[Shard, LeaseToken], int] = {}
+        news = self._outbox_news[partition]
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OUTBOX_LOOK_MS / 1000.0):
+                    await news.wait()
+            news.clear()
+            tokens = self._engine.tokens(partition)
+            seen = {owned: position for owned, position in seen.items() if tokens.get(owned[0]) == owned[1]}
+            after = {shard: seen.get((shard, token), 0) for shard, token in tokens.items()}
+            try:
+                entries = await self._bus.read_outbox(partition, after, OUTBOX_ENTRIES_AT_ONCE)
+            except BusUnavailable as error:
+                self._trouble("read_outbox", error)
+                await self._pause(100)
+                continue
+            if not entries:
+                continue
+            if not await self._append(store, [decode_entry(entry.data).message for entry in entries]):
+                return
+            for shard in dict.fromkeys(entry.shard for entry in entries):
+                mine = [entry for entry in entries if entry.shard == shard]
+                token = tokens[shard]
+                seen[shard, token] = mine[-1].position
+                decoded = [decode_entry(entry.data) for entry in mine]
+                self._kept[partition].append(Kept(shard, token, mine[-1].position, decoded))
+            self.metrics.kept.inc(len(entries))
+            # There may be more, and the next turn has senders to tell.
+            news.set()
+            with contextlib.suppress(BusUnavailable):
+                await self._bus.wake(partition, self.worker_id)
+
+    async def _append(self, store: DurableStore, messages: list[ChatMessage]) -> bool:
+        """Append until the store answers; False when the worker stops before."""
+        attempt = 0
+        while True:
+            try:
+                await store.append_messages(messages)
+            except StoreUnavailable as error:
+                if attempt == 0:
+                    self._log.warning("database does not answer", waiting=len(messages), error=str(error))
+                self.metrics.store_waits.inc()
+                await self._pause(RETRY_MS[min(attempt, len(RETRY_MS) - 1)])
+                attempt += 1
+                if self._stopping.is_set():
+                    return False
+            else:
+                if attempt:
+                    self._log.info("database answers again", kept=len(messages))
+                return True
 
     # --- the control loop ---------------------------------------------------------------------------------
 
@@ -299,11 +384,15 @@ class Worker:
             # One shard at a time becomes readable, each with its rooms, so that the first ones work again soon.
             for shard, acquired in taken.items():
                 rooms = await self._insist(self._bus.active_rooms, shard)
+                (outbox_length,) = await self._insist(self._bus.outbox_lengths, partition, [shard])
                 async with self._locks[partition]:
-                    self._engine.add_shard(shard, acquired, new_epoch=shard in self._lost_data)
+                    self._engine.add_shard(
+                        shard, acquired, outbox_length=outbox_length, new_epoch=shard in self._lost_data
+                    )
                     self._lost_data.discard(shard)
                     await self._load(partition, rooms)
             await self._bus.wake(partition, self.worker_id)
+            self._outbox_news[partition].set()
             self._log.info("shards taken", count=len(taken), owned=len(self._engine.tokens(partition)))
         held = [answer.remaining_ms for answer in answers.values() if isinstance(answer, Held)]
         return max(5.0, min([CONTROL_INTERVAL_MS, *(ms + 1.0 for ms in held)]))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from common.bus import InputEntry
+from common.bus import ShardEntry
 from common.ids import Shard
 from tests.contract.builders import P0, W1, W2, commit, part, take
 from tests.contract.conftest import Bus, World
@@ -18,10 +18,10 @@ async def test_appends_are_in_order_with_contiguous_positions(bus: Bus, world: W
     assert await world.bus().append_inputs([(S1, b"d")]) == [3]
     assert await bus.append_inputs([]) == []
     assert await bus.read_inputs(P0, W1, {S1: 0, S2: 0, S3: 0}, 10, 0) == [
-        InputEntry(S1, 1, b"a"),
-        InputEntry(S1, 2, b"c"),
-        InputEntry(S1, 3, b"d"),
-        InputEntry(S2, 1, b"b"),
+        ShardEntry(S1, 1, b"a"),
+        ShardEntry(S1, 2, b"c"),
+        ShardEntry(S1, 3, b"d"),
+        ShardEntry(S2, 1, b"b"),
     ]
 
 
@@ -48,7 +48,7 @@ async def test_a_waiting_read_gets_what_comes(bus: Bus, world: World) -> None:
     waiting = asyncio.create_task(bus.read_inputs(P0, W1, {S1: 0, S2: 0}, 10, 5_000))
     await asyncio.sleep(0.01)
     await world.bus().append_inputs([(S2, b"now")])
-    assert await asyncio.wait_for(waiting, 1) == [InputEntry(S2, 1, b"now")]
+    assert await asyncio.wait_for(waiting, 1) == [ShardEntry(S2, 1, b"now")]
 
 
 async def test_a_wake_ends_a_read_now_or_the_next_one_but_only_once(bus: Bus, world: World) -> None:
@@ -74,7 +74,7 @@ async def test_a_wake_is_for_one_worker(bus: Bus, world: World) -> None:
 async def test_a_wake_does_not_hide_entries(bus: Bus) -> None:
     await bus.append_inputs([(S1, b"a")])
     await bus.wake(P0, W1)
-    assert await bus.read_inputs(P0, W1, {S1: 0}, 10, 5_000) == [InputEntry(S1, 1, b"a")]
+    assert await bus.read_inputs(P0, W1, {S1: 0}, 10, 5_000) == [ShardEntry(S1, 1, b"a")]
 
 
 async def test_cancelling_a_waiting_read_leaves_the_bus_usable(bus: Bus) -> None:
@@ -84,7 +84,7 @@ async def test_cancelling_a_waiting_read_leaves_the_bus_usable(bus: Bus) -> None
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await bus.append_inputs([(S1, b"a")])
-    assert await bus.read_inputs(P0, W1, {S1: 0}, 10, 1_000) == [InputEntry(S1, 1, b"a")]
+    assert await bus.read_inputs(P0, W1, {S1: 0}, 10, 1_000) == [ShardEntry(S1, 1, b"a")]
 
 
 async def test_a_commit_trims_what_was_taken_and_nothing_else(bus: Bus) -> None:
@@ -98,4 +98,4 @@ async def test_a_commit_trims_what_was_taken_and_nothing_else(bus: Bus) -> None:
     assert await bus.input_lengths([S1]) == [0]
     # Positions go on, also where the stream was emptied.
     await bus.append_inputs([(S1, b"6")])
-    assert await bus.read_inputs(P0, W1, {S1: 5}, 10, 0) == [InputEntry(S1, 6, b"6")]
+    assert await bus.read_inputs(P0, W1, {S1: 5}, 10, 0) == [ShardEntry(S1, 6, b"6")]

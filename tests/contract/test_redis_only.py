@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common.bus import ClusterShape, InputEntry
+from common.bus import ClusterShape, ShardEntry
 from common.bus_redis import WAKE_ENTRIES_MAX, RedisBus
 from common.errors import BusUnavailable, SettingsError
 from common.ids import Epoch, Seq, Shard
@@ -61,7 +61,7 @@ async def test_a_stopped_server_is_told_and_its_return_needs_no_restart_of_ours(
             await call
         assert raised.value.__cause__ is not None
     server.start()
-    assert await bus.read_inputs(P0, W1, {S1: 0}, 10, 500) == [InputEntry(S1, 1, b"a")]
+    assert await bus.read_inputs(P0, W1, {S1: 0}, 10, 500) == [ShardEntry(S1, 1, b"a")]
     assert (await bus.commit(P0, commit(part(1, lease), outputs={E1: b"o"}))).done
     assert len(await bus.read_output(P0, E1, 0, 500)) == 1
 

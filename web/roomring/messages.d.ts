@@ -75,6 +75,22 @@ export interface You {
   userId: string;
 }
 
+/** A chat message of a room's recent past. */
+export interface PastChat {
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  epoch: number;
+  /** Place in the room's order. 0 to 2^53 - 1. */
+  seq: number;
+  /** Milliseconds since 1970. -2^53 to 2^53. */
+  ts: number;
+  userId: string;
+  displayName: string;
+  text: string;
+  messageId: string;
+  /** The `messageId` that it answers. */
+  replyTo?: string;
+}
+
 /** Payload of `join_room`. */
 export interface JoinRoomPayload {
   /** Id of the room. */
@@ -136,6 +152,16 @@ export interface EmotePayload {
   emoteId: string;
 }
 
+/** Payload of `chat_send`. */
+export interface ChatSendPayload {
+  /** Id of the room. */
+  roomId: string;
+  /** 1 to 2,000 characters (Unicode code points), as the kind of room allows; no NUL. */
+  text: string;
+  /** `messageId` of a chat message. */
+  replyTo?: string;
+}
+
 /** The first frame on every socket. */
 export interface Welcome {
   connectionId: string;
@@ -159,6 +185,10 @@ export interface RoomState {
   seq: number;
   /** True: the missed reliable events follow, each with `replay`. */
   recovered: boolean;
+  /** In a lobby, where `members` is empty: how many are there. */
+  memberCount?: number;
+  /** In a lobby: the latest messages, oldest first. */
+  messages?: PastChat[];
 }
 
 /** Somebody came in, or changed the name or avatar to show. */
@@ -171,6 +201,12 @@ export interface MemberJoined {
 export interface MemberLeft {
   roomId: string;
   userId: string;
+}
+
+/** How many are in a lobby now. Ephemeral, at most one a second. */
+export interface MemberCount {
+  roomId: string;
+  count: number;
 }
 
 /** Newest movement of an avatar; the mover receives it too. */
@@ -193,6 +229,8 @@ export interface ChatBroadcast {
   displayName: string;
   text: string;
   messageId: string;
+  /** The `messageId` that it answers. */
+  replyTo?: string;
 }
 
 /** Somebody showed an emotion. */
@@ -229,6 +267,16 @@ export interface Ack {
   /** Place in the room's order. 0 to 2^53 - 1. */
   seq: number;
   messageId?: string;
+}
+
+/** The message at `seq` is stored for good: it outlives a loss of Redis's data as well. */
+export interface Persisted {
+  roomId: string;
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  epoch: number;
+  /** Place in the room's order. 0 to 2^53 - 1. */
+  seq: number;
+  messageId: string;
 }
 
 /** The message had no effect. */
@@ -301,6 +349,7 @@ export interface ClientMessages {
   avatar_transform: AvatarTransformPayload;
   local_chat: LocalChatPayload;
   emote: EmotePayload;
+  chat_send: ChatSendPayload;
 }
 
 /** The same map by another name, parallel to `ServerEvents`. */
@@ -312,6 +361,7 @@ export interface ServerEvents {
   room_state: RoomState;
   member_joined: MemberJoined;
   member_left: MemberLeft;
+  member_count: MemberCount;
   avatar_transform_broadcast: AvatarTransformBroadcast;
   chat_broadcast: ChatBroadcast;
   emote_broadcast: EmoteBroadcast;
@@ -319,6 +369,7 @@ export interface ServerEvents {
   left_room: LeftRoom;
   heartbeat_ack: HeartbeatAck;
   ack: Ack;
+  persisted: Persisted;
   error: ErrorEvent;
   auth_error: AuthError;
   rate_limited: RateLimited;

@@ -19,6 +19,7 @@ from common.messages import (
     AvatarTransform,
     AvatarTransformBroadcast,
     ChatBroadcast,
+    ChatSend,
     ClientMessage,
     Emote,
     EmoteBroadcast,
@@ -31,9 +32,11 @@ from common.messages import (
     Limits,
     LocalChat,
     Member,
+    MemberCount,
     MemberJoined,
     MemberLeft,
     ModerationAction,
+    Persisted,
     RateLimited,
     Resync,
     RoomState,
@@ -62,6 +65,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     },
     "local_chat": {"roomId": "hall", "text": "hello", "mode": "local"},
     "emote": {"roomId": "hall", "emoteId": "cheers"},
+    "chat_send": {"roomId": "lobby:hall", "text": "hi\n", "replyTo": "m-0"},
 }
 CLASSES: dict[str, type[ClientMessage]] = {
     "join_room": JoinRoom,
@@ -70,6 +74,7 @@ CLASSES: dict[str, type[ClientMessage]] = {
     "avatar_transform": AvatarTransform,
     "local_chat": LocalChat,
     "emote": Emote,
+    "chat_send": ChatSend,
 }
 MEMBER = Member("u1", "Ada", "fox", 1.0, 2.0, 3.0, 0.5, "idle", speaking=False)
 EVENTS: list[ServerEvent] = [
@@ -80,6 +85,8 @@ EVENTS: list[ServerEvent] = [
     AvatarTransformBroadcast("hall", "u1", 3, 1.0, 2.0, 3.0, 0.5, "dance", speaking=True),
     ChatBroadcast("hall", "u1", "Ada", 'say "hi"\n\u2028 é', "m-1"),
     EmoteBroadcast("hall", "u1", "cheers"),
+    MemberCount("lobby:hall", 3),
+    Persisted("lobby:hall", 5, 7, "m-1"),
     ModerationAction("hall", "kicked", "rude"),
     LeftRoom("hall"),
     HeartbeatAck(12.5, 6),

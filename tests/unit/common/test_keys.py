@@ -25,6 +25,7 @@ def all_keys(keys: Keys, name: str, number: int) -> dict[str, str]:
         "nodes": keys.nodes("edge"),
         "node_info": keys.node_info("edge"),
         "input": keys.input(Shard(number)),
+        "outbox": keys.outbox(Shard(number)),
         "output": keys.output(EdgeId(name)),
         "wake": keys.wake(WorkerId(name)),
         "shard": keys.shard(Shard(number)),

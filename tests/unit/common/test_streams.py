@@ -39,6 +39,8 @@ from common.deliveries import (
 from common.messages import (
     AvatarTransform,
     AvatarTransformPayload,
+    ChatSend,
+    ChatSendPayload,
     Emote,
     EmotePayload,
     LocalChat,
@@ -75,6 +77,7 @@ room_messages = st.one_of(
     st.builds(LocalChat, **envelope, payload=chats),
     st.builds(AvatarTransform, **envelope, payload=moves),
     st.builds(Emote, **envelope, payload=st.builds(EmotePayload, rooms, st.just("cheers"))),
+    st.builds(ChatSend, **envelope, payload=st.builds(ChatSendPayload, rooms, texts, st.just("m-1"))),
 )
 identities = st.builds(Identity, users, texts, texts, st.lists(texts, max_size=3).map(tuple))
 commands: dict[type, st.SearchStrategy[Any]] = {
@@ -125,7 +128,7 @@ def members_of(union: Any) -> set[type]:
 def test_every_command_and_delivery_is_drawn_here() -> None:
     assert set(commands) == members_of(AnyCommand)
     assert set(deliveries) == members_of(AnyDelivery)
-    assert members_of(RoomMessage) == {AvatarTransform, LocalChat, Emote}
+    assert members_of(RoomMessage) == {AvatarTransform, LocalChat, Emote, ChatSend}
 
 
 @given(users, st.integers(1, 2**53), times, st.lists(st.one_of(*commands.values()), max_size=6))

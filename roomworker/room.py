@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, UnsetType, json, msgpack
+from msgspec import UNSET, Struct, UnsetType, json, msgpack, structs
 
 from common.bus import RoomPatch
 from common.codec import as_replay, encode_event
@@ -32,7 +32,8 @@ from common.commands import (
     Moderate,
     Post,
 )
-from common.durable import ChatMessage
+from common.cursor import encode_cursor
+from common.durable import ChatMessage, MessagePlace
 from common.errors import AuthErrorCode, CloseCode, ErrorCode
 from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
 from common.messages import (
@@ -471,7 +472,11 @@ class Room:
             return self._resync_messages(member, reason)
         missed = self._replay(member, command.resume_seq) if recovered else []
         # A repair gets the state as well: what was lost on the way may have been movements, which are not replayed.
-        return [encode_event(self._rules.snapshot(self, member, recovered=recovered), self._now_ms, re=re), *missed]
+        state = self._rules.snapshot(self, member, recovered=recovered)
+        if command.resume_epoch is not None and not recovered:
+            place = MessagePlace(command.resume_epoch, command.resume_seq)
+            state = structs.replace(state, cursor=encode_cursor(place))
+        return [encode_event(state, self._now_ms, re=re), *missed]
 
     def _limit_connections(self, member: Member) -> None:
         while len(member.connections) > self._settings.connections_per_member_max:

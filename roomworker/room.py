@@ -242,14 +242,17 @@ class Room:
     def drop_edge(self, edge_id: EdgeId, now_ms: int) -> None:
         """An edge is gone; its connections are lost."""
         self._now_ms = now_ms
-        for ref in [ref for ref in self._by_conn if ref.edge_id == edge_id]:
-            self._lose(ref)
+        # By member and not by connection: the order of the members is stored, that of all connections is not.
+        for member in list(self._members.values()):
+            for ref in [ref for ref in member.connections if ref.edge_id == edge_id]:
+                self._lose(ref)
 
     def tick(self, now_ms: int) -> None:
         """Run the timers that are due."""
         self._now_ms = now_ms
-        for user_id in [user_id for user_id, until_ms in self._away.items() if until_ms <= now_ms]:
-            self._remove(self._members[user_id])
+        due = [self._members[user_id] for user_id, until_ms in self._away.items() if until_ms <= now_ms]
+        for member in sorted(due, key=lambda member: (member.away_until_ms, member.entered_at)):
+            self._remove(member)
 
     def begin_epoch(self, now_ms: int) -> None:
         """Begin a new order, since the store lost part of the old one; everybody is told to resync."""
@@ -258,7 +261,10 @@ class Room:
         self._seq = self._seq_before = Seq(0)
         self._history = History(self._settings.history_events_max, self._seq)
         self._meta_changed = True
-        for member in self._members.values():
+        for index, member in enumerate(self._members.values()):
+            # Before all who enter in the new order.
+            member.entered_at = Seq(index - len(self._members))
+            self._store_member(member)
             for connection in member.connections.values():
                 self._attach_anew(connection, member, "new_epoch")
 

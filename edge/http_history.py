@@ -71,18 +71,20 @@ class History:
 
 
 def _asked(request: web.Request) -> tuple[MessagePlace | None, MessagePlace | None, int] | web.Response:
-    places: dict[str, MessagePlace | None] = {"before": None, "after": None}
-    for name in places:
-        text = request.query.get(name)
-        if text is not None:
-            places[name] = decode_cursor(text)
-            if places[name] is None:
-                return problem(400, "invalid_cursor", f"`{name}` must be a cursor that an earlier answer gave")
+    places: dict[str, MessagePlace] = {}
+    for name in ("before", "after"):
+        cursor = request.query.get(name)
+        if cursor is None:
+            continue
+        place = decode_cursor(cursor)
+        if place is None:
+            return problem(400, "invalid_cursor", f"`{name}` must be a cursor that an earlier answer gave")
+        places[name] = place
     text = request.query.get("limit", str(LIMIT_DEFAULT))
     limit = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0
     if not 1 <= limit <= LIMIT_MAX:
         return problem(400, "invalid_limit", f"`limit` must be a whole number from 1 to {LIMIT_MAX}")
-    return places["before"], places["after"], limit
+    return places.get("before"), places.get("after"), limit
 
 
 def _answer(request: web.Request, room_id: RoomId, page: Page, after: MessagePlace | None) -> web.Response:

@@ -255,14 +255,17 @@ class Room:
     def drop_edge(self, edge_id: EdgeId, now_ms: int) -> None:
         """An edge is gone; its connections are lost."""
         self._now_ms = now_ms
-        for ref in [ref for ref in self._by_conn if ref.edge_id == edge_id]:
-            self._lose(ref)
+        # By member and not by connection: the order of the members is stored, that of all connections is not.
+        for member in list(self._members.values()):
+            for ref in [ref for ref in member.connections if ref.edge_id == edge_id]:
+                self._lose(ref)
 
     def tick(self, now_ms: int) -> None:
         """Run the timers that are due."""
         self._now_ms = now_ms
-        for user_id in [user_id for user_id, until_ms in self._away.items() if until_ms <= now_ms]:
-            self._remove(self._members[user_id])
+        due = [self._members[user_id] for user_id, until_ms in self._away.items() if until_ms <= now_ms]
+        for member in sorted(due, key=lambda member: (member.away_until_ms, member.entry)):
+            self._remove(member)
         if 0 < self._alarm_ms <= now_ms:
             self.set_alarm(0)
             self._rules.alarm(self)
@@ -437,7 +440,9 @@ class Room:
 
     def _admit_member(self, identity: Identity, blocks: frozenset[UserId]) -> Member:
         user_id = identity.user_id
-        member = Member(user_id, identity.display_name, identity.avatar_id, self._rules.new_state(), self.next_seq())
+        newest = next(reversed(self._members.values()), None)
+        entry = 1 if newest is None else newest.entry + 1
+        member = Member(user_id, identity.display_name, identity.avatar_id, self._rules.new_state(), entry)
         self._members[user_id] = member
         if blocks:
             self._set_blocks(user_id, blocks)
@@ -717,7 +722,7 @@ class Room:
             elif prefix in decoders:
                 decoders[prefix](rest, data)
         # The stored fields are in no order; the members are in the order of joining.
-        self._members = dict(sorted(self._members.items(), key=lambda item: item[1].entered_at))
+        self._members = dict(sorted(self._members.items(), key=lambda item: item[1].entry))
 
     def _restore_blocks(self, user_id: str, data: bytes) -> None:
         self._blocks[UserId(user_id)] = frozenset(_blocks_decoder.decode(data))

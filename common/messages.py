@@ -1,7 +1,7 @@
 """The public messages, declared once.
 
 From these declarations come the decoder, the encoder, the JSON Schema, the TypeScript types and the
-protocol reference (`python -m deploy.generate`); tests/unit/common/test_generated.py compares them.
+protocol reference (`python -m deploy.generate`); tests/unit/test_generated.py compares them.
 
 A client message is a whole envelope, tagged by `t`. A server event is declared by its payload; the envelope
 around it is made by `common.codec`. Names are the contract's, so payload fields are in camelCase. Evolve by
@@ -293,6 +293,16 @@ class RoomState(ServerEvent, frozen=True):
     epoch: EpochField
     seq: SeqField
     recovered: Annotated[bool, Meta(description="True: the missed reliable events follow, each with `replay`.")]
+    cursor: (
+        Annotated[
+            str,
+            Meta(
+                description="With `recovered` false after a `resume`: pass it as `after` to `GET "
+                "/rooms/{roomId}/messages`, and no message is missed or comes twice."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     memberCount: (
         Annotated[int, Meta(description="In a lobby, where `members` is empty: how many are there.")] | UnsetType
     ) = UNSET
@@ -511,6 +521,19 @@ class JoinResponse(Struct, frozen=True):
     wsUrl: str
     realtimeToken: str
     expiresAt: Annotated[int, Meta(description="Milliseconds since 1970.")]
+
+
+class MessagePage(Struct, frozen=True):
+    """Answer of `GET /rooms/{roomId}/messages`."""
+
+    roomId: str
+    messages: Annotated[list[PastChat], Meta(description="Oldest first.")]
+    before: Annotated[str, Meta(description="Cursor for the page before; missing where there is none.")] | UnsetType
+    after: (
+        Annotated[str, Meta(description="Cursor for what comes after; missing where the room has no message yet.")]
+        | UnsetType
+    )
+    moreAfter: Annotated[bool, Meta(description="Whether messages after this page are stored already.")]
 
 
 class ModerationRequest(Struct, frozen=True):

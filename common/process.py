@@ -12,7 +12,10 @@ from aiohttp import web
 
 from common.bus import ClusterShape
 from common.bus_redis import RedisBus
-from common.errors import RoomringError
+from common.durable import DurableStore
+from common.durable_postgres import PostgresStore
+from common.errors import RoomringError, StoreUnavailable
+from common.log import get_logger
 from common.settings import CommonSettings
 
 
@@ -61,6 +64,29 @@ async def open_bus(settings: CommonSettings) -> AsyncIterator[RedisBus]:
         yield bus
     finally:
         await bus.close()
+
+
+@contextlib.asynccontextmanager
+async def open_store(settings: CommonSettings) -> AsyncIterator[DurableStore | None]:
+    """Connect to the cluster's database, and disconnect at the end; None where the cluster has none.
+
+    A database that does not answer now does not keep a process from starting: rooms go on without it.
+
+    Raises:
+        SchemaMismatch: the database is of another version than this release.
+    """
+    if not settings.database_url:
+        yield None
+        return
+    try:
+        store = await PostgresStore.connect(settings.database_url)
+    except StoreUnavailable as error:
+        get_logger("process").warning("database does not answer", error=str(error))
+        store = PostgresStore(settings.database_url)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def listen(app: web.Application, host: str, port: int, setting: str) -> web.AppRunner:

@@ -107,6 +107,7 @@ class Client:
     def send(self, message: bytes) -> None:
         """See `ConnectionPort.send`. Written at once: such messages are few."""
         self._queued.append(text_frame(message))
+        self._hub.delivered += 1
         self.flush()
 
     def forward(self, command: AnyRoomCommand, *, must: bool) -> bool:

@@ -27,6 +27,7 @@ from edge.connection import Connection
 from edge.hub import Hub
 from edge.metrics import EdgeMetrics
 from edge.operations import Operations
+from edge.problems import bearer, origin_allowed
 from edge.timer_wheel import TimerWheel
 from edge.tokens import TokenVerifier
 from edge.uplink import Uplink
@@ -179,18 +180,13 @@ class Gateway:
             reason, text, status = "draining", "this edge is restarting; connect again", 503
         elif len(self._clients) >= self.settings.connections_max:
             reason, text, status = "full", "this edge has all the connections it may have; try again later", 503
-        elif not self._origin_allowed(request):
+        elif not origin_allowed(self.settings, request):
             reason, text, status = "origin", "pages of this origin may not connect", 403
         if not reason:
             return None
         self.metrics.refused.labels(reason).inc()
         headers = {"Retry-After": "1"} if status == 503 else {}
         return web.json_response({"error": {"code": reason, "message": text}}, status=status, headers=headers)
-
-    def _origin_allowed(self, request: web.Request) -> bool:
-        origin = request.headers.get("Origin")
-        allowed = self.settings.origins
-        return origin is None or "*" in allowed or origin.rstrip("/").lower() in allowed
 
     def _open(self, websocket: Socket, transport: asyncio.Transport, request: web.Request) -> Client:
         number = ConnNumber(self._next_number)
@@ -381,9 +377,9 @@ def _bearer_token(request: web.Request) -> str | None:
 
     Never from the query.
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
+    token = bearer(request)
+    if token is not None:
+        return token
     for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
         name = offered.strip()
         if name.startswith(BEARER_SUBPROTOCOL):

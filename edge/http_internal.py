@@ -12,8 +12,9 @@ from common.errors import BusUnavailable
 from common.ids import RoomId, UserId, is_label, is_room_id
 from common.messages import ModerationRequest
 from edge.gateway import Gateway
-from edge.http_public import BODY_BYTES_MAX, Handler, find_problems, json_problems, problem
+from edge.http_public import find_problems
 from edge.operations import NoAnswer
+from edge.problems import BODY_BYTES_MAX, Handler, bearer, json_problems, problem
 
 _moderation_decoder: Final = json.Decoder(ModerationRequest)
 
@@ -160,8 +161,8 @@ class _Internal:
         key = self._gateway.settings.admin_key_or_default
         if not key:
             return problem(404, "administration_off", "set ROOMRING_ADMIN_KEY on the edges to use this")
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), key.encode()):
+        given = bearer(request)
+        if given is None or not hmac.compare_digest(given.encode(), key.encode()):
             return problem(401, "wrong_key", "send the administration key as `Authorization: Bearer <key>`")
         return None
 

@@ -1,6 +1,5 @@
 """The public listener: the WebSocket, joining by HTTP, health, and in development mode the demo page."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,49 +11,30 @@ from common.errors import BusUnavailable
 from common.messages import JoinRequest, JoinResponse
 from common.settings import EdgeSettings
 from edge.gateway import Gateway
+from edge.http_history import History
+from edge.problems import BODY_BYTES_MAX, allow_origin, bearer, json_problems, preflight, problem
 from edge.tokens import SessionVerifier, mint
 
-BODY_BYTES_MAX: Final = 16 * 1024
-CORS_MAX_AGE_S: Final = 600
-
 WEB_ROOT: Final = Path(web_files.__file__).parent
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _join_decoder: Final = json.Decoder(JoinRequest)
 
 
-def public_app(gateway: Gateway, sessions: SessionVerifier | None) -> web.Application:
+def public_app(gateway: Gateway, sessions: SessionVerifier | None, history: History) -> web.Application:
     """Return the application of the public listener."""
     pages = _Public(gateway, sessions)
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[json_problems])
     app.router.add_get("/ws", gateway.serve_websocket)
     app.router.add_post("/rooms/join", pages.join)
-    app.router.add_options("/rooms/join", pages.preflight)
+    app.router.add_options("/rooms/join", preflight(gateway.settings, "POST"))
+    app.router.add_get("/rooms/{room_id}/messages", history.messages)
+    app.router.add_options("/rooms/{room_id}/messages", preflight(gateway.settings, "GET"))
     app.router.add_get("/healthz", pages.healthz)
     app.router.add_get("/readyz", pages.readyz)
     if gateway.settings.dev:
         app.router.add_get("/", pages.demo)
         app.router.add_get("/web/{path:.+}", pages.static)
     return app
-
-
-def problem(status: int, code: str, message: str) -> web.Response:
-    """Return an error of an HTTP endpoint: a code to act on and a text to read."""
-    return web.json_response({"error": {"code": code, "message": message}}, status=status)
-
-
-@web.middleware
-async def json_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer in JSON where aiohttp itself refuses: no such path, a wrong method, a body too large."""
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
-        return problem(404, "not_found", f"there is no {request.method} {request.path}")
-    except web.HTTPMethodNotAllowed as error:
-        return problem(405, "method_not_allowed", f"use {', '.join(sorted(error.allowed_methods))}")
-    except web.HTTPRequestEntityTooLarge:
-        return problem(413, "too_large", f"the body may have {BODY_BYTES_MAX} bytes")
 
 
 async def find_problems(gateway: Gateway) -> list[str]:
@@ -81,16 +61,7 @@ class _Public:
     async def join(self, request: web.Request) -> web.Response:
         """`POST /rooms/join`: a token for a room, for who may have one."""
         response = await self._join(request)
-        self._allow_origin(request, response)
-        return response
-
-    async def preflight(self, request: web.Request) -> web.Response:
-        """Answer a browser's CORS preflight."""
-        response = web.Response(status=204)
-        response.headers["Access-Control-Allow-Methods"] = "POST"
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
-        response.headers["Access-Control-Max-Age"] = str(CORS_MAX_AGE_S)
-        self._allow_origin(request, response)
+        allow_origin(self._settings, request, response)
         return response
 
     async def healthz(self, _request: web.Request) -> web.Response:
@@ -119,7 +90,8 @@ class _Public:
             found = False
         if not found:
             raise web.HTTPNotFound
-        return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+        # Any page may use the client library of a development cluster, also one opened from a file.
+        return web.FileResponse(path, headers={"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"})
 
     async def _join(self, request: web.Request) -> web.Response:
         try:
@@ -156,8 +128,8 @@ class _Public:
         return web.Response(body=json.encode(answer), content_type="application/json")
 
     def _check_session(self, request: web.Request, body: JoinRequest) -> web.Response | None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = bearer(request)
+        if token is None:
             if self._settings.dev:
                 return None
             return problem(401, "session_required", "send your application's session as `Authorization: Bearer <JWT>`")
@@ -167,7 +139,7 @@ class _Public:
             return problem(
                 501, "sessions_off", "set ROOMRING_SESSION_SECRET or ROOMRING_SESSION_PUBLIC_KEY_FILE on the edges"
             )
-        subject = self._sessions.subject(token.strip())
+        subject = self._sessions.subject(token)
         if subject is None:
             return problem(401, "session_invalid", "the session JWT is expired or no good")
         if subject != body.user.userId:
@@ -179,10 +151,3 @@ class _Public:
             return self._settings.public_ws_url
         secure = request.headers.get("X-Forwarded-Proto", request.scheme) in ("https", "wss")
         return f"{'wss' if secure else 'ws'}://{request.host}/ws"
-
-    def _allow_origin(self, request: web.Request, response: web.Response) -> None:
-        origin = request.headers.get("Origin")
-        allowed = self._settings.origins
-        if origin is not None and ("*" in allowed or origin.rstrip("/").lower() in allowed):
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Vary"] = "Origin"

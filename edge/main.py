@@ -7,9 +7,10 @@ from typing import Final
 from common.clock import SystemClock
 from common.ids import EdgeId
 from common.log import configure, get_logger
-from common.process import listen, new_node_id, open_bus, run_until_stopped
+from common.process import listen, new_node_id, open_bus, open_store, run_until_stopped
 from common.settings import EdgeSettings
 from edge.gateway import Gateway
+from edge.http_history import History
 from edge.http_internal import internal_app
 from edge.http_public import public_app
 from edge.metrics import EdgeMetrics
@@ -35,13 +36,14 @@ async def _serve(settings: EdgeSettings, stop: asyncio.Event) -> int:
     log = get_logger("edge")
     clock = SystemClock()
     verifier, sessions = token_verifier(settings), session_verifier(settings)
-    async with open_bus(settings) as bus:
+    async with open_bus(settings) as bus, open_store(settings) as store:
         gateway = Gateway(edge_id, settings, bus, clock, verifier, EdgeMetrics(), random.Random())  # noqa: S311
         await gateway.start()
         internal = await listen(
             internal_app(gateway), settings.internal_host, settings.internal_port_or_default, "ROOMRING_INTERNAL_PORT"
         )
-        public = await listen(public_app(gateway, sessions), settings.host, settings.port, "ROOMRING_PORT")
+        history = History(gateway, verifier, store)
+        public = await listen(public_app(gateway, sessions, history), settings.host, settings.port, "ROOMRING_PORT")
         log.info("edge started", port=settings.port, internal_port=settings.internal_port_or_default)
         status = 0
         while not stop.is_set():

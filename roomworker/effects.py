@@ -3,7 +3,7 @@
 The order of effects is the order in which connections see them.
 """
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from common.bus import RoomPatch
 from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
@@ -82,5 +82,5 @@ class RoomTurn(Struct, frozen=True):
     patch: RoomPatch
     rate_notices: list[tuple[UserId, str]]
     """Who was told that events of a name came too fast; for the log."""
-    outbox: list[bytes]
+    outbox: list[bytes] = field(default_factory=list)
     """Entries for the durable store, in order."""

@@ -8,10 +8,11 @@ from common.ids import UserId
 
 
 class GivenAnswer(Struct, array_like=True, frozen=True):
-    """An encoded answer, and when it was given."""
+    """An encoded answer, and when it was given. `number` grows with each, since many are given in one millisecond."""
 
     at_ms: int
     answer: bytes
+    number: int = 0
 
 
 _encoder: Final = msgpack.Encoder()
@@ -31,6 +32,7 @@ class Answers:
         self._set: dict[str, bytes] = {}
         self._deleted: list[str] = []
         self._sorted = True
+        self._last_number = 0
 
     def get(self, user_id: UserId, message_id: str, now_ms: int) -> bytes | None:
         """Return the answer that this message got before, within the window."""
@@ -42,11 +44,12 @@ class Answers:
     def remember(self, user_id: UserId, message_id: str, now_ms: int, answer: bytes) -> None:
         """Remember an answer, and let go of those that are too old or too many."""
         if not self._sorted:
-            self._given = dict(sorted(self._given.items(), key=lambda item: item[1].at_ms))
+            self._given = dict(sorted(self._given.items(), key=lambda item: (item[1].number, item[1].at_ms)))
             self._sorted = True
         key = _key(user_id, message_id)
         self._given.pop(key, None)
-        given = self._given[key] = GivenAnswer(now_ms, answer)
+        self._last_number += 1
+        given = self._given[key] = GivenAnswer(now_ms, answer, self._last_number)
         self._set["d:" + key] = _encoder.encode(given)
         while self._given:
             oldest = next(iter(self._given))
@@ -57,7 +60,8 @@ class Answers:
 
     def restore(self, key: str, data: bytes) -> None:
         """Take a stored answer; `key` is the field's name without its prefix."""
-        self._given[key] = _decoder.decode(data)
+        given = self._given[key] = _decoder.decode(data)
+        self._last_number = max(self._last_number, given.number)
         self._sorted = False
 
     def take(self) -> tuple[dict[str, bytes], list[str]]:

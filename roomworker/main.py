@@ -9,7 +9,7 @@ from common.bus import ClusterShape
 from common.clock import SystemClock
 from common.ids import WorkerId
 from common.log import configure, get_logger
-from common.process import listen, new_node_id, open_bus, run_until_stopped
+from common.process import listen, new_node_id, open_bus, open_store, run_until_stopped
 from common.settings import WorkerSettings
 from roomworker.metrics import WorkerMetrics
 from roomworker.worker import Worker
@@ -30,9 +30,9 @@ async def _serve(settings: WorkerSettings, stop: asyncio.Event) -> int:
     worker_id = WorkerId(new_node_id("worker"))
     configure(settings.log_format, settings.log_level, role="worker", node=worker_id)
     log = get_logger("roomworker")
-    async with open_bus(settings) as bus:
+    async with open_bus(settings) as bus, open_store(settings) as store:
         await bus.open_cluster(ClusterShape(settings.shards, settings.partitions))
-        worker = Worker(worker_id, settings, bus, SystemClock(), WorkerMetrics())
+        worker = Worker(worker_id, settings, bus, SystemClock(), WorkerMetrics(), store)
         internal = None
         if settings.internal_port:
             internal = await listen(

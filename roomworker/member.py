@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct, field, msgpack
 
 from common.commands import Identity
-from common.ids import ConnNumber, EdgeId, Seq, UserId
+from common.ids import ConnNumber, EdgeId, UserId
 from common.messages import Device
 from common.token_bucket import TokenBucket
 
@@ -40,7 +40,7 @@ class MemberRecord(Struct, array_like=True):
     connections: list[Connection]
     away_until_ms: int
     joins: int
-    entered_at: Seq
+    entry: int
 
 
 class LiveRecord(Struct, array_like=True):
@@ -53,7 +53,7 @@ class LiveRecord(Struct, array_like=True):
 class Member(Struct):
     """A person in a room, live.
 
-    `entered_at` is the place of the member's joining, which orders the members. `connections` is in the order
+    `entry` numbers the joinings of the room, and so orders the members. `connections` is in the order
     of joining, newest last. Without connections the member is away until `away_until_ms` and then leaves;
     otherwise that is 0.
     """
@@ -62,7 +62,7 @@ class Member(Struct):
     display_name: str
     avatar_id: str
     state: object
-    entered_at: Seq
+    entry: int
     roles: tuple[str, ...] = ()
     connections: dict[ConnRef, Connection] = field(default_factory=dict)
     away_until_ms: int = 0
@@ -89,7 +89,7 @@ class Member(Struct):
                 list(self.connections.values()),
                 self.away_until_ms,
                 self.joins,
-                self.entered_at,
+                self.entry,
             )
         )
 
@@ -106,7 +106,7 @@ def restore_member(user_id: UserId, record: bytes, live: LiveRecord, state: obje
         display_name=stored.display_name,
         avatar_id=stored.avatar_id,
         state=state,
-        entered_at=stored.entered_at,
+        entry=stored.entry,
         roles=stored.roles,
         connections={connection.ref: connection for connection in stored.connections},
         away_until_ms=stored.away_until_ms,

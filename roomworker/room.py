@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, UnsetType, json, msgpack
+from msgspec import UNSET, Struct, UnsetType, json, msgpack, structs
 
 from common.bus import RoomPatch
 from common.codec import as_replay, encode_event
@@ -32,7 +32,8 @@ from common.commands import (
     Moderate,
     Post,
 )
-from common.durable import ChatMessage
+from common.cursor import encode_cursor
+from common.durable import ChatMessage, MessagePlace
 from common.errors import AuthErrorCode, CloseCode, ErrorCode
 from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
 from common.messages import (
@@ -254,14 +255,17 @@ class Room:
     def drop_edge(self, edge_id: EdgeId, now_ms: int) -> None:
         """An edge is gone; its connections are lost."""
         self._now_ms = now_ms
-        for ref in [ref for ref in self._by_conn if ref.edge_id == edge_id]:
-            self._lose(ref)
+        # By member and not by connection: the order of the members is stored, that of all connections is not.
+        for member in list(self._members.values()):
+            for ref in [ref for ref in member.connections if ref.edge_id == edge_id]:
+                self._lose(ref)
 
     def tick(self, now_ms: int) -> None:
         """Run the timers that are due."""
         self._now_ms = now_ms
-        for user_id in [user_id for user_id, until_ms in self._away.items() if until_ms <= now_ms]:
-            self._remove(self._members[user_id])
+        due = [self._members[user_id] for user_id, until_ms in self._away.items() if until_ms <= now_ms]
+        for member in sorted(due, key=lambda member: (member.away_until_ms, member.entry)):
+            self._remove(member)
         if 0 < self._alarm_ms <= now_ms:
             self.set_alarm(0)
             self._rules.alarm(self)
@@ -436,7 +440,9 @@ class Room:
 
     def _admit_member(self, identity: Identity, blocks: frozenset[UserId]) -> Member:
         user_id = identity.user_id
-        member = Member(user_id, identity.display_name, identity.avatar_id, self._rules.new_state(), self.next_seq())
+        newest = next(reversed(self._members.values()), None)
+        entry = 1 if newest is None else newest.entry + 1
+        member = Member(user_id, identity.display_name, identity.avatar_id, self._rules.new_state(), entry)
         self._members[user_id] = member
         if blocks:
             self._set_blocks(user_id, blocks)
@@ -471,7 +477,11 @@ class Room:
             return self._resync_messages(member, reason)
         missed = self._replay(member, command.resume_seq) if recovered else []
         # A repair gets the state as well: what was lost on the way may have been movements, which are not replayed.
-        return [encode_event(self._rules.snapshot(self, member, recovered=recovered), self._now_ms, re=re), *missed]
+        state = self._rules.snapshot(self, member, recovered=recovered)
+        if command.resume_epoch is not None and not recovered:
+            place = MessagePlace(command.resume_epoch, command.resume_seq)
+            state = structs.replace(state, cursor=encode_cursor(place))
+        return [encode_event(state, self._now_ms, re=re), *missed]
 
     def _limit_connections(self, member: Member) -> None:
         while len(member.connections) > self._settings.connections_per_member_max:
@@ -712,7 +722,7 @@ class Room:
             elif prefix in decoders:
                 decoders[prefix](rest, data)
         # The stored fields are in no order; the members are in the order of joining.
-        self._members = dict(sorted(self._members.items(), key=lambda item: item[1].entered_at))
+        self._members = dict(sorted(self._members.items(), key=lambda item: item[1].entry))
 
     def _restore_blocks(self, user_id: str, data: bytes) -> None:
         self._blocks[UserId(user_id)] = frozenset(_blocks_decoder.decode(data))

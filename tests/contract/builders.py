@@ -30,10 +30,22 @@ def part(
     rooms: list[RoomPatch] | None = None,
     marks: Mapping[EdgeId, int] | None = None,
     forget: list[EdgeId] | None = None,
+    outbox: list[bytes] | None = None,
+    outbox_upto: int = 0,
 ) -> ShardCommit:
     """Make a shard's part of a commit."""
     token = lease if isinstance(lease, int) else lease.token
-    return ShardCommit(Shard(shard), LeaseToken(token), version, cursor, dict(marks or {}), forget or [], rooms or [])
+    return ShardCommit(
+        Shard(shard),
+        LeaseToken(token),
+        version,
+        cursor,
+        dict(marks or {}),
+        forget or [],
+        rooms or [],
+        outbox or [],
+        outbox_upto,
+    )
 
 
 def commit(*parts: ShardCommit, outputs: Mapping[EdgeId, bytes] | None = None) -> Commit:

@@ -180,7 +180,9 @@ class Stage:
         self.store = Store(self.settings.history_events_max)
         self.blocks: dict[UserId, frozenset[UserId]] = {}
         self.closed: dict[Place, int] = {}
+        self.last_turn: RoomTurn | None = None
         self._users: dict[Place, UserId] = {}
+        self._gone: set[Place] = set()
         self._desks: dict[EdgeId, _Desk] = {E1: _Desk(), E2: _Desk()}
         self.room = open_room(self.settings, {}, now_ms)
 
@@ -190,8 +192,10 @@ class Stage:
         for command in commands:
             if isinstance(command, Join):
                 self._users[edge, command.conn] = command.identity.user_id
+                self._gone.discard((edge, command.conn))
             if isinstance(command, Disconnect):
                 self._desks[edge].drop(command.conn)
+                self._gone.add((edge, command.conn))
             perform(self.room, self.store, edge, command, self.now_ms, arrived_ms or self.now_ms, self.blocks)
         return self
 
@@ -203,6 +207,7 @@ class Stage:
 
     def drop_edge(self, edge: EdgeId) -> "Stage":
         self._desks[edge] = _Desk()
+        self._gone |= {place for place in self._users if place[0] == edge}
         self.room.drop_edge(edge, self.now_ms)
         return self
 
@@ -226,7 +231,7 @@ class Stage:
 
     def turn(self) -> Heard:
         """End the turn: store the patch, and tell the connections."""
-        turn = self.room.take()
+        turn = self.last_turn = self.room.take()
         self.store.apply(turn)
         return self._tell(deliveries_of(turn))
 
@@ -239,16 +244,21 @@ class Stage:
     def members(self) -> list[str]:
         return [member["userId"] for member in self.look()["members"]]
 
-    def look(self, reader: str = "onlooker") -> Envelope:
-        """Return the room as a person would find it now; without changing it."""
+    def look(self, reader: UserId | None = None) -> Envelope:
+        """Return the room as a stranger would find it now, or as a person with its own blocks; changes nothing."""
+        stranger = UserId("stranger")
+        blocks = {} if reader is None else {stranger: self.blocks.get(reader, frozenset())}
         room = open_room(self.settings, self.store.fields, self.now_ms)
-        perform(room, self.store, EdgeId("look"), join(reader, 1), self.now_ms, self.now_ms, self.blocks)
+        perform(room, self.store, EdgeId("look"), join(stranger, 1), self.now_ms, self.now_ms, blocks)
         delivery = deliveries_of(room.take())[EdgeId("look")][0]
         assert isinstance(delivery, Attach), delivery
         state: Envelope = json.loads(delivery.messages[0])["payload"]
-        if not self.room.has_member(UserId(reader)):
-            state["members"] = [member for member in state["members"] if member["userId"] != reader]
+        state["members"] = [member for member in state["members"] if member["userId"] != stranger]
         return state
+
+    def listeners(self) -> dict[Place, UserId]:
+        """Return who receives the room, by connection."""
+        return {(edge, conn): user for edge, desk in self._desks.items() for conn, user in desk.conns.items()}
 
     def _tell(self, deliveries: Mapping[EdgeId, list[AnyDelivery]]) -> Heard:
         heard = Heard()
@@ -271,6 +281,8 @@ class Stage:
                         if user not in segment.hidden_from:
                             _hear(heard, (edge, conn), segment.messages)
             case Attach():
+                if (edge, delivery.conn) in self._gone:
+                    return
                 desk.at = (delivery.epoch, delivery.seq)
                 desk.conns[delivery.conn] = self._users[edge, delivery.conn]
                 _hear(heard, (edge, delivery.conn), delivery.messages)

@@ -185,6 +185,8 @@ export interface RoomState {
   seq: number;
   /** True: the missed reliable events follow, each with `replay`. */
   recovered: boolean;
+  /** With `recovered` false after a `resume`: pass it as `after` to `GET /rooms/{roomId}/messages`, and no message is missed or comes twice. */
+  cursor?: string;
   /** In a lobby, where `members` is empty: how many are there. */
   memberCount?: number;
   /** In a lobby: the latest messages, oldest first. */

@@ -104,10 +104,15 @@ def test_settings_that_nobody_accepts() -> None:
 
 
 def test_a_development_cluster_beside_is_found(tmp_path: Path) -> None:
-    described = {"pid": os.getpid(), "redis": {"url": "redis://127.0.0.1:7/0"}}
+    database_url = "postgresql://127.0.0.1:8/rooms"
+    described = {"pid": os.getpid(), "redis": {"url": "redis://127.0.0.1:7/0"}, "database": {"url": database_url}}
     (tmp_path / "cluster.json").write_text(json.dumps(described))
     environ, findings = doctor.environment({}, tmp_path)
-    assert environ == {"ROOMRING_REDIS_URL": "redis://127.0.0.1:7/0", "ROOMRING_DEV": "1"}
+    assert environ == {
+        "ROOMRING_REDIS_URL": "redis://127.0.0.1:7/0",
+        "ROOMRING_DATABASE_URL": database_url,
+        "ROOMRING_DEV": "1",
+    }
     assert findings[0].state is State.OK
     environ, findings = doctor.environment({"ROOMRING_REDIS_URL": "redis://mine/0"}, tmp_path)
     assert (environ, findings) == ({"ROOMRING_REDIS_URL": "redis://mine/0"}, [])
@@ -120,7 +125,7 @@ def test_a_description_of_nothing_is_passed_over(text: str, tmp_path: Path) -> N
 
 
 def test_a_password_is_not_shown() -> None:
-    assert doctor._without_password("redis://user:hunter2@host:6379/0") == "redis://host:6379/0"
+    assert doctor.without_password("redis://user:hunter2@host:6379/0") == "redis://host:6379/0"
 
 
 def test_table_and_json_say_the_same() -> None:

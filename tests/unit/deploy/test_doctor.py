@@ -9,6 +9,7 @@ import pytest
 
 from common.bus import ShardStatus
 from common.ids import LeaseToken, Shard, WorkerId
+from common.schema_version import SCHEMA_VERSION
 from common.settings import WorkerSettings
 from deploy import doctor
 from deploy.doctor import Finding, State
@@ -87,6 +88,21 @@ def test_backlog() -> None:
     worst = doctor.check_backlog([status(0, "a", 3), status(1, "a", 5_000)])
     assert worst.state is State.WARN
     assert "shard 1" in worst.found
+
+
+def test_database() -> None:
+    assert doctor.check_database("18.4", "UTF8", "here").state is State.OK
+    assert doctor.check_database("14.19 (Debian 14.19-1)", "UTF8", "here").found == "PostgreSQL 14.19 at here"
+    assert doctor.check_database("13.22", "UTF8", "here").state is State.FAIL
+    latin = doctor.check_database("18.4", "LATIN1", "here")
+    assert (latin.state, "LATIN1" in latin.found) == (State.FAIL, True)
+    assert doctor.check_schema(SCHEMA_VERSION).state is State.OK
+    old = doctor.check_schema("0000")
+    assert (old.state, "roomring migrate up" in old.remedy) == (State.FAIL, True)
+    assert doctor.check_database_clock(400.0, 1.0).state is State.OK
+    assert doctor.check_database_clock(-600.0, 1.0).state is State.WARN
+    assert doctor.check_database_round_trip([1.0] * 30).state is State.OK
+    assert doctor.check_database_round_trip([1.0] * 20 + [50.0] * 10).state is State.WARN
 
 
 def test_settings_that_an_edge_refuses_do_not_hide_redis() -> None:

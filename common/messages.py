@@ -306,6 +306,7 @@ class RoomState(ServerEvent, frozen=True):
     memberCount: (
         Annotated[int, Meta(description="In a lobby, where `members` is empty: how many are there.")] | UnsetType
     ) = UNSET
+    state: Annotated[dict[str, object], Meta(description="What the kind of room shows of itself.")] | UnsetType = UNSET
     messages: (
         Annotated[list[PastChat], Meta(description="In a lobby: the latest messages, oldest first.")] | UnsetType
     ) = UNSET

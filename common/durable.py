@@ -7,12 +7,18 @@ What holds for every call: it may raise `StoreUnavailable`, after which the call
 effect, and repeating it is safe. Cancelling a call is the same. Any number of callers may run at once.
 """
 
+import re
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from common.ids import Epoch, RoomId, Seq, UserId
+
+PAGE_MESSAGES_MAX: Final = 200
+"""Messages of one page; the frames of so many still fit into one answer of a few hundred KiB."""
+
+_NOT_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 class MessagePlace(NamedTuple):
@@ -51,7 +57,15 @@ class DurableStore(Protocol):
     """Messages, so far."""
 
     async def append_messages(self, messages: Sequence[ChatMessage]) -> None:
-        """Store messages, all or none. Those that are stored already (same room, epoch and seq) change nothing."""
+        """Store messages, all or none.
+
+        Those that are stored already (same room, epoch and seq, or same `message_id`) change nothing. Of two
+        such within `messages`, the one that stands first by room and place is stored.
+
+        What PostgreSQL cannot hold in a text, NUL and lone surrogates, is stored as U+FFFD (see `storable`). The
+        edge refuses it, so it should not occur; but a message that can never be stored would hold up
+        all that wait behind it.
+        """
         ...
 
     async def page(
@@ -68,7 +82,8 @@ class DurableStore(Protocol):
         With `before`, the newest that stand before it; with `after`, the oldest that stand after it; with
         neither, the newest of all; with both, the oldest between them. Messages of `hidden_authors` are left
         out and do not count. `more_before` and `more_after` tell whether others (visible ones) stand on that
-        side of the page; of an empty page both are about the asked place.
+        side of the page; of an empty page both are about the asked place: whether something stands before
+        `after`, and after `before`, these places themselves not counted.
         """
         ...
 
@@ -79,3 +94,8 @@ class DurableStore(Protocol):
     async def close(self) -> None:
         """Close the connections. Nothing may be called after it."""
         ...
+
+
+def storable(text: str) -> str:
+    """Return a text as every store can hold it: U+FFFD in place of NUL and of lone surrogates."""
+    return _NOT_STORABLE.sub("\ufffd", text)

@@ -42,6 +42,22 @@ class CommonSettings:
         "PostgreSQL 14+ that keeps chat for good, for example postgresql://user:password@host/roomring. Empty: chat "
         "lives in Redis only, `persisted` is never sent, and the history pages are off.",
     )
+    database_connections_max: int = _setting(
+        4,
+        "ROOMRING_DATABASE_CONNECTIONS_MAX",
+        "Connections of this process to PostgreSQL, opened when needed. Their sum over all processes must stay below "
+        "the server's max_connections.",
+        low=1,
+        high=1_000,
+    )
+    database_timeout_ms: int = _setting(
+        5_000,
+        "ROOMRING_DATABASE_TIMEOUT_MS",
+        "How long a call to PostgreSQL may take, the wait for a free connection included, before it counts as not "
+        "answered.",
+        low=100,
+        high=600_000,
+    )
     namespace: str = _setting(
         "rr", "ROOMRING_NAMESPACE", "Prefix of all keys; clusters with different ones can share a Redis."
     )
@@ -117,6 +133,11 @@ class CommonSettings:
         if scheme not in ("redis", "rediss", "unix"):
             raise SettingsError(
                 f"ROOMRING_REDIS_URL={self.redis_url!r} is not a Redis URL; write for example redis://127.0.0.1:6379/0"
+            )
+        if self.database_url and urlsplit(self.database_url).scheme not in ("postgresql", "postgres"):
+            raise SettingsError(
+                "ROOMRING_DATABASE_URL is not a PostgreSQL URL; write for example "
+                "postgresql://user:password@127.0.0.1:5432/roomring"
             )
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", self.namespace):
             raise SettingsError(

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "worker": ("deploy.serve", "run_worker"),
     "token": ("deploy.token", "run"),
     "doctor": ("deploy.doctor", "run"),
+    "migrate": ("deploy.migrate", "run"),
     "bench": ("deploy.bench", "run"),
 }
 _ERRORS_OF_THE_HOST: Final = (
@@ -41,6 +42,7 @@ _ERRORS_OF_THE_HOST: Final = (
 
 _COMMON_ENVIRONMENT: Final = """\
   ROOMRING_REDIS_URL    Redis 7.0+ or Valkey 8+ (default redis://127.0.0.1:6379/0)
+  ROOMRING_DATABASE_URL PostgreSQL 14+ that keeps chat for good (default: none)
   ROOMRING_NAMESPACE    prefix of all keys (default rr)
   ROOMRING_SHARDS       shards, fixed when the cluster is created (default 64)
   ROOMRING_LOG_FORMAT   json, console or auto (default auto: console on a terminal)
@@ -125,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_worker(commands)
     _add_token(commands)
     _add_doctor(commands)
+    _add_migrate(commands)
     _add_bench(commands)
     return parser
 
@@ -297,6 +300,31 @@ def _add_doctor(commands: "_Commands[_Parser]") -> None:
         metavar="DIR",
         help="data folder of `roomring up` to look for (default .roomring)",
     )
+
+
+def _add_migrate(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "migrate",
+        "bring the database to this release's version",
+        "Take the PostgreSQL database from one version of its tables to another, step by step; each step is a\n"
+        "transaction. Two that run at once wait for each other. Make a backup before: pg_dump. Processes of\n"
+        "another version refuse to start.",
+        "environment:\n"
+        "  ROOMRING_DATABASE_URL   the database; directly, not through a pooler of transactions\n\n"
+        "examples:\n"
+        "  roomring migrate status\n"
+        "  roomring migrate up\n"
+        "  roomring migrate down -1 --yes",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    up = actions.add_parser("up", help="take all steps, or those up to REVISION", allow_abbrev=False)
+    up.add_argument("revision", nargs="?", metavar="REVISION", help="version to go to (default: the last)")
+    down = actions.add_parser("down", help="go back to REVISION, or by N steps", allow_abbrev=False)
+    down.add_argument("revision", metavar="REVISION|-N", help="version to go back to; `base` is the empty database")
+    down.add_argument("--yes", action="store_true", help="drop what is in tables that the older version does not have")
+    status = actions.add_parser("status", help="show the version, and the steps to come", allow_abbrev=False)
+    status.add_argument("--json", action="store_true", help="print JSON in place of text")
 
 
 def _add_bench(commands: "_Commands[_Parser]") -> None:

@@ -1,12 +1,14 @@
 """Fixtures that several test packages share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from common.errors import SettingsError
+from deploy.embedded_postgres import EmbeddedPostgres
 from deploy.embedded_redis import EmbeddedRedis
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,42 @@ def embedded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
         pytest.skip(str(error))
     with server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def embedded_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server for the whole session; each test takes a database of its own, see `database_url`.
+
+    ROOMRING_TEST_POSTGRES_PROGRAMS names the folder of other programs to test with. Without any the tests that
+    need one are skipped, but fail on CI.
+    """
+    try:
+        server = EmbeddedPostgres(
+            tmp_path_factory.mktemp("postgres"), programs=os.environ.get("ROOMRING_TEST_POSTGRES_PROGRAMS")
+        )
+    except SettingsError as error:
+        if os.environ.get("CI", "").lower() == "true":
+            raise
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(embedded_postgres: EmbeddedPostgres) -> Databases:
+    """Makes databases."""
+    return Databases(embedded_postgres)
+
+
+@pytest.fixture
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """A fresh database of the newest version."""
+    async with databases.migrated() as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(databases: Databases) -> AsyncIterator[str]:
+    """A fresh database without any table."""
+    async with databases.empty() as url:
+        yield url

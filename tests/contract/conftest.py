@@ -10,6 +10,9 @@ import pytest
 from common.bus import ClusterShape
 from common.bus_memory import MemoryBus, MemoryStore
 from common.bus_redis import RedisBus
+from common.durable import DurableStore
+from common.durable_memory import MemoryDurableStore
+from common.durable_postgres import PostgresStore
 from deploy.embedded_redis import EmbeddedRedis
 
 SHAPE = ClusterShape(shards=8, partitions=1)
@@ -142,3 +145,15 @@ async def world(make_world: MakeWorld) -> World:
 def bus(world: World) -> Bus:
     """A process's bus on the fresh cluster."""
     return world.bus()
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def durable(request: pytest.FixtureRequest) -> AsyncIterator[DurableStore]:
+    """An empty durable store."""
+    if request.param == "memory":
+        yield MemoryDurableStore()
+        return
+    async with request.getfixturevalue("databases").migrated() as url:
+        store = await PostgresStore.connect(url)
+        yield store
+        await store.close()

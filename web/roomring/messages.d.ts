@@ -189,6 +189,8 @@ export interface RoomState {
   cursor?: string;
   /** In a lobby, where `members` is empty: how many are there. */
   memberCount?: number;
+  /** What the kind of room shows of itself. */
+  state?: Record<string, unknown>;
   /** In a lobby: the latest messages, oldest first. */
   messages?: PastChat[];
 }

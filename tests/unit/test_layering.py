@@ -126,7 +126,9 @@ def test_logic_reaches_no_io(module: str) -> None:
 @pytest.mark.parametrize("package", ["common", "edge", "roomworker"])
 def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
     rim = {
-        "common": {"arguments", "bus_memory", "bus_redis", "clock", "log", "process", "redis_link", "settings"},
+        "common": {
+            "arguments",
+            "bus_memory", "bus_redis", "clock", "log", "process", "redis_link", "settings"},
         "edge": {
             "client",
             "gateway",

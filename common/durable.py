@@ -5,6 +5,7 @@ Two versions keep it: `common.durable_memory` (complete, for tests and simulatio
 
 What holds for every call: it may raise `StoreUnavailable`, after which the call may or may not have taken
 effect, and repeating it is safe. Cancelling a call is the same. Any number of callers may run at once.
+`SchemaMismatch` says that the database is of another release: the process should end.
 """
 
 import re

@@ -82,7 +82,7 @@ class PostgresStore:
     """`DurableStore` on PostgreSQL. One object for each process; connects when needed and again after a failure."""
 
     def __init__(self, url: str, *, connections_max: int = 4, call_timeout_ms: int = 5_000) -> None:
-        """Prepare; nothing is sent yet, and the database's version is not looked at.
+        """Prepare; nothing is sent yet. The first call looks at the database's version, see `SchemaMismatch` there.
 
         Args:
             call_timeout_ms: how long a call may take, the wait for a connection included.
@@ -92,6 +92,7 @@ class PostgresStore:
         """
         self._url = url
         self._links = PostgresLinks(url, connections_max, call_timeout_ms)
+        self._version_checked = False
 
     @classmethod
     async def connect(cls, url: str, *, connections_max: int = 4, call_timeout_ms: int = 5_000) -> Self:
@@ -104,7 +105,7 @@ class PostgresStore:
         """
         store = cls(url, connections_max=connections_max, call_timeout_ms=call_timeout_ms)
         try:
-            check_schema_version(await store.schema_version())
+            await store.check_version()
         except StoreUnavailable as error:
             await store.close()
             cause = error.__cause__
@@ -114,20 +115,28 @@ class PostgresStore:
             raise
         return store
 
-    async def schema_version(self) -> str | None:
-        """Return the version of the database; None where it is empty."""
+    async def check_version(self) -> None:
+        """See that the database is of this release's version.
+
+        Only a process that starts looks: one that runs may go on while an operator takes the next steps.
+
+        Raises:
+            SchemaMismatch: it is not. One line that says what to do.
+            StoreUnavailable: PostgreSQL does not answer.
+        """
         try:
             rows = await self._links.fetch(VERSION_QUERY)
         except SchemaMismatch:
-            return None
-        return str(rows[0]["version_num"]) if rows else None
+            rows = []
+        check_schema_version(str(rows[0]["version_num"]) if rows else None)
+        self._version_checked = True
 
     async def append_messages(self, messages: Sequence[ChatMessage]) -> None:
         """See `DurableStore.append_messages`."""
         if not messages:
             return
         ordered = sorted(messages, key=lambda message: (message.room_id, message.epoch, message.seq))
-        await self._links.fetch(
+        await self._fetch(
             _APPEND,
             [storable(message.room_id) for message in ordered],
             [message.epoch for message in ordered],
@@ -159,7 +168,7 @@ class PostgresStore:
         for place in (after, before):
             if place is not None:
                 arguments += [_clamped(place.epoch), _clamped(place.seq)]
-        rows = await self._links.fetch(statement, *arguments)
+        rows = await self._fetch(statement, *arguments)
         found = [_message(row) for row in rows if row["side"] == "page"]
         beside = [(row["side"], MessagePlace(row["epoch"], row["seq"])) for row in rows if row["side"] != "page"]
         return _page(found, beside, before, after, limit)
@@ -173,6 +182,11 @@ class PostgresStore:
     async def close(self) -> None:
         """See `DurableStore.close`."""
         await self._links.close()
+
+    async def _fetch(self, statement: str, *arguments: object) -> Sequence[Any]:
+        if not self._version_checked:
+            await self.check_version()
+        return await self._links.fetch(statement, *arguments)
 
 
 def _page(

@@ -78,11 +78,15 @@ async def open_store(settings: CommonSettings) -> AsyncIterator[DurableStore | N
     if not settings.database_url:
         yield None
         return
+    options = {
+        "connections_max": settings.database_connections_max,
+        "call_timeout_ms": settings.database_timeout_ms,
+    }
     try:
-        store = await PostgresStore.connect(settings.database_url)
+        store = await PostgresStore.connect(settings.database_url, **options)
     except StoreUnavailable as error:
         get_logger("process").warning("database does not answer", error=str(error))
-        store = PostgresStore(settings.database_url)
+        store = PostgresStore(settings.database_url, **options)
     try:
         yield store
     finally:

@@ -17,9 +17,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.url:
         return measure(args)
-    # The settings of the environment count, as for `roomring up`, but never the Redis of a real cluster.
+    # The settings of the environment count, as for `roomring up`, but never the Redis or database of a real cluster.
     settings = {name: value for name, value in os.environ.items() if name.startswith("ROOMRING_")}
     settings.pop("ROOMRING_REDIS_URL", None)
+    settings.pop("ROOMRING_DATABASE_URL", None)
     with DevCluster(edges=args.edges, workers=args.workers, environ=settings, restart=False) as cluster:
         args.url = [edge.url for edge in cluster.edges]
         args.pids = processes(cluster)

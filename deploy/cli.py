@@ -174,13 +174,14 @@ def _add_up(commands: "_Commands[_Parser]") -> None:
         commands,
         "up",
         "run a whole cluster on this machine, for development",
-        "Run a development cluster: a Valkey, room workers and edges, with a demo page, guests and known\n"
-        "secrets. What dies is started again. Ctrl-C stops all of it in order; a second Ctrl-C kills it.\n"
+        "Run a development cluster: a Valkey, a PostgreSQL, room workers and edges, with a demo page, guests\n"
+        "and known secrets. What dies is started again. Ctrl-C stops all of it in order; a second Ctrl-C kills it.\n"
         "Edge i listens on ROOMRING_PORT + i, its internal listener 1000 above that, and worker i on\n"
         "ROOMRING_PORT + 1100 + i. `cluster.json` in the data folder tells scripts process ids and URLs.",
         "environment:\n"
         "  ROOMRING_PORT         public port of the first edge (default 8080)\n"
         "  ROOMRING_REDIS_URL    use this Redis or Valkey and start none\n"
+        "  ROOMRING_DATABASE_URL use this PostgreSQL and start none; it is migrated up\n"
         "  ROOMRING_ADMIN_KEY    key of the administration API (default dev-admin)\n"
         "  every other ROOMRING_... setting goes to the edges and workers\n\n"
         "example:\n"
@@ -189,7 +190,7 @@ def _add_up(commands: "_Commands[_Parser]") -> None:
     parser.add_argument("--edges", type=count, default=2, metavar="N", help="how many edges, 1 to 64 (default 2)")
     parser.add_argument("--workers", type=count, default=2, metavar="N", help="how many workers, 1 to 64 (default 2)")
     parser.add_argument(
-        "--data", default=".roomring", metavar="DIR", help="folder for Valkey's data and the logs (default .roomring)"
+        "--data", default=".roomring", metavar="DIR", help="folder for the data and the logs (default .roomring)"
     )
     parser.add_argument("--verbose", action="store_true", help="show all lines of the logs, not only warnings")
 
@@ -284,10 +285,10 @@ def _add_doctor(commands: "_Commands[_Parser]") -> None:
     parser = _add(
         commands,
         "doctor",
-        "check this host, Redis and the cluster",
+        "check this host, Redis, the database and the cluster",
         "Check what a cluster needs and print what was found, with how to mend it: Python and libraries, the\n"
         "settings, Redis or Valkey (version, eviction, persistence, round trip, clock), the cluster's shape,\n"
-        "live edges and workers, owners of shards and backlog. Beside a running `roomring up` it looks at that\n"
+        "live edges and workers, owners of shards and backlog, PostgreSQL (version, schema, clock, round trip). Beside a running `roomring up` it looks at that\n"
         "cluster. Exit status 0 where nothing FAILs, else 1.",
         "environment:\n"
         + _COMMON_ENVIRONMENT

@@ -1,4 +1,4 @@
-"""A whole cluster on this machine: Valkey, workers and edges as child processes of this one.
+"""A whole cluster on this machine: Valkey, PostgreSQL, workers and edges as child processes of this one.
 
 Used by `roomring up`, by the bench and by the integration tests. One thread, the supervisor, starts the
 children, reads what they print, and starts again those that die; it lives as long as they do, since a child
@@ -7,6 +7,7 @@ dies with the thread that started it. The public calls are synchronous and wait 
 Invariant: after `stop`, and also when this process is killed, no child is left.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import http.client
@@ -24,17 +25,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol, Self
 
-from common.errors import RoomringError
+from common.durable_postgres import PostgresStore
+from common.errors import RoomringError, SchemaMismatch
+from common.postgres_link import without_password
 from common.settings import DEV_ADMIN_KEY
 from deploy.child import BoundedLog, Child, describe_exit
 from deploy.ports import PortUse, check_ports, free_ports
 
 if TYPE_CHECKING:
+    from deploy.embedded_postgres import EmbeddedPostgres
     from deploy.embedded_redis import EmbeddedRedis
 
 INTERNAL_PORT_OFFSET: Final = 1000
 WORKER_PORT_OFFSET: Final = 1100
 STORE_NAME: Final = "valkey"
+DATABASE_NAME: Final = "postgres"
 
 _ROOT: Final = Path(__file__).parent.parent
 """Where the packages lie, so that children find them also when they are not installed."""
@@ -109,9 +114,11 @@ class DevCluster:
         edges, workers: how many of each, 1 to 64.
         port: public port of the first edge; the others take the next ones, internal listeners are 1000
             above, workers' 1100 above. 0: free ones are chosen.
-        data_dir: folder for Valkey's data (durable), logs and `cluster.json`. None: a temporary one, without
-            persistence, removed by `stop`.
+        data_dir: folder for the data of Valkey and PostgreSQL (durable), logs and `cluster.json`. None: a
+            temporary one, without persistence, removed by `stop`.
         redis_url: use this Redis and start none.
+        database: with a PostgreSQL. Without, nothing outlives Redis.
+        database_url: use this PostgreSQL and start none. Either is brought to this release's version.
         environ: settings (`ROOMRING_...`) for the children. Those of this process are not passed on.
         restart: start again what dies.
         command: what the children run, before their role; for tests.
@@ -127,6 +134,8 @@ class DevCluster:
         port: int = 0,
         data_dir: Path | None = None,
         redis_url: str | None = None,
+        database: bool = True,
+        database_url: str | None = None,
         environ: Mapping[str, str] | None = None,
         restart: bool = True,
         reporter: Reporter | None = None,
@@ -138,6 +147,8 @@ class DevCluster:
         self._first_port = port
         self._data_dir = data_dir
         self._given_redis_url = redis_url
+        self._with_database = database
+        self._given_database_url = database_url
         self._environ = dict(environ or {})
         self._restart = restart
         self._reporter: Reporter = reporter or Silent()
@@ -149,7 +160,8 @@ class DevCluster:
         self._folder = Path()
         self._lock_file: IO[str] | None = None
         self._store: EmbeddedRedis | None = None
-        self._store_retry_s = 0.0
+        self._database: EmbeddedPostgres | None = None
+        self._retry_s: dict[str, float] = {}
         self._edges: list[tuple[Child, int, int]] = []
         self._workers: list[tuple[Child, int]] = []
         self._selector = selectors.DefaultSelector()
@@ -203,6 +215,21 @@ class DevCluster:
         return None if self._store is None else self._store.pid
 
     @property
+    def database_url(self) -> str:
+        """URL of the database, with its password; empty where the cluster has none."""
+        if not self._with_database:
+            return ""
+        if self._given_database_url:
+            return self._given_database_url
+        assert self._database is not None, "the cluster was not started"
+        return self._database.url
+
+    @property
+    def database_pid(self) -> int | None:
+        """Process id of the embedded PostgreSQL; None where another is used or none, or while it is down."""
+        return None if self._database is None else self._database.pid
+
+    @property
     def admin_key(self) -> str:
         """Key of the administration API."""
         return self._environ.get("ROOMRING_ADMIN_KEY") or DEV_ADMIN_KEY
@@ -218,8 +245,9 @@ class DevCluster:
         return self._folder / "logs"
 
     def pids(self) -> dict[str, int]:
-        """Return the process ids of all that runs, by name; `valkey` is among them if it was started here."""
-        named = {child.name: child.pid for child in self._children()} | {STORE_NAME: self.redis_pid}
+        """Return the process ids of all that runs, by name; `valkey` and `postgres` too if they were started here."""
+        named = {child.name: child.pid for child in self._children()}
+        named |= {STORE_NAME: self.redis_pid, DATABASE_NAME: self.database_pid}
         return {name: pid for name, pid in named.items() if pid is not None}
 
     # --- what it does -----------------------------------------------------------------------------------
@@ -253,7 +281,7 @@ class DevCluster:
             raise
 
     def stop(self) -> None:
-        """Stop edges, then workers, then Valkey, each with a deadline after which it is killed. Idempotent."""
+        """Stop edges, workers, then Valkey and PostgreSQL, each with a deadline after which it is killed. Idempotent."""
         with self._lock:
             self._stopping = True
         if self._supervisor is not None:
@@ -270,10 +298,13 @@ class DevCluster:
         if self._store is not None:
             self._store.stop()
             self._store = None
+        if self._database is not None:
+            self._database.stop()
+            self._database = None
         self._clean_up()
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to one process by its name (`edge-1`, `worker-2`, `valkey`): SIGKILL, SIGSTOP, ..."""
+        """Send a signal to one process by its name (`edge-1`, `worker-2`, `valkey`, `postgres`): SIGKILL, ..."""
         pid = self.pids().get(name)
         if pid is None:
             raise StartFailed(f"there is no running {name!r} in this cluster")
@@ -447,6 +478,7 @@ class DevCluster:
     def _supervise(self) -> None:
         try:
             self._start_store()
+            self._start_database()
             for child in self._children():
                 self._start_child(child)
         except BaseException as error:
@@ -485,8 +517,41 @@ class DevCluster:
         store.start()
         self._store = store
 
+    def _start_database(self) -> None:
+        if not self._with_database:
+            return
+        if not self._given_database_url:
+            from deploy.embedded_postgres import EmbeddedPostgres
+
+            log_file = self.log_folder / f"{DATABASE_NAME}.log"
+            log_file.unlink(missing_ok=True)
+            database = EmbeddedPostgres(
+                self._folder / DATABASE_NAME,
+                port=free_ports(1)[0],
+                durable=self._data_dir is not None,
+                log_file=log_file,
+            )
+            database.start()
+            self._database = database
+        self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring the database to this release's version: in development nobody should have to think of it."""
+        if asyncio.run(_is_current(self.database_url)):
+            return
+        # Only now: what runs the steps takes a while to load.
+        from deploy.migrate import upgrade
+
+        if self._given_database_url:
+            # It is not ours: who gave it must see what is done to it.
+            self._reporter.notice(f"migrating your database up: {without_password(self.database_url)}")
+        for step in asyncio.run(upgrade(self.database_url)):
+            if self._given_database_url:
+                self._reporter.notice(f"migrated up to {step.version}: {step.title}")
+
     def _start_child(self, child: Child) -> None:
-        child.start(time.monotonic(), {"ROOMRING_REDIS_URL": self.redis_url})
+        urls = {"ROOMRING_REDIS_URL": self.redis_url, "ROOMRING_DATABASE_URL": self.database_url}
+        child.start(time.monotonic(), urls)
         self._selector.register(child.output, selectors.EVENT_READ, child)  # type: ignore[arg-type]
 
     def _read(self, child: Child) -> None:
@@ -510,7 +575,8 @@ class DevCluster:
                     self._write_description()
             elif child.running and child.poll() is not None:
                 self._ended(child, now_s)
-        self._watch_store()
+        self._watch(STORE_NAME, self._store)
+        self._watch(DATABASE_NAME, self._database)
 
     def _ended(self, child: Child, now_s: float) -> None:
         status = child.poll()
@@ -529,20 +595,21 @@ class DevCluster:
         delay_s = child.plan_restart(now_s)
         self._reporter.notice(f"{child.name} {describe_exit(status)}; starting it again in {delay_s:g} s")
 
-    def _watch_store(self) -> None:
+    def _watch(self, name: str, server: "EmbeddedRedis | EmbeddedPostgres | None") -> None:
+        """Start a server again that died."""
         now_s = time.monotonic()
-        if self._store is None or self._stopping or not self._ready or now_s < self._store_retry_s:
+        if server is None or self._stopping or not self._ready or now_s < self._retry_s.get(name, 0.0):
             return
-        if self._store.is_running or not self._restart:
+        if server.is_running or not self._restart:
             return
-        self._reporter.notice("valkey died; starting it again on the same port")
+        self._reporter.notice(f"{name} died; starting it again on the same port")
         try:
-            self._store.start()
+            server.start()
         except RoomringError as error:
-            self._store_retry_s = now_s + _STORE_RETRY_S
-            self._reporter.notice(f"valkey does not start: {error}; trying again in {_STORE_RETRY_S:g} s")
+            self._retry_s[name] = now_s + _STORE_RETRY_S
+            self._reporter.notice(f"{name} does not start: {error}; trying again in {_STORE_RETRY_S:g} s")
             return
-        self._reporter.notice(f"valkey runs again (process {self._store.pid})")
+        self._reporter.notice(f"{name} runs again (process {server.pid})")
         self._write_description()
 
     def _take_requests(self) -> None:
@@ -577,6 +644,7 @@ class DevCluster:
                 "pid": os.getpid(),
                 "admin_key": self.admin_key,
                 "redis": {"url": self.redis_url, "pid": self.redis_pid},
+                "database": {"url": self.database_url, "pid": self.database_pid},
                 "edges": [vars(edge) for edge in self.edges],
                 "workers": [vars(worker) for worker in self.workers],
                 "logs": str(self.log_folder),
@@ -584,8 +652,19 @@ class DevCluster:
             indent=2,
         )
         part = self._folder / "cluster.json.part"
+        # It holds the password of the database.
+        part.touch(mode=0o600)
         part.write_text(text + "\n")
         part.replace(self._folder / "cluster.json")
+
+
+async def _is_current(url: str) -> bool:
+    try:
+        store = await PostgresStore.connect(url)
+    except SchemaMismatch:
+        return False
+    await store.close()
+    return True
 
 
 def _why_not_ready(host: str, port: int) -> str | None:

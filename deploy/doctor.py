@@ -1,4 +1,4 @@
-"""`roomring doctor`: looks at this host, the settings, Redis and the cluster, and says how to mend what is wrong.
+"""`roomring doctor`: looks at this host, the settings, Redis, PostgreSQL and the cluster, and says how to mend it.
 
 Looks only: it changes nothing, and creates no cluster. Each check gives a finding; one that cannot be made,
 since what it rests on failed, is left out.
@@ -18,20 +18,36 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+
+import asyncpg
 
 from common.bus import ClusterShape, ShardStatus
 from common.bus_redis import RedisBus
-from common.errors import RoomringError, SettingsError
+from common.errors import RoomringError, SchemaMismatch, SettingsError
 from common.ids import Partition
 from common.keys import Keys
+from common.postgres_link import connect, describe, without_password
+from common.schema_version import VERSION_QUERY, check_schema_version
 from common.settings import CommonSettings, EdgeSettings, WorkerSettings, load
 from deploy.serve import FILES_BESIDE_CONNECTIONS
 
 PYTHON_MIN: Final = (3, 11)
 REDIS_MIN: Final = (7, 0)
 VALKEY_MIN: Final = (8, 0)
-LIBRARIES: Final = ("aiohttp", "cryptography", "hiredis", "msgspec", "prometheus_client", "PyJWT", "redis", "structlog")
+POSTGRES_MIN: Final = 14
+LIBRARIES: Final = (
+    "aiohttp",
+    "alembic",
+    "asyncpg",
+    "cryptography",
+    "hiredis",
+    "msgspec",
+    "prometheus_client",
+    "PyJWT",
+    "redis",
+    "SQLAlchemy",
+    "structlog",
+)
 FASTER_LIBRARIES: Final = ("uvloop",)
 
 PINGS: Final = 100
@@ -39,6 +55,9 @@ PING_P99_WARN_MS: Final = 5.0
 """A movement makes two hops over Redis, each with several round trips; 40-member rooms should stay within 10 ms."""
 PING_P99_FAIL_MS: Final = 100.0
 """A quarter of the default time between two renewals of a lease."""
+DATABASE_PING_P99_WARN_MS: Final = 20.0
+"""Nobody waits for the database but who turns a page of history, and the `persisted` of a message."""
+DATABASE_PINGS: Final = 30
 CLOCK_WARN_MS: Final = 500.0
 """Tokens are checked against the edge's clock, to the second. Leases use Redis's clock and do not care."""
 CLOCK_FAIL_MS: Final = 5_000.0
@@ -75,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     findings += open_files(settings)
     if settings is not None:
         findings += asyncio.run(redis_findings(settings))
+        findings += asyncio.run(database_findings(settings))
     print(to_json(findings) if args.json else to_table(findings, coloured=sys.stdout.isatty()))  # noqa: T201
     return 1 if any(finding.state is State.FAIL for finding in findings) else 0
 
@@ -91,6 +111,7 @@ def environment(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, s
         cluster = json.loads((data_dir / "cluster.json").read_text())
         os.kill(cluster["pid"], 0)
         merged["ROOMRING_REDIS_URL"] = cluster["redis"]["url"]
+        merged["ROOMRING_DATABASE_URL"] = cluster["database"]["url"]
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return merged, []
     merged["ROOMRING_DEV"] = "1"
@@ -149,6 +170,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[EdgeSettings | None, lis
             shared = load(CommonSettings, environ)
             settings = EdgeSettings(
                 redis_url=shared.redis_url,
+                database_url=shared.database_url,
                 namespace=shared.namespace,
                 shards=shared.shards,
                 partitions=shared.partitions,
@@ -197,7 +219,7 @@ async def redis_findings(settings: EdgeSettings) -> list[Finding]:
     client = Redis.from_url(
         settings.redis_url, socket_timeout=CALL_TIMEOUT_S, socket_connect_timeout=CALL_TIMEOUT_S, retry=None
     )
-    where = _without_password(settings.redis_url)
+    where = without_password(settings.redis_url)
     try:
         info: dict[str, Any] = await client.info()
         findings = [check_version(info, where)]
@@ -269,8 +291,7 @@ def check_persistence(info: Mapping[str, Any]) -> Finding:
 
 def check_round_trip(times_ms: Sequence[float]) -> Finding:
     """Check how long an empty round trip takes."""
-    ordered = sorted(times_ms)
-    p50, p99 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    p50, p99 = _quantiles(times_ms)
     found = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
     if p99 > PING_P99_FAIL_MS:
         return Finding(
@@ -281,16 +302,25 @@ def check_round_trip(times_ms: Sequence[float]) -> Finding:
     return Finding(State.OK, "round trip", found)
 
 
+def _quantiles(times_ms: Sequence[float]) -> tuple[float, float]:
+    ordered = sorted(times_ms)
+    return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+
+
 def check_clock(difference_ms: float, uncertainty_ms: float) -> Finding:
     """Check this host's clock against Redis's."""
-    ahead = "ahead of" if difference_ms > 0 else "behind"
-    found = f"{abs(difference_ms):.0f} ms {ahead} Redis (give or take {uncertainty_ms:.1f} ms)"
+    found = _clock_text("Redis", difference_ms, uncertainty_ms)
     beyond_ms = abs(difference_ms) - uncertainty_ms
     if beyond_ms > CLOCK_FAIL_MS:
         return Finding(State.FAIL, "clock", found, "tokens would be refused: set up NTP on both hosts")
     if beyond_ms > CLOCK_WARN_MS:
         return Finding(State.WARN, "clock", found, "set up NTP on both hosts")
     return Finding(State.OK, "clock", found)
+
+
+def _clock_text(other: str, difference_ms: float, uncertainty_ms: float) -> str:
+    ahead = "ahead of" if difference_ms > 0 else "behind"
+    return f"{abs(difference_ms):.0f} ms {ahead} {other} (give or take {uncertainty_ms:.1f} ms)"
 
 
 async def _ping_ms(client: Any) -> float:
@@ -306,9 +336,86 @@ async def _check_clock(client: Any) -> Finding:
     return check_clock(begun_ms + took_ms / 2 - (seconds * 1000 + micros / 1000), took_ms / 2)
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+# --- PostgreSQL -----------------------------------------------------------------------------------------
+
+
+async def database_findings(settings: CommonSettings) -> list[Finding]:
+    """Check the database, where there is one. Takes a few seconds at most."""
+    if not settings.database_url:
+        return [Finding(State.OK, "database", "none: chat lives in Redis only (ROOMRING_DATABASE_URL is empty)")]
+    try:
+        connection = await connect(settings.database_url, int(CALL_TIMEOUT_S * 1000))
+    except SettingsError as error:
+        return [Finding(State.FAIL, "database", "cannot be used", str(error))]
+    except RoomringError as error:
+        return [Finding(State.FAIL, "database", str(error), "start it, or set ROOMRING_DATABASE_URL")]
+    try:
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            encoding = str(await connection.fetchval("SHOW server_encoding"))
+            where = without_password(settings.database_url)
+            findings = [check_database(tuple(connection.get_server_version()[:2]), encoding, where)]
+            findings.append(check_schema(await _schema_version(connection)))
+            begun_s, begun_ms = time.perf_counter(), time.time() * 1000
+            theirs_ms = float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp()) * 1000"))
+            took_ms = (time.perf_counter() - begun_s) * 1000
+            findings.append(check_database_clock(begun_ms + took_ms / 2 - theirs_ms, took_ms / 2))
+            times_ms = []
+            for _ in range(DATABASE_PINGS):
+                begun_s = time.perf_counter()
+                await connection.fetchval("SELECT 1")
+                times_ms.append((time.perf_counter() - begun_s) * 1000)
+            findings.append(check_database_round_trip(times_ms))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        return [Finding(State.FAIL, "database", describe(error), "look into its log")]
+    finally:
+        connection.terminate()
+    return findings
+
+
+async def _schema_version(connection: Any) -> str | None:
+    try:
+        found: str | None = await connection.fetchval(VERSION_QUERY)
+    except asyncpg.UndefinedTableError:
+        return None
+    return found
+
+
+def check_database(version: tuple[int, ...], encoding: str, where: str) -> Finding:
+    """Check the server's version, and that its texts can hold all that people write."""
+    found = f"PostgreSQL {'.'.join(map(str, version))} at {where}"
+    if version[0] < POSTGRES_MIN:
+        return Finding(State.FAIL, "database", found, f"use PostgreSQL {POSTGRES_MIN} or later")
+    if encoding != "UTF8":
+        remedy = "make it anew with: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        return Finding(State.FAIL, "database", f"{found}, encoding {encoding}", remedy)
+    return Finding(State.OK, "database", found)
+
+
+def check_schema(version: str | None) -> Finding:
+    """Check that the database is of this release's version."""
+    try:
+        check_schema_version(version)
+    except SchemaMismatch as error:
+        found, _, remedy = str(error).partition("; ")
+        return Finding(State.FAIL, "schema", found, remedy)
+    return Finding(State.OK, "schema", f"version {version}")
+
+
+def check_database_clock(difference_ms: float, uncertainty_ms: float) -> Finding:
+    """Check this host's clock against the database's: times of messages are ours, those of other rows are its."""
+    found = _clock_text("PostgreSQL", difference_ms, uncertainty_ms)
+    if abs(difference_ms) - uncertainty_ms > CLOCK_WARN_MS:
+        return Finding(State.WARN, "database clock", found, "set up NTP on both hosts")
+    return Finding(State.OK, "database clock", found)
+
+
+def check_database_round_trip(times_ms: Sequence[float]) -> Finding:
+    """Check how long an empty round trip takes."""
+    p50, p99 = _quantiles(times_ms)
+    found = f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+    if p99 > DATABASE_PING_P99_WARN_MS:
+        return Finding(State.WARN, "database trip", found, "pages of history feel slow: put PostgreSQL closer")
+    return Finding(State.OK, "database trip", found)
 
 
 # --- the cluster ----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TextIO
 
+from common.postgres_link import without_password
 from common.settings import EdgeSettings, WorkerSettings, load
 from deploy.devcluster import AlreadyRunning, DevCluster, EdgeProcess, StartFailed, WorkerProcess
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         port=settings.port,
         data_dir=data_dir,
         redis_url=os.environ.get("ROOMRING_REDIS_URL", "").strip() or None,
+        database_url=settings.database_url or None,
         environ={name: value for name, value in os.environ.items() if name.startswith("ROOMRING_")},
         reporter=terminal,
     )
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             terminal.show(banner(cluster, time.monotonic() - begun_s, terminal.paint))
             while not asked_to_stop.wait(3600):
                 pass
-            terminal.show("\nstopping: edges, then workers, then Valkey (Ctrl-C again kills them)")
+            terminal.show("\nstopping: edges, then workers, then Valkey and PostgreSQL (Ctrl-C again kills them)")
         except StartFailed:
             if asked_to_stop.is_set():
                 return 0
@@ -69,6 +71,7 @@ def banner(cluster: DevCluster, took_s: float, paint: "Callable[[str, str], str]
     """Say where everything is."""
     edges, workers = cluster.edges, cluster.workers
     store = f"process {cluster.redis_pid}, data in {cluster.folder}/valkey" if cluster.redis_pid else "yours"
+    database = f"process {cluster.database_pid}, data in {cluster.folder}/postgres" if cluster.database_pid else "yours"
     blocks: list[tuple[str, list[str]]] = [
         ("Demo page", [f"{paint(f'http://localhost:{edge.port}/', '4')}  ({edge.name})" for edge in edges]),
         ("WebSocket", [f"ws://localhost:{edge.port}/ws" for edge in edges]),
@@ -76,6 +79,7 @@ def banner(cluster: DevCluster, took_s: float, paint: "Callable[[str, str], str]
         ("", [f"{worker.internal_url}/metrics  ({worker.name})" for worker in workers]),
         ("Admin key", [cluster.admin_key]),
         ("Redis", [f"{cluster.redis_url}  ({store})"]),
+        ("PostgreSQL", [f"{without_password(cluster.database_url)}  ({database})"]),
         ("Logs", [f"{cluster.log_folder}/<name>.log"]),
     ]
     lines = ["", f"  {paint('Roomring is ready', '1')}  {paint(f'after {took_s:.1f} s', '2')}", ""]

@@ -1,7 +1,7 @@
 """The public messages, declared once.
 
 From these declarations come the decoder, the encoder, the JSON Schema, the TypeScript types and the
-protocol reference (`python -m deploy.generate`); tests/unit/common/test_generated.py compares them.
+protocol reference (`python -m deploy.generate`); tests/unit/test_generated.py compares them.
 
 A client message is a whole envelope, tagged by `t`. A server event is declared by its payload; the envelope
 around it is made by `common.codec`. Names are the contract's, so payload fields are in camelCase. Evolve by

@@ -5,7 +5,7 @@ Invariant: a connection whose call did not read all its replies (failed, or was 
 used again. Nothing is repeated here: repeating is the caller's, who knows what may be sent twice.
 
 redis-py does the URL, TLS and authentication; calls go past its client layer (commands packed by hiredis,
-raw RESP2 replies), since that layer costs more than the call. Source: docs/design.md, "Speed".
+raw RESP2 replies), since that layer costs more than the call. Source: docs/decisions/0005.
 """
 
 import asyncio

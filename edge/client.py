@@ -14,12 +14,54 @@ from common.commands import AnyRoomCommand
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.connection import Connection
-from edge.frames import text_frame
+from edge.frames import close_frame, text_frame
 from edge.hub import Hub
 from edge.uplink import Uplink
 
 CLOSE_TIMEOUT_S: Final = 3.0
-"""How long a client may take to answer a close, before its socket is cut."""
+"""How long a client may take to read the last frames and to close its side, before its socket is cut."""
+
+
+class Socket(web.WebSocketResponse[bool]):
+    """aiohttp's side of a socket. What breaks the framing closes it as everything else does, see `Client.close`."""
+
+    client: "Client | None" = None
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        """End the socket; aiohttp calls this for a frame that is too large or against RFC 6455."""
+        if self.client is None or code == 1000:
+            return await super().close(code=code, message=message, drain=drain)
+        self.client.close(code, "frame refused")
+        await self.client.ended()
+        return True
+
+
+class _Lingering(asyncio.Protocol):
+    """Has the socket after our close frame: drops what the client still sends, until its side is closed too.
+
+    A socket that is closed while something is unread, or that receives more after it, answers with a reset;
+    and a reset makes the client's kernel throw away what the client has not read yet: the close code, and the
+    reason before it (RFC 1122 section 4.2.2.13).
+    """
+
+    def __init__(self, before: asyncio.BaseProtocol) -> None:
+        self.ended = asyncio.get_running_loop().create_future()
+        self._before = before
+
+    def pause_writing(self) -> None:
+        """Pass it on to whoever waits for the socket to drain."""
+        self._before.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
+        self._before.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed on both sides, or was cut."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+        # aiohttp's protocol lets go of the request.
+        self._before.connection_lost(exc)
 
 
 class Observer(Protocol):
@@ -36,7 +78,6 @@ class Client:
     def __init__(
         self,
         number: ConnNumber,
-        websocket: web.WebSocketResponse[bool],
         transport: asyncio.Transport,
         hub: Hub,
         uplink: Uplink,
@@ -50,7 +91,6 @@ class Client:
         self.close_reason = ""
         self.opened_at_ms = 0
         self.number = number
-        self._websocket = websocket
         self._transport = transport
         self._hub = hub
         self._uplink = uplink
@@ -67,6 +107,7 @@ class Client:
     def send(self, message: bytes) -> None:
         """See `ConnectionPort.send`. Written at once: such messages are few."""
         self._queued.append(text_frame(message))
+        self._hub.delivered += 1
         self.flush()
 
     def forward(self, command: AnyRoomCommand, *, must: bool) -> bool:
@@ -76,12 +117,13 @@ class Client:
             self._observer.noted(self, "busy", command.room_id, type(command).__name__)
         return taken
 
-    def close(self, code: CloseCode, reason: str) -> None:
-        """See `ConnectionPort.close`."""
+    def close(self, code: int, reason: str) -> None:
+        """See `ConnectionPort.close`. The rooms are left at once, however long the client takes to go."""
         if self._ending is None:
             self.close_code, self.close_reason = int(code), reason
             self.flush()
-            self._ending = asyncio.create_task(self._close(code, reason))
+            self._ending = asyncio.create_task(self._close(close_frame(int(code), reason)))
+            self.connection.end()
 
     def unsubscribe(self, room_id: RoomId) -> None:
         """See `ConnectionPort.unsubscribe`."""
@@ -123,7 +165,7 @@ class Client:
             return
         data = self._queued[0] if len(self._queued) == 1 else b"".join(self._queued)
         self._queued.clear()
-        if self._transport.is_closing():
+        if self._transport.is_closing() or self._ending is not None:
             return
         self._transport.write(data)
         if self._ending is None and self._transport.get_write_buffer_size() > self._hard_bytes:
@@ -147,17 +189,28 @@ class Client:
 
     # --- ending -------------------------------------------------------------------------------------------
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the socket is being closed."""
+        return self._ending is not None
+
     async def ended(self) -> None:
         """Wait until a close that is under way is over."""
         if self._ending is not None:
             await self._ending
 
-    async def _close(self, code: CloseCode, reason: str) -> None:
+    async def _close(self, last_frame: bytes) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        lingering = _Lingering(transport.get_protocol())
+        transport.set_protocol(lingering)
+        transport.resume_reading()
+        transport.write(last_frame)
+        transport.write_eof()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._websocket.close(code=code, message=reason.encode())
-        except (TimeoutError, ConnectionError, RuntimeError):
-            pass
-        finally:
+                await lingering.ended
+        except TimeoutError:
             # A reader that took nothing for so long will not take the rest.
-            self._transport.abort()
+            transport.abort()

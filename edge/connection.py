@@ -103,6 +103,8 @@ class Connection:
         self.user_id: UserId | None = None
         self.rooms: dict[RoomId, Subscription] = {}
         self.messages_in = 0
+        self.rooms_at_end = 0
+        """In how many rooms the connection was when it ended; for the log."""
         self._settings = settings
         self._verifier = verifier
         self._port = port
@@ -201,7 +203,7 @@ class Connection:
             self._close(CloseCode.NOT_AUTHENTICATED, "not authenticated in time")
             return
         for room_id, subscription in list(self.rooms.items()):
-            if now_ms < self._expiry_ms(subscription):
+            if self._closing or now_ms < self._expiry_ms(subscription):
                 continue
             if not subscription.told_expired:
                 subscription.told_expired = True
@@ -216,8 +218,9 @@ class Connection:
             self._close(CloseCode.RESTARTING, "restarting")
 
     def end(self) -> None:
-        """The socket is gone: tell the workers. Idempotent."""
+        """The socket is gone, or about to go: tell the workers. Idempotent."""
         self._closing = True
+        self.rooms_at_end = max(self.rooms_at_end, len(self.rooms))
         for room_id in list(self.rooms):
             self._lose_room(room_id)
 

@@ -6,6 +6,7 @@ The same bytes serve every socket, which is why the hot path does not go through
 from collections.abc import Iterable
 
 _TEXT_FINAL = b"\x81"
+_CLOSE_FINAL = b"\x88"
 
 
 def text_frame(message: bytes) -> bytes:
@@ -21,3 +22,10 @@ def text_frame(message: bytes) -> bytes:
 def text_frames(messages: Iterable[bytes]) -> bytes:
     """Return the frames of several messages, joined for one write."""
     return b"".join([text_frame(message) for message in messages])
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Return a close frame. The reason must have at most 123 bytes (RFC 6455 section 5.5)."""
+    body = code.to_bytes(2, "big") + reason.encode()
+    assert len(body) <= 125, "a control frame has at most 125 bytes"
+    return _CLOSE_FINAL + len(body).to_bytes(1, "big") + body

@@ -22,7 +22,7 @@ from common.ids import ConnNumber, EdgeId, Partition, RoomId, Shard
 from common.log import get_logger
 from common.messages import FRAME_BYTES_MAX, SUBPROTOCOL
 from common.settings import EdgeSettings
-from edge.client import Client
+from edge.client import Client, Socket
 from edge.connection import Connection
 from edge.hub import Hub
 from edge.metrics import EdgeMetrics
@@ -155,13 +155,12 @@ class Gateway:
         refused = self._refuse_upgrade(request)
         if refused is not None:
             return refused
-        websocket: web.WebSocketResponse[bool] = web.WebSocketResponse(
+        websocket = Socket(
             protocols=(SUBPROTOCOL,),
             compress=False,
             # aiohttp refuses a frame that reaches the limit; ours may.
             max_msg_size=FRAME_BYTES_MAX + 1,
             decode_text=False,
-            timeout=2.0,
         )
         await websocket.prepare(request)
         transport = request.transport
@@ -193,14 +192,11 @@ class Gateway:
         allowed = self.settings.origins
         return origin is None or "*" in allowed or origin.rstrip("/").lower() in allowed
 
-    def _open(
-        self, websocket: web.WebSocketResponse[bool], transport: asyncio.Transport, request: web.Request
-    ) -> Client:
+    def _open(self, websocket: Socket, transport: asyncio.Transport, request: web.Request) -> Client:
         number = ConnNumber(self._next_number)
         self._next_number += 1
         client = Client(
             number,
-            websocket,
             transport,
             self._hub,
             self._uplink,
@@ -213,6 +209,7 @@ class Gateway:
             f"{self.edge_id}-{number}", number, self.settings, self._verifier, client, now_ms
         )
         client.opened_at_ms = now_ms
+        websocket.client = client
         self._clients[number] = client
         self._hub.add(number, client)
         self.metrics.opened.inc()
@@ -221,9 +218,9 @@ class Gateway:
         self._log.info("connected", connection=client.connection.connection_id, remote=request.remote)
         return client
 
-    async def _receive(self, websocket: web.WebSocketResponse[bool], client: Client) -> None:
+    async def _receive(self, websocket: Socket, client: Client) -> None:
         connection, clock = client.connection, self.clock
-        while True:
+        while not client.is_ending:
             message = await websocket.receive()
             self._heard += 1
             if message.type is WSMsgType.TEXT:
@@ -237,9 +234,8 @@ class Gateway:
             else:
                 return
 
-    async def _ended(self, websocket: web.WebSocketResponse[bool], client: Client) -> None:
+    async def _ended(self, websocket: Socket, client: Client) -> None:
         connection = client.connection
-        rooms = len(connection.rooms)
         connection.end()
         self._hub.remove(client.number)
         self._wheel.cancel(client.number)
@@ -252,7 +248,7 @@ class Gateway:
             user=connection.user_id,
             code=int(code),
             reason=client.close_reason or "by the client",
-            rooms=rooms,
+            rooms=connection.rooms_at_end,
             messages=connection.messages_in,
             duration_ms=self.clock.now_ms() - client.opened_at_ms,
         )

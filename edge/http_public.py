@@ -119,7 +119,8 @@ class _Public:
             found = False
         if not found:
             raise web.HTTPNotFound
-        return web.FileResponse(path, headers={"Cache-Control": "no-cache"})
+        # Any page may use the client library of a development cluster, also one opened from a file.
+        return web.FileResponse(path, headers={"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"})
 
     async def _join(self, request: web.Request) -> web.Response:
         try:

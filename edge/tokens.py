@@ -100,7 +100,12 @@ class TokenVerifier:
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=CLOCK_LEEWAY_S,
-                options={"require": ["sub", "exp", "iat", "iss", "aud"]},
+                options={
+                    "require": ["sub", "exp", "iat", "iss", "aud"],
+                    # RFC 7519 section 4.1.6 only says when the token was made; an application server whose clock
+                    # is a little ahead must not be refused for it.
+                    "verify_iat": False,
+                },
             )
         except jwt.ExpiredSignatureError:
             return AuthErrorCode.TOKEN_EXPIRED

@@ -186,10 +186,8 @@ class Worker:
             self.metrics.refused_commits.labels("fenced").inc(len(answer.fenced))
             self.metrics.refused_commits.labels("stale").inc(len(answer.stale))
             self._log.warning("commit refused", fenced=answer.fenced, stale=answer.stale)
-            if answer.stale:
-                self._lost_data.update(answer.stale)
-                tokens = {part.shard: part.token for part in commit.shards if part.shard in answer.stale}
-                await self._insist(self._bus.release, partition, self.worker_id, tokens)
+            # A stale shard stays leased: nobody else can take it before this worker, which knows what was lost.
+            self._lost_data.update(answer.stale)
             turns = [turn for turn in turns if self._engine.owns(turn.shard)]
         return []
 
@@ -230,11 +228,11 @@ class Worker:
             tokens = self._engine.tokens(partition)
             if not tokens:
                 continue
-            for shard, renewed in (
-                await self._bus.renew(partition, self.worker_id, self._settings.node_ttl_ms, tokens)
-            ).items():
+            answers = await self._bus.renew(partition, self.worker_id, self._settings.node_ttl_ms, tokens)
+            await self._lose(partition, [shard for shard, renewed in answers.items() if renewed is None])
+            for shard, renewed in answers.items():
                 if renewed is None:
-                    await self._lose(partition, shard)
+                    self._wanted.pop(shard, None)
                 elif renewed.wanted_by is not None:
                     self._wanted[shard] = renewed.wanted_by
                 else:
@@ -246,10 +244,13 @@ class Worker:
             async with self._locks[partition]:
                 self._engine.unload_idle(partition, self._clock.now_ms(), IDLE_ROOM_MS)
 
-    async def _lose(self, partition: Partition, shard: Shard) -> None:
+    async def _lose(self, partition: Partition, shards: Collection[Shard]) -> None:
+        if not shards:
+            return
         async with self._locks[partition]:
-            self._engine.drop_shard(shard)
-        self._log.warning("shard lost", shard=shard)
+            for shard in shards:
+                self._engine.drop_shard(shard)
+        self._log.warning("shards lost", shards=list(shards))
 
     async def _find_gone_edges(self) -> None:
         """Edges that rooms know and the registry does not.

@@ -1,6 +1,7 @@
-"""Two healthy people in a room in which somebody else misbehaves: they move and chat all the time and must feel nothing."""
+"""Two healthy people in a room where somebody misbehaves: they move and chat all the time and must feel nothing."""
 
 import asyncio
+import contextlib
 import statistics
 import time
 from types import TracebackType
@@ -49,10 +50,8 @@ class Neighbours:
             if self._task.done():
                 break
         self._task.cancel()
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        except asyncio.CancelledError:
-            pass
         await self._account()
 
     async def _live(self) -> None:

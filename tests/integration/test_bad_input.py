@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from deploy.devcluster import DevCluster
-from tests.integration.client import SUBPROTOCOL, Client, join_payload, new_id, transform
+from tests.integration.client import Client, join_payload, new_id, transform
 from tests.integration.conftest import People, _people, mint, running_cluster
 from tests.integration.neighbours import Neighbours
 
@@ -58,7 +58,10 @@ BAD_FRAMES: dict[str, tuple[str | bytes, str]] = {
     "a number": ("1e999", "malformed"),
     "deep lists": ("[" * 5000 + "]" * 5000, "malformed"),
     "deep objects": ('{"k":' * 2500 + "1" + "}" * 2500, "malformed"),
-    "deep in an unknown field": (envelope("heartbeat", {"clientTimeMs": 1})[:-1] + ',"z":' + "[" * 5000 + "]" * 5000 + "}", "malformed"),
+    "deep in an unknown field": (
+        envelope("heartbeat", {"clientTimeMs": 1})[:-1] + ',"z":' + "[" * 5000 + "]" * 5000 + "}",
+        "malformed",
+    ),
     "not UTF-8": (b'{"v":1,"t":"heartbeat","ts":1,"id":"\xff\xfe","payload":{"clientTimeMs":1}}', "malformed"),
     "half a surrogate pair": (chat("?").replace("?", "\\ud83d"), "malformed"),
     "NaN": (number("NaN"), "malformed"),
@@ -102,7 +105,10 @@ BAD_FRAMES: dict[str, tuple[str | bytes, str]] = {
         envelope("join_room", {"roomId": "a", "user": {"userId": "", "displayName": "A", "avatarId": "fox"}}),
         "invalid_payload",
     ),
-    "join with a line feed in the name": (envelope("join_room", join_payload("a", "u", name="a\nb")), "invalid_payload"),
+    "join with a line feed in the name": (
+        envelope("join_room", join_payload("a", "u", name="a\nb")),
+        "invalid_payload",
+    ),
     "join with a half place": (
         envelope("join_room", {**join_payload("a", "u"), "resume": {"epoch": 1}}),
         "invalid_payload",
@@ -110,7 +116,8 @@ BAD_FRAMES: dict[str, tuple[str | bytes, str]] = {
     "token as a number": (envelope("join_room", {**join_payload("a", "u"), "token": 1}), "invalid_payload"),
 }
 
-BAD_ROOM_IDS = ["", " ", "a b", "a\n", "\na", "{p0}", "a{b}", "-a", ":a", "a/b", "a*", "a\x00", "ä", "x" * 129, "x" * 10_000]
+BAD_ROOM_IDS = ["", " ", "a b", "a\n", "\na", "{p0}", "a{b}", "-a", ":a", "a/b", "a*", "a\x00", "ä"]
+BAD_ROOM_IDS += ["x" * 129, "x" * 10_000]
 
 
 @pytest.mark.parametrize("what", BAD_FRAMES)
@@ -128,7 +135,9 @@ async def test_a_bad_frame_gets_one_error_and_the_connection_lives(people: Peopl
 
 async def test_a_neighbour_feels_nothing_of_all_bad_frames_at_once(people: People, room: str) -> None:
     async with Neighbours(people, room):
-        frames = [frame.replace('"a"', f'"{room}"') if isinstance(frame, str) else frame for frame, _ in BAD_FRAMES.values()]
+        frames = [
+            frame.replace('"a"', f'"{room}"') if isinstance(frame, str) else frame for frame, _ in BAD_FRAMES.values()
+        ]
         for _ in range(3):
             await asyncio.gather(
                 *(send_in_a_room(people, room, frames[start : start + 15]) for start in range(0, len(frames), 15))
@@ -220,7 +229,7 @@ async def test_ids_of_64_characters_work(people: People, room: str) -> None:
 # --- frames -----------------------------------------------------------------------------------------------
 
 
-async def test_a_frame_of_16_KiB_is_taken_and_one_more_byte_is_not(people: People, room: str) -> None:
+async def test_a_frame_of_16_kib_is_taken_and_one_more_byte_is_not(people: People, room: str) -> None:
     for size in (FRAME_BYTES_MAX - 1, FRAME_BYTES_MAX):
         client = await people.connect()
         await client.socket.send(padded(size))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -110,7 +111,7 @@ class Talk:
     def pause_s(self, since_s: float) -> float:
         """Return the longest time without an acknowledgement, from a moment on."""
         times = [since_s, *(at for at, _ in self.acks if at >= since_s)]
-        return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+        return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 async def test_a_killed_worker_loses_nothing_and_its_rooms_go_on_soon(mortals: People, room: str) -> None:
@@ -187,6 +188,57 @@ async def test_a_killed_edge_loses_its_people_and_nobody_else(mortals: People, r
     assert len(bob.all("member_left")) == 1
 
 
+async def test_an_edge_that_lost_what_was_sent_to_it_repairs_its_rooms(mortals: People, room: str) -> None:
+    """Its stream is trimmed while it does not read, as the bound of a stream does."""
+    ann = await mortals.join(room, "ann", edge=0)
+    bob = await mortals.join(room, "bob", edge=1)
+    await bob.chat(room, "before")
+    await ann.wait("chat_broadcast", text="before")
+    edge_id = (await call("GET", f"{mortals.cluster.edges[0].url}/healthz")).json["edge"]
+    mark = ann.mark()
+    mortals.cluster.kill("edge-1", signal.SIGSTOP)
+    try:
+        for number in range(3):
+            await bob.chat(room, f"lost {number}")
+        async with Redis.from_url(mortals.cluster.redis_url) as redis:
+            (stream,) = [key async for key in redis.scan_iter(f"*out:{edge_id}")]
+            assert await redis.xlen(stream) >= 1
+            await redis.xtrim(stream, maxlen=0, approximate=False)
+    finally:
+        mortals.cluster.kill("edge-1", signal.SIGCONT)
+    await bob.chat(room, "after")
+    await ann.wait(lambda event: event["payload"].get("text") == "after", since=mark)
+    assert (await ann.chat(room, "end"))["t"] == "ack"
+    await bob.wait("chat_broadcast", text="end")
+    assert ann.position(room) == bob.position(room)
+    seen = [event["seq"] for event in ann.received[mark:] if "seq" in event]
+    at = ann.all("chat_broadcast", text="before")[0]["seq"]
+    assert seen == [*range(at + 1, bob.position(room)[1] + 1)], "each once, in order, replayed or live"
+    assert not bob.all("member_left")
+
+
+async def test_an_edge_that_slept_too_long_joins_its_rooms_again(mortals: People, room: str) -> None:
+    """The others saw its people leave; when it wakes up, they are back, and know what they missed."""
+    ann = await mortals.join(room, "ann", edge=0)
+    bob = await mortals.join(room, "bob", edge=1)
+    mark, bobs_mark = ann.mark(), bob.mark()
+    mortals.cluster.kill("edge-1", signal.SIGSTOP)
+    try:
+        await bob.wait("member_left", userId="ann", within_s=10)
+        await bob.chat(room, "without ann")
+    finally:
+        mortals.cluster.kill("edge-1", signal.SIGCONT)
+    await bob.wait("member_joined", since=bobs_mark, within_s=10)
+    await ann.wait("room_state", since=mark)
+    assert (await ann.chat(room, "here again"))["t"] == "ack"
+    await bob.wait("chat_broadcast", text="here again")
+    await ann.wait("chat_broadcast", text="here again")
+    await bob.chat(room, "welcome back")
+    await ann.wait("chat_broadcast", text="welcome back")
+    assert ann.position(room) == bob.position(room)
+    assert ann.is_open
+
+
 async def test_an_edge_that_is_told_to_end_sends_its_people_away_gently(mortals: People, room: str) -> None:
     people = [await mortals.join(room, f"p{number}", edge=0) for number in range(12)]
     bob = await mortals.join(room, "bob", edge=1)
@@ -256,7 +308,9 @@ async def test_a_store_that_forgot_all_begins_a_new_epoch_for_all(mortals: Peopl
     assert late.all("room_state")[0]["payload"]["recovered"] is False
 
 
-async def test_a_second_start_goes_on_from_what_is_stored(tmp_path: Path, room: str, person: Callable[[str], str]) -> None:
+async def test_a_second_start_goes_on_from_what_is_stored(
+    tmp_path: Path, room: str, person: Callable[[str], str]
+) -> None:
     ann = person("ann")
     with running_cluster(edges=1, workers=1, environ=ENVIRON, data_dir=tmp_path) as cluster:
         async for people in _people(cluster):

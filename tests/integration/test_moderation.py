@@ -1,10 +1,12 @@
 """Kick, ban and mute: what the person sees, what the others see, and when it ends."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from tests.integration.calls import call
 from tests.integration.client import Client
@@ -57,6 +59,25 @@ async def test_a_kick_reaches_all_connections_of_the_person(people: People, room
     for victim in victims:
         await assert_thrown_out(victim, watcher, room, "kicked")
     assert len(watcher.all("member_left")) == 1
+
+
+async def test_the_close_code_reaches_who_is_busy_sending(people: People, room: str) -> None:
+    """A socket closed with something unread is reset, and the reset took the close code with it.
+
+    The client then saw 1006, for which it comes back, in place of 4403, for which it must not.
+    """
+    watcher = await people.join(room, "watcher", edge=1)
+    victim = await people.join(room, "victim")
+    # Busy, so that what comes waits in its kernel; but it goes on sending.
+    victim.socket.transport.pause_reading()
+    await moderate(people, room, "victim", "kicked")
+    await watcher.wait("member_left", userId="victim")
+    with contextlib.suppress(ConnectionClosed):
+        for seq in range(1, 20):
+            await victim.move(room, seq)
+            await asyncio.sleep(0.02)
+    victim.socket.transport.resume_reading()
+    await assert_thrown_out(victim, watcher, room, "kicked")
 
 
 async def test_a_kick_with_seconds_bars_for_so_long(people: People, room: str) -> None:
@@ -133,6 +154,7 @@ async def test_a_mute_stops_chat_and_nothing_else(people: People, room: str) -> 
     assert (answer["t"], answer["payload"]["code"]) == ("error", "muted")
     await victim.move(room, 1, 1.0)
     await watcher.wait("avatar_transform_broadcast", userId="victim")
+    assert (await victim.ask("emote", {"roomId": room, "emoteId": "wave"}))["t"] == "ack"
     assert victim.is_open
 
     await victim.drop()

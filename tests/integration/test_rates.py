@@ -49,11 +49,16 @@ async def test_movements_are_limited_and_a_neighbour_feels_nothing(
     await neighbour.chat(room, "end")
     await watcher.wait("chat_broadcast", text="end")
 
-    through = len(watcher.all("avatar_transform_broadcast", userId="flooder"))
-    # The long-run rate and half a second at once; a limiter that counts wrongly by a quarter fails.
+    # The room counts what the limiter let pass; of what one flush would carry, only the newest is sent.
+    counters = (await people.admin("GET", f"rooms/{room}")).json["counters"]
+    through = counters["transforms"] - calm
+    # The long-run rate and half a second at once. Less only where the machine stalls for longer than that half
+    # second, since a full bucket takes no more; `limit` below tells the two devices apart all the same.
     assert sent > FLOOD_S / STEP_S * 0.8, "the machine is too slow to flood"
-    assert 0.85 * per_second * FLOOD_S <= through <= per_second * FLOOD_S + per_second / 2 + 4, through
-    assert len(watcher.all("avatar_transform_broadcast", userId="neighbour")) == calm
+    assert 0.75 * per_second * FLOOD_S <= through <= per_second * FLOOD_S + per_second / 2 + 4, through
+    shown = watcher.all("avatar_transform_broadcast")
+    assert len(shown) == counters["transforms"] - counters["transforms_merged"]
+    assert watcher.all("avatar_transform_broadcast", userId="neighbour")[-1]["payload"]["seq"] == calm
     assert not neighbour.all("rate_limited")
     assert_told_once_a_second(flooder, "avatar_transform")
     notice = flooder.all("rate_limited")[0]["payload"]

@@ -111,6 +111,7 @@ async def test_a_gap_longer_than_the_history_is_told_and_not_half_replayed(hasty
     await ann.chat(room, "next")
     assert not [event for event in ann.received if event.get("replay")]
 
+    await bob.wait("chat_broadcast", text="next")
     mark = ann.mark()
     await ann.heartbeat(room, seq)
     resync = await ann.wait("resync", since=mark)

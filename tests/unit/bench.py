@@ -12,9 +12,10 @@ from common.bus_memory import MemoryStore
 from common.commands import AnyCommand, InputBatch, encode_batch
 from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, decode_output
 from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
+from common.outbox import decode_entry
 from common.ring import shard_of
 from common.settings import WorkerSettings
-from roomworker.engine import Engine, Plan, Task
+from roomworker.engine import Engine, Kept, Plan, Task
 from tests.unit.stage import E1, E2, START_MS, Envelope
 
 P0 = Partition(0)
@@ -48,7 +49,8 @@ class Bench:
         wanted = [Shard(shard) for shard in shards or range(self.settings.shards)]
         for shard, acquired in self.store.acquire(P0, self.worker, LEASE_MS, wanted).items():
             assert isinstance(acquired, Acquired)
-            self.engine.add_shard(shard, acquired, new_epoch=new_epoch)
+            length = self.store.outbox_length(shard)
+            self.engine.add_shard(shard, acquired, new_epoch=new_epoch, outbox_length=length)
             self._load(self.store.active_rooms(shard))
         return self
 
@@ -76,11 +78,11 @@ class Bench:
 
     # --- a turn -------------------------------------------------------------------------------------------
 
-    def turn(self, gone: Collection[EdgeId] = ()) -> CommitAnswer | None:
+    def turn(self, gone: Collection[EdgeId] = (), kept: Collection[Kept] = ()) -> CommitAnswer | None:
         """Read, plan, run and commit; None where there was nothing to do."""
         entries = self.store.inputs_after(self.engine.cursors(P0), self.settings.batch_entries_max)
-        plan = self.plan = self.engine.plan(P0, entries, self.now_ms, gone)
-        if not (plan.cursors or plan.rooms or plan.forget):
+        plan = self.plan = self.engine.plan(P0, entries, self.now_ms, gone, kept)
+        if not (plan.cursors or plan.rooms or plan.forget or plan.kept):
             return None
         self._load(plan.rooms_to_load)
         needs = self.engine.needs(plan.rooms.values())
@@ -95,6 +97,16 @@ class Bench:
         if answer.done:
             self.engine.settle(turns)
         return answer
+
+    def store_kept(self) -> list[Kept]:
+        """Return what the writer would say after it stored all that waits in the outboxes."""
+        found: list[Kept] = []
+        for shard, token in self.engine.tokens(P0).items():
+            entries = self.store.outbox_after({shard: 0}, 10_000)
+            if entries:
+                decoded = [decode_entry(entry.data) for entry in entries]
+                found.append(Kept(shard, token, entries[-1].position, decoded))
+        return found
 
     # --- output -------------------------------------------------------------------------------------------
 

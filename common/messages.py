@@ -8,7 +8,7 @@ around it is made by `common.codec`. Names are the contract's, so payload fields
 adding fields that have defaults; never change the meaning of a field.
 """
 
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -306,6 +306,7 @@ class RoomState(ServerEvent, frozen=True):
     memberCount: (
         Annotated[int, Meta(description="In a lobby, where `members` is empty: how many are there.")] | UnsetType
     ) = UNSET
+    state: Annotated[dict[str, Any], Meta(description="What the kind of room shows of itself.")] | UnsetType = UNSET
     messages: (
         Annotated[list[PastChat], Meta(description="In a lobby: the latest messages, oldest first.")] | UnsetType
     ) = UNSET

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from common.durable import ChatMessage
 from common.ids import Epoch, RoomId, Seq, UserId
-from common.messages import Ack, ErrorEvent, RoomMessage, RoomState, ServerEvent
+from common.messages import Ack, ClientMessage, ErrorEvent, RoomState, ServerEvent
 from common.token_bucket import Rate
 from roomworker.history import PastEvent
 from roomworker.member import Connection, Member
@@ -29,7 +29,8 @@ class Incoming(Struct, frozen=True):
 
     member: Member
     connection: Connection
-    message: RoomMessage
+    message: ClientMessage
+    """One of `RoomMessage`; which of them a kind takes is its own affair."""
     now_ms: int
     arrived_ms: int
 

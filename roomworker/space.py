@@ -1,6 +1,6 @@
 """Rules of a `space`: avatars that move, local chat, emotes."""
 
-from typing import Any, ClassVar, Final, assert_never
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct, msgpack
 
@@ -108,7 +108,7 @@ class SpaceRules(PlainRules):
             case ChatSend():
                 return send_chat(room, incoming, message, rate=self._chat_rate, characters_max=self._characters_max)
             case _:
-                assert_never(message)
+                return refusal(ErrorCode.NOT_ALLOWED, room.room_id)
 
     def _move(self, room: RoomServices, incoming: Incoming, message: AvatarTransform) -> None:
         member, connection = incoming.member, incoming.connection

@@ -153,6 +153,8 @@ def _type(kind: inspect.Type) -> str:
             text = f"[{cls.__name__}](#{cls.__name__.lower()})"
         case inspect.ListType(item_type=item):
             text = f"list of {_type(item)}"
+        case inspect.DictType():
+            text = "object"
         case inspect.UnionType():
             # The only union of the declarations is that of whole numbers and others.
             text = "number"

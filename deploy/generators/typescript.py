@@ -126,6 +126,10 @@ def _type(kind: inspect.Type) -> str:
         case inspect.ListType(item_type=item):
             inner = _type(item)
             text = f"({inner})[]" if " " in inner else f"{inner}[]"
+        case inspect.DictType(value_type=value):
+            text = f"Record<string, {_type(value)}>"
+        case inspect.AnyType():
+            text = "unknown"
         case inspect.UnionType(types=types):
             text = " | ".join(dict.fromkeys(_type(one) for one in types))
         case _:

@@ -23,11 +23,13 @@ from common.commands import (
     Post,
 )
 from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames
-from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
+from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId, kind_of
 from common.messages import (
     Anim,
     AvatarTransform,
     AvatarTransformPayload,
+    ChatSend,
+    ChatSendPayload,
     Device,
     Emote,
     EmotePayload,
@@ -38,8 +40,8 @@ from common.messages import (
 from common.settings import WorkerSettings
 from roomworker.effects import RoomTurn
 from roomworker.fanout import deliveries_of
+from roomworker.kinds import KINDS
 from roomworker.room import Room
-from roomworker.space import SpaceRules
 
 E1, E2 = EdgeId("e1"), EdgeId("e2")
 HALL = RoomId("hall")
@@ -87,6 +89,18 @@ def lose(conn: int, *, room: RoomId = HALL) -> Disconnect:
 def chat(conn: int, text: str = "hello", *, id: str | None = None, room: RoomId = HALL) -> Post:  # noqa: A002
     message = LocalChat(v=1, ts=0, id=UNSET if id is None else id, payload=LocalChatPayload(room, text, "local"))
     return Post(room, ConnNumber(conn), message)
+
+
+def say(
+    conn: int,
+    text: str = "hello",
+    *,
+    id: str | None = None,  # noqa: A002
+    reply_to: str | None = None,
+    room: RoomId = HALL,
+) -> Post:
+    payload = ChatSendPayload(room, text, UNSET if reply_to is None else reply_to)
+    return Post(room, ConnNumber(conn), ChatSend(v=1, ts=0, id=UNSET if id is None else id, payload=payload))
 
 
 def emote(conn: int, emote_id: str = "cheers", *, id: str | None = None, room: RoomId = HALL) -> Post:  # noqa: A002
@@ -174,8 +188,9 @@ class _Desk:
 class Stage:
     """A room, its store, and who listens."""
 
-    def __init__(self, *, now_ms: int = START_MS, **settings: Any) -> None:
+    def __init__(self, *, now_ms: int = START_MS, room_id: RoomId = HALL, **settings: Any) -> None:
         self.settings = WorkerSettings(**settings)
+        self.room_id = room_id
         self.now_ms = now_ms
         self.store = Store(self.settings.history_events_max)
         self.blocks: dict[UserId, frozenset[UserId]] = {}
@@ -184,7 +199,7 @@ class Stage:
         self._users: dict[Place, UserId] = {}
         self._gone: set[Place] = set()
         self._desks: dict[EdgeId, _Desk] = {E1: _Desk(), E2: _Desk()}
-        self.room = open_room(self.settings, {}, now_ms)
+        self.room = open_room(self.settings, {}, now_ms, room_id)
 
     # --- what happens -------------------------------------------------------------------------------------
 
@@ -226,7 +241,7 @@ class Stage:
     def take_over(self) -> "Stage":
         """Another worker takes the room: nothing is left but what is stored, in whatever order."""
         fields = dict(sorted(self.store.fields.items(), key=lambda item: item[0][::-1]))
-        self.room = open_room(self.settings, fields, self.now_ms)
+        self.room = open_room(self.settings, fields, self.now_ms, self.room_id)
         return self
 
     def turn(self) -> Heard:
@@ -248,7 +263,7 @@ class Stage:
         """Return the room as a stranger would find it now, or as a person with its own blocks; changes nothing."""
         stranger = UserId("stranger")
         blocks = {} if reader is None else {stranger: self.blocks.get(reader, frozenset())}
-        room = open_room(self.settings, self.store.fields, self.now_ms)
+        room = open_room(self.settings, self.store.fields, self.now_ms, self.room_id)
         perform(room, self.store, EdgeId("look"), join(stranger, 1), self.now_ms, self.now_ms, blocks)
         delivery = deliveries_of(room.take())[EdgeId("look")][0]
         assert isinstance(delivery, Attach), delivery
@@ -297,8 +312,8 @@ class Stage:
                 heard.answers[delivery.request] = json.loads(delivery.body)
 
 
-def open_room(settings: WorkerSettings, stored: Mapping[str, bytes], now_ms: int) -> Room:
-    return Room(HALL, SpaceRules(settings), settings, stored, now_ms)
+def open_room(settings: WorkerSettings, stored: Mapping[str, bytes], now_ms: int, room_id: RoomId = HALL) -> Room:
+    return Room(room_id, KINDS[kind_of(room_id)](settings), settings, stored, now_ms)
 
 
 def perform(

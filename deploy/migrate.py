@@ -302,7 +302,7 @@ def _show_status(found: Status, *, as_json: bool) -> None:
     for step in found.pending:
         _say(f"pending  {step.version}  {step.title}")
     if found.pending:
-        _say("make a backup with pg_dump, then: roomring migrate up")
+        _say("back it up with pg_dump, then: roomring migrate up")
 
 
 def _version(version: str | None) -> str:

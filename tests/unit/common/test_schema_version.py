@@ -14,7 +14,7 @@ def test_the_same_version_is_fine() -> None:
     ("found", "parts"),
     [
         (None, ("is empty", SCHEMA_VERSION, "run: roomring migrate up")),
-        ("0000", ("0000", SCHEMA_VERSION, "backup", "run: roomring migrate up")),
+        ("0000", ("0000", SCHEMA_VERSION, "back it up", "run: roomring migrate up")),
         ("9999", ("9999", SCHEMA_VERSION, "newer release", f"roomring migrate down {SCHEMA_VERSION}")),
     ],
 )

@@ -513,6 +513,15 @@ def test_a_silent_connection_ends_after_its_timeout() -> None:
     assert client.wait(1) == [(CloseCode.NO_HEARTBEAT, "no heartbeat")]
 
 
+def test_a_jump_of_the_clock_closes_nobody_and_keeps_nobody_alive() -> None:
+    # When the host's clock was set forward by a minute, every connection of the edge was closed with 4408.
+    client = Client(upgrade=f"{ADA} * {100 * TOKEN_LIFE_MS}")
+    client.now_ms += 3_600_000
+    client.connection.clock_jumped(client.now_ms)
+    assert client.wait(44_999) == []
+    assert client.wait(1) == [(CloseCode.NO_HEARTBEAT, "no heartbeat")]
+
+
 @pytest.mark.parametrize("sign", ["beat", "move", "binary"])
 def test_whatever_is_heard_counts_as_a_sign_of_life(sign: str) -> None:
     client = Client(upgrade=f"{ADA} * {10 * TOKEN_LIFE_MS}")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -13,8 +14,9 @@ from common.ids import RoomId
 from common.ring import shard_of
 from common.settings import DEV_TOKEN_SECRET
 from deploy.devcluster import DevCluster
+from loadtest.kept_chat_drill import DrillPlan, Outage, run_drill, signal_tree
 from tests.integration.calls import call
-from tests.integration.client import Client, join_payload, transform
+from tests.integration.client import Client, Event, join_payload, transform
 from tests.integration.conftest import People, _people, extra_edge, mint, running_cluster
 from tests.integration.kept import (
     database,
@@ -495,3 +497,77 @@ async def test_without_a_database_chat_works_and_pages_are_off(lobby: str, room:
             assert (answer.status, answer.code) == (501, "history_off")
             assert (await page(cluster, lobby, token="nonsense")).status == 401
             assert not [event for client in (ann, bob) for event in client.all("persisted")]
+
+
+# --- while the database is away -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outage", ["stop", "kill"])
+async def test_nothing_is_lost_or_doubled_while_the_database_is_away_and_a_worker_dies(
+    outage: Outage,
+) -> None:
+    plan = DrillPlan(messages=600, senders=10, rooms=4, outage_s=3.0, outage=outage)
+    figures = await run_drill(plan)
+    print("\n".join(figures.table()))
+    assert not figures.violations, figures.violations[:10]
+    assert figures.in_database == figures.acknowledged == figures.told_stored == 600
+    assert figures.acknowledged_while_away > 0
+    assert figures.late_max_ms > 1_000, "nothing waited: the database was not away"
+
+
+OUTBOX_ENTRIES = 20
+
+
+async def test_when_too_much_waits_chat_is_refused_and_the_rest_goes_on(room: str) -> None:
+    environ = {**ENVIRON, "ROOMRING_OUTBOX_ENTRIES_MAX": str(OUTBOX_ENTRIES), "ROOMRING_SHARDS": "1"}
+    with running_cluster(environ=environ) as cluster:
+        async for people in _people(cluster):
+            ann = await people.join(room, "ann", edge=0)
+            bob = await people.join(room, "bob", edge=1)
+            await say_all(ann, room, [f"before {number}" for number in range(OUTBOX_ENTRIES + 5)])
+            before = await rows_of(cluster, room)
+            assert cluster.database_pid is not None
+            signal_tree(cluster.database_pid, signal.SIGSTOP)
+            try:
+                # One at a time: a batch is let in or not as a whole, so that a crowd may go past the bound.
+                answers = {}
+                for number in range(OUTBOX_ENTRIES + 10):
+                    answers[f"k{number}"] = await say(ann, room, f"k{number}", id=f"k{number}")
+                accepted = [key for key, answer in answers.items() if answer["t"] == "ack"]
+                refused = [key for key, answer in answers.items() if answer["t"] == "error"]
+                assert accepted == [f"k{number}" for number in range(OUTBOX_ENTRIES)]
+                assert {answers[key]["payload"]["code"] for key in refused} == {"busy"}
+                assert (await say(bob, room, "of another"))["payload"]["code"] == "busy"
+
+                await ann.move(room, 1, x=4.5)
+                await bob.wait("avatar_transform_broadcast", x=4.5)
+                assert (await ann.chat(room, "not kept"))["t"] == "ack"
+                await bob.wait("chat_broadcast", text="not kept")
+                assert (await page(cluster, room)).status == 503
+                assert not ann.all("persisted", messageId=answers["k0"]["payload"]["messageId"])
+            finally:
+                signal_tree(cluster.database_pid, signal.SIGCONT)
+
+            for key in refused:
+                answers[key] = await _accepted(ann, room, key)
+            for key, answer in answers.items():
+                await stored(ann, answer)
+                # The answer to an id stays what it was.
+                assert (await say(ann, room, key, id=key))["payload"] == answer["payload"]
+            rows = await rows_of(cluster, room)
+            assert rows[: len(before)] == before
+            assert [(row[2], row[3]) for row in rows[len(before) :]] == [
+                (answer["payload"]["messageId"], key) for key, answer in answers.items()
+            ]
+            assert [row[1] for row in rows] == sorted({row[1] for row in rows})
+
+
+async def _accepted(client: Client, room: str, key: str) -> Event:
+    """Send a message, with the same id, until it is taken."""
+    async with asyncio.timeout(TAKEOVER_S):
+        while True:
+            answer = await say(client, room, key, id=key)
+            if answer["t"] == "ack":
+                return answer
+            assert answer["payload"]["code"] == "busy", answer
+            await asyncio.sleep(0.05)

@@ -45,6 +45,9 @@ USER_ID_CHARACTERS_MAX: Final = 128
 _room_id = re.compile(ROOM_ID_PATTERN)
 _label = re.compile(LABEL_PATTERN)
 
+# The JSON of a token can write half a pair, which UTF-8, and so every stream, cannot carry.
+_surrogate = re.compile("[\ud800-\udfff]")
+
 
 def is_room_id(text: str) -> bool:
     """Tell whether `text` may name a room."""
@@ -53,7 +56,7 @@ def is_room_id(text: str) -> bool:
 
 def is_label(text: str) -> bool:
     """Tell whether `text` may be shown as a name, and, with at most `USER_ID_CHARACTERS_MAX`, be a person's id."""
-    return len(text) <= USER_ID_CHARACTERS_MAX and _label.search(text) is not None
+    return len(text) <= USER_ID_CHARACTERS_MAX and _label.search(text) is not None and not _surrogate.search(text)
 
 
 def kind_of(room_id: RoomId) -> str:

@@ -211,6 +211,10 @@ class Connection:
             else:
                 self._lose_room(room_id)
 
+    def clock_jumped(self, now_ms: int) -> None:
+        """The host's clock was set: what counts from the last sign of life counts from now."""
+        self._heard_at_ms = self._opened_at_ms = now_ms
+
     def drain(self, reconnect_after_ms: int, now_ms: int) -> None:
         """Tell the client that this edge goes away, and end the connection."""
         if not self._closing:

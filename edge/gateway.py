@@ -37,6 +37,8 @@ TRIM_ENTRIES: Final = 64
 """Read entries are dropped from the stream in steps of so many."""
 
 TICK_MS: Final = 100
+CLOCK_JUMP_MS: Final = 1_000
+"""More between wall and monotonic time, within a tick, is no drift: somebody set the clock."""
 BEARER_SUBPROTOCOL: Final = "bearer."
 ABNORMAL_CLOSURE: Final = 1006
 """RFC 6455 section 7.1.5: the socket ended without a close frame."""
@@ -333,11 +335,25 @@ class Gateway:
                 self._trouble(error)
 
     async def _tick(self) -> None:
+        ahead_ms = self.clock.now_ms() - self.clock.monotonic_ms()
         while True:
             await asyncio.sleep(TICK_MS / 1000.0)
-            self._wheel.advance(self.clock.now_ms(), self._look_at)
+            now_ms = self.clock.now_ms()
+            jump_ms = now_ms - self.clock.monotonic_ms() - ahead_ms
+            ahead_ms += jump_ms
+            if abs(jump_ms) > CLOCK_JUMP_MS:
+                self._clock_jumped(jump_ms, now_ms)
+            self._wheel.advance(now_ms, self._look_at)
             self._hub.refresh_recovered()
             self._show_numbers()
+
+    def _clock_jumped(self, jump_ms: float, now_ms: int) -> None:
+        """The host's clock was set. Nobody is closed for it: silence counts anew from now."""
+        self._log.warning("clock was set", jump_ms=round(jump_ms))
+        self._wheel = TimerWheel(TICK_MS, now_ms)
+        for number, client in self._clients.items():
+            client.connection.clock_jumped(now_ms)
+            self._wheel.schedule(number, client.connection.next_deadline_ms())
 
     def _look_at(self, number: ConnNumber) -> None:
         connection = self._clients[number].connection

@@ -35,11 +35,12 @@ class TimerWheel(Generic[Item]):
     def cancel(self, item: Item) -> None:
         """Forget an item; idempotent."""
         slot = self._slot_of.pop(item, None)
-        if slot is not None:
+        # The slot that is being looked at is no longer among them.
+        if slot in self._slots:
             self._slots[slot].discard(item)
 
     def advance(self, now_ms: float, expired: Callable[[Item], None]) -> None:
-        """Call `expired` for every item whose time has come; it may schedule the item again."""
+        """Call `expired` for every item whose time has come; it may schedule and cancel any."""
         target = self._slot(now_ms)
         while self._at < target:
             if not self._slots:
@@ -47,8 +48,9 @@ class TimerWheel(Generic[Item]):
                 return
             self._at += 1
             for item in self._slots.pop(self._at, ()):
-                del self._slot_of[item]
-                expired(item)
+                if self._slot_of.get(item) == self._at:
+                    del self._slot_of[item]
+                    expired(item)
 
     def _slot(self, now_ms: float) -> int:
         return int(now_ms // self._tick_ms)

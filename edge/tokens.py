@@ -172,7 +172,7 @@ def _claims(payload: Mapping[str, Any]) -> Claims | None:
         and all(isinstance(room, str) for room in rooms)
         and device in ("desktop", "mobile")
         and isinstance(roles, list)
-        and all(isinstance(role, str) for role in roles)
+        and all(isinstance(role, str) and is_label(role) for role in roles)
         and isinstance(subject, str)
         and is_label(subject)
         and (name is None or (isinstance(name, str) and is_label(name)))

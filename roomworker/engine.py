@@ -4,7 +4,7 @@ A turn has these steps, and the shell (`worker.py`) does the reads between them:
 
     plan = engine.plan(entries, ...)       what to do, and which rooms to load first
     engine.add_room(...)                   for each of plan.rooms_to_load
-    needs = engine.needs(plan)             blocks and history that the commands depend on
+    needs = engine.needs(rooms)            blocks and history that the commands depend on
     turns, broken = engine.run(plan, ...)  the rooms decide; a room that failed is dropped and planned again
     commit = commit_of(turns, ...)         written as one
     engine.settle(turns)                   after the commit is done
@@ -172,7 +172,7 @@ class Engine:
 
     # --- shards and rooms ---------------------------------------------------------------------------------
 
-    def add_shard(self, shard: Shard, acquired: Acquired, *, outbox_length: int, new_epoch: bool) -> None:
+    def add_shard(self, shard: Shard, acquired: Acquired, *, new_epoch: bool, outbox_length: int = 0) -> None:
         """Take a shard whose lease was acquired; with `new_epoch` its rooms begin a new order when loaded."""
         assert shard not in self._shards
         self._shards[shard] = OwnedShard(
@@ -220,13 +220,19 @@ class Engine:
             yield from owned.rooms.values()
 
     def known_edges(self) -> set[EdgeId]:
-        """Return the edges that some room or some mark knows."""
-        edges: set[EdgeId] = set()
+        """Return the edges that some room or some mark knows.
+
+        The mark of an edge that closed in order stays until the registry has forgotten it: its last batches may
+        have been appended twice.
+        """
+        edges = self.attached_edges()
         for owned in self._shards.values():
             edges.update(owned.marks)
-            for room in owned.rooms.values():
-                edges.update(room.edges)
         return edges
+
+    def attached_edges(self) -> set[EdgeId]:
+        """Return the edges that have connections in some room."""
+        return {edge_id for room in self.rooms() for edge_id in room.edges}
 
     def next_due_ms(self) -> int | None:
         """When the next timer is due."""
@@ -253,7 +259,6 @@ class Engine:
         partition: Partition,
         entries: Iterable[ShardEntry],
         now_ms: int,
-        *,
         gone_edges: Collection[EdgeId] = (),
         kept: Iterable[Kept] = (),
     ) -> Plan:
@@ -287,11 +292,11 @@ class Engine:
         plan.rooms_to_load = [room_id for room_id in plan.rooms if self.room(room_id) is None]
         return plan
 
-    def needs(self, plan: Plan) -> Needs:
-        """Return what the store must be asked, once the plan's rooms are in memory."""
+    def needs(self, rooms: Iterable[RoomPlan]) -> Needs:
+        """Return what the store must be asked for these plans, once their rooms are in memory."""
         users: dict[UserId, None] = {}
         history: dict[RoomId, tuple[Epoch, Seq]] = {}
-        for room_plan in plan.rooms.values():
+        for room_plan in rooms:
             room = self.room(room_plan.room_id)
             assert room is not None
             for task in room_plan.tasks:
@@ -310,8 +315,8 @@ class Engine:
         """Let the rooms decide.
 
         Returns: one turn for each shard that the plan touched, and the plans of rooms that failed. A failed
-        room is out of memory, nothing of it is in the turns; load it again and call `rerun` with its plan,
-        before the commit.
+        room is out of memory, nothing of it is in the turns; load it again, with what it needs, and call `rerun`
+        with its plan, before the commit.
         """
         turns: dict[Shard, ShardTurn] = {}
         for shard in {*plan.cursors, *plan.forget, *plan.kept, *(room_plan.shard for room_plan in plan.rooms.values())}:
@@ -388,10 +393,6 @@ class Engine:
             task = Task(batch.edge_id, command, arrived_ms)
             if isinstance(command, BlockChanged | EdgeClosed):
                 self._plan_shard_wide(plan, owned, task)
-                if isinstance(command, EdgeClosed):
-                    # Its last batch: nothing more can come twice, and the next owner need not miss the edge.
-                    plan.marks[owned.shard].pop(batch.edge_id)
-                    plan.forget.setdefault(owned.shard, []).append(batch.edge_id)
             elif kind_of(command.room_id) not in self._rules:
                 self._refuse_kind(plan, owned.shard, batch.edge_id, command, now_ms)
             else:

@@ -10,7 +10,7 @@ repeated until it is answered or the worker stops.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final, ParamSpec, TypeVar
 
 from msgspec import json
@@ -24,7 +24,7 @@ from common.log import get_logger
 from common.outbox import decode_entry
 from common.ring import partition_of_shard
 from common.settings import WorkerSettings
-from roomworker.engine import Engine, Kept, Plan, ShardTurn, Task
+from roomworker.engine import Engine, Kept, Plan, RoomPlan, ShardTurn, Task
 from roomworker.gather import Gather
 from roomworker.metrics import WorkerMetrics
 from roomworker.ownership import plan_ownership
@@ -163,15 +163,16 @@ class Worker:
         began_ms = self._clock.monotonic_ms()
         gone, self._gone_edges[partition] = self._gone_edges[partition], set()
         kept, self._kept[partition] = self._kept[partition], []
-        plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone_edges=gone, kept=kept)
+        plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone, kept)
         if not (plan.cursors or plan.rooms or plan.forget or plan.kept):
             return 0
         await self._load(partition, plan.rooms_to_load)
-        blocks = await self._fetch_needs(partition, plan)
+        blocks = await self._fetch_needs(partition, plan.rooms.values())
         now_ms = self._clock.now_ms()
         turns, broken = self._engine.run(plan, now_ms, blocks)
         while broken:
             await self._load(partition, [room_plan.room_id for room_plan in broken])
+            await self._fetch_needs(partition, broken)
             broken = self._engine.rerun(broken, turns, now_ms, blocks)
         turns = [turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors]
         written = await self._commit(partition, turns)
@@ -187,8 +188,8 @@ class Worker:
             for room_id in chunk:
                 self._engine.add_room(room_id, stored.get(room_id, {}), self._clock.now_ms())
 
-    async def _fetch_needs(self, partition: Partition, plan: Plan) -> dict[UserId, frozenset[UserId]]:
-        needs = self._engine.needs(plan)
+    async def _fetch_needs(self, partition: Partition, rooms: Iterable[RoomPlan]) -> dict[UserId, frozenset[UserId]]:
+        needs = self._engine.needs(rooms)
         for room_id, epoch, after in needs.history:
             stored = await self._insist(self._bus.load_history, partition, room_id, epoch, after)
             room = self._engine.room(room_id)
@@ -346,7 +347,8 @@ class Worker:
         if not known:
             return
         gone = known - {EdgeId(node.node_id) for node in await self._bus.nodes("edge")}
-        for edge_id in gone:
+        # One that closed in order has left nothing behind but its marks, and is not missed.
+        for edge_id in gone & self._engine.attached_edges():
             self._log.warning("edge gone", edge=edge_id)
         for partition in self._partitions:
             self._gone_edges[partition] |= gone

@@ -14,10 +14,12 @@ from common.messages import (
     ClientMessage,
     JoinRequest,
     JoinResponse,
+    MessagePage,
     ModerationRequest,
+    PastChat,
 )
 
-HTTP_BODIES: Final[tuple[type[Struct], ...]] = (JoinRequest, JoinResponse, ModerationRequest)
+HTTP_BODIES: Final[tuple[type[Struct], ...]] = (JoinRequest, JoinResponse, MessagePage, PastChat, ModerationRequest)
 CODE_ENUMS: Final = (ErrorCode, AuthErrorCode)
 _SAFE_INTEGER: Final = 2**53
 

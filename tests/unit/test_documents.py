@@ -23,7 +23,15 @@ FILES = {path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (RO
 }
 NAMES = {name.rpartition("/")[2] for name in FILES}
 
-MADE_BY_THE_READER = {"hello.py", "hello.mjs", "web/hello.html", "roomring.env", "result.json"}
+MADE_BY_THE_READER = {
+    "hello.py",
+    "hello.mjs",
+    "web/hello.html",
+    "roomworker/counter.py",
+    "tests/unit/roomworker/test_counter.py",
+    "roomring.env",
+    "result.json",
+}
 MADE_BY_PROGRAMS = {"cluster.json"}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

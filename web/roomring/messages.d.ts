@@ -75,22 +75,6 @@ export interface You {
   userId: string;
 }
 
-/** A chat message of a room's recent past. */
-export interface PastChat {
-  /** Which order `seq` counts in. 0 to 2^53 - 1. */
-  epoch: number;
-  /** Place in the room's order. 0 to 2^53 - 1. */
-  seq: number;
-  /** Milliseconds since 1970. -2^53 to 2^53. */
-  ts: number;
-  userId: string;
-  displayName: string;
-  text: string;
-  messageId: string;
-  /** The `messageId` that it answers. */
-  replyTo?: string;
-}
-
 /** Payload of `join_room`. */
 export interface JoinRoomPayload {
   /** Id of the room. */
@@ -332,6 +316,35 @@ export interface JoinResponse {
   realtimeToken: string;
   /** Milliseconds since 1970. */
   expiresAt: number;
+}
+
+/** Answer of `GET /rooms/{roomId}/messages`. */
+export interface MessagePage {
+  roomId: string;
+  /** Oldest first. */
+  messages: PastChat[];
+  /** Cursor for the page before; missing where there is none. */
+  before: string;
+  /** Cursor for what comes after; missing where the room has no message yet. */
+  after: string;
+  /** Whether messages after this page are stored already. */
+  moreAfter: boolean;
+}
+
+/** A chat message of a room's recent past. */
+export interface PastChat {
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  epoch: number;
+  /** Place in the room's order. 0 to 2^53 - 1. */
+  seq: number;
+  /** Milliseconds since 1970. -2^53 to 2^53. */
+  ts: number;
+  userId: string;
+  displayName: string;
+  text: string;
+  messageId: string;
+  /** The `messageId` that it answers. */
+  replyTo?: string;
 }
 
 /** Body of `POST /admin/rooms/{roomId}/moderation`. Without `seconds`: a ban or mute without end, a kick for the moment. */

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.ids import ROOM_ID_PATTERN, RoomId, is_room_id, kind_of
+from common.ids import ROOM_ID_PATTERN, RoomId, is_label, is_room_id, kind_of
 
 # Written without the pattern, so that the two can disagree.
 FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
@@ -45,3 +45,20 @@ def test_the_pattern_says_what_the_contract_says(text: str) -> None:
 )
 def test_kind_is_what_stands_before_the_first_colon(room_id: str, kind: str) -> None:
     assert kind_of(RoomId(room_id)) == kind
+
+
+@pytest.mark.parametrize("text", ["a", " ", "Zo\u00eb", "\u05e9\u200f", "\U0001f468\u200d\U0001f680", "x" * 128])
+def test_good_labels(text: str) -> None:
+    assert is_label(text)
+
+
+@pytest.mark.parametrize("text", ["", "a\n", "\na", "a\0b", "\x7f", "\x1f", "x" * 129, "\ud800", "a\udfff"])
+def test_bad_labels(text: str) -> None:
+    assert not is_label(text)
+
+
+@given(st.text(max_size=140))
+def test_every_label_can_be_written_as_one_line_of_utf_8(text: str) -> None:
+    if is_label(text):
+        assert text.encode()
+        assert not set(text) & {"\n", "\r", "\0", "\x1b"}

@@ -73,3 +73,12 @@ def test_whatever_the_clock_does_tokens_stay_within_the_burst(rate: Rate, jumps_
 def test_who_keeps_to_the_rate_is_never_refused() -> None:
     bucket, rate = TokenBucket(), Rate(20.0, 10.0)
     assert not any(bucket.take(rate, now_ms) for now_ms in range(0, 60_000, 50))
+
+
+def test_a_clock_that_was_set_far_back_does_not_starve_anybody() -> None:
+    # After an hour's jump back nothing was refilled for an hour, and a connection was closed as flooding.
+    bucket, rate = TokenBucket(), Rate(1.0, 2.0)
+    assert bucket.take(rate, 10_000_000) == 0
+    assert bucket.take(rate, 10_000_000 - 3_600_000) == 0
+    assert bucket.take(rate, 10_000_000 - 3_600_000) > 0
+    assert bucket.take(rate, 10_000_000 - 3_600_000 + 1_000) == 0

@@ -266,7 +266,8 @@ class EmbeddedPostgres:
             "jit": "off",
         }
         if not self._durable:
-            # Commits still wait for the log to reach the system, so that killing the server loses none of them.
+            # Not synchronous_commit: without it a crash of the server, not only of the machine, loses what it
+            # has committed. Source: the manual, "Asynchronous Commit".
             options |= {"fsync": "off", "full_page_writes": "off"}
         return [
             str(self.programs / "postgres"),

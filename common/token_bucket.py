@@ -4,7 +4,6 @@ from typing import Final
 
 from msgspec import Struct
 
-
 SET_BACK_MS: Final = 10_000
 """Further apart than the clocks of a cluster's hosts may be (see `CLOCK_SLACK_MS` in roomworker/engine.py)."""
 

@@ -145,7 +145,9 @@ def check_url(url: str) -> None:
     """
     try:
         parts = urlsplit(url)
-        right = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
+        # Several hosts, separated by commas, are more than urlsplit knows of.
+        several = "," in parts.netloc
+        right = parts.scheme in ("postgresql", "postgres") and (several or parts.port is None or parts.port > 0)
     except ValueError:
         right = False
     if not right:

@@ -35,7 +35,7 @@ def check_schema_version(found: str | None) -> None:
     if found < SCHEMA_VERSION:
         raise SchemaMismatch(
             f"the database is of version {found} and this release needs {SCHEMA_VERSION}; "
-            "make a backup, then run: roomring migrate up"
+            "back it up, then run: roomring migrate up"
         )
     raise SchemaMismatch(
         f"the database is of version {found} and this release needs {SCHEMA_VERSION}, which is older; run a newer "

@@ -288,8 +288,9 @@ def _add_doctor(commands: "_Commands[_Parser]") -> None:
         "check this host, Redis, the database and the cluster",
         "Check what a cluster needs and print what was found, with how to mend it: Python and libraries, the\n"
         "settings, Redis or Valkey (version, eviction, persistence, round trip, clock), the cluster's shape,\n"
-        "live edges and workers, owners of shards and backlog, PostgreSQL (version, schema, clock, round trip). Beside a running `roomring up` it looks at that\n"
-        "cluster. Exit status 0 where nothing FAILs, else 1.",
+        "live edges and workers, owners of shards and backlog, PostgreSQL (version, schema, clock,\n"
+        "round trip). Beside a running `roomring up` it looks at that cluster. Exit status 0 where nothing\n"
+        "FAILs, else 1.",
         "environment:\n"
         + _COMMON_ENVIRONMENT
         + "\nexample:\n  ROOMRING_REDIS_URL=redis://cache:6379/0 roomring doctor --json",

@@ -281,7 +281,7 @@ class DevCluster:
             raise
 
     def stop(self) -> None:
-        """Stop edges, workers, then Valkey and PostgreSQL, each with a deadline after which it is killed. Idempotent."""
+        """Stop edges, workers, Valkey and PostgreSQL in this order; what does not end in time is killed. Idempotent."""
         with self._lock:
             self._stopping = True
         if self._supervisor is not None:

@@ -111,9 +111,9 @@ def environment(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, s
         cluster = json.loads((data_dir / "cluster.json").read_text())
         os.kill(cluster["pid"], 0)
         merged["ROOMRING_REDIS_URL"] = cluster["redis"]["url"]
-        merged["ROOMRING_DATABASE_URL"] = cluster["database"]["url"]
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return merged, []
+    merged["ROOMRING_DATABASE_URL"] = cluster.get("database", {}).get("url", "")
     merged["ROOMRING_DEV"] = "1"
     return merged, [Finding(State.OK, "cluster", f"that of `roomring up` in {data_dir}/ (process {cluster['pid']})")]
 
@@ -353,7 +353,8 @@ async def database_findings(settings: CommonSettings) -> list[Finding]:
         async with asyncio.timeout(CALL_TIMEOUT_S):
             encoding = str(await connection.fetchval("SHOW server_encoding"))
             where = without_password(settings.database_url)
-            findings = [check_database(tuple(connection.get_server_version()[:2]), encoding, where)]
+            version = str(await connection.fetchval("SHOW server_version"))
+            findings = [check_database(version, encoding, where)]
             findings.append(check_schema(await _schema_version(connection)))
             begun_s, begun_ms = time.perf_counter(), time.time() * 1000
             theirs_ms = float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp()) * 1000"))
@@ -380,10 +381,10 @@ async def _schema_version(connection: Any) -> str | None:
     return found
 
 
-def check_database(version: tuple[int, ...], encoding: str, where: str) -> Finding:
+def check_database(version: str, encoding: str, where: str) -> Finding:
     """Check the server's version, and that its texts can hold all that people write."""
-    found = f"PostgreSQL {'.'.join(map(str, version))} at {where}"
-    if version[0] < POSTGRES_MIN:
+    found = f"PostgreSQL {version.split(maxsplit=1)[0]} at {where}"
+    if int(version.partition(".")[0]) < POSTGRES_MIN:
         return Finding(State.FAIL, "database", found, f"use PostgreSQL {POSTGRES_MIN} or later")
     if encoding != "UTF8":
         remedy = "make it anew with: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"

@@ -8,7 +8,6 @@ Unlike a Redis, who may log in to PostgreSQL as its owner may run programs as it
 a password, made by chance with the data and kept beside it.
 """
 
-import contextlib
 import os
 import pwd
 import secrets
@@ -42,6 +41,7 @@ _BUNDLE_FOLDERS: Final = ("pginstall18", "pginstall")
 """Newest first."""
 
 _POLL_S: Final = 0.005
+_PROC: Final = Path("/proc")
 _STATUS_LINE: Final = 7
 """Of postmaster.pid, counted from 0; `ready` when the server takes connections. Source: PostgreSQL's miscadmin.h."""
 
@@ -143,13 +143,10 @@ class EmbeddedPostgres:
         self._process = None
 
     def kill(self) -> None:
-        """End the server and its processes at once, as a crash does."""
-        if self._process is None:
-            return
-        # Its own processes are of its session; they would notice its end, but a moment later.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """End the server at once, as a crash does. Its own processes notice it and end a moment later."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -159,7 +156,7 @@ class EmbeddedPostgres:
 
     def _start_once(self, deadline: float, timeout_ms: int) -> bool:
         """Start the child and wait for it. False: try again, the processes of a crashed one still end."""
-        followed_a_crash = self._remove_stale_lock()
+        followed_a_crash = self._remove_stale_lock(deadline)
         with self.log_file.open("ab") as log:
             self._process = self._run(self._command(), stdout=log, stderr=subprocess.STDOUT)
         while not self._is_ready():
@@ -218,24 +215,41 @@ class EmbeddedPostgres:
                 "move the data with pg_dump, or remove that folder to begin anew"
             )
 
-    def _remove_stale_lock(self) -> bool:
-        """Remove the lock file of a server that is gone. Returns whether there was one.
+    def _remove_stale_lock(self, deadline: float) -> bool:
+        """Remove the lock file of a server that is gone, or wait until it is. Returns whether there was one.
 
         PostgreSQL does so too, except where another process has the same number by now, as after a restart of
         a container.
+
+        Raises:
+            SettingsError: a server runs on this data, and goes on running.
         """
         lock = self._database_dir / "postmaster.pid"
+        # One whose parent died just now is stopping.
+        deadline = min(deadline, time.monotonic() + STOP_TIMEOUT_MS / 1000)
+        while True:
+            try:
+                holder = int(lock.read_text().split("\n", 1)[0])
+            except (OSError, ValueError):
+                return False
+            if not _PROC.is_dir():
+                return True
+            if not self._is_server(holder):
+                lock.unlink(missing_ok=True)
+                return True
+            if time.monotonic() > deadline:
+                raise SettingsError(
+                    f"a PostgreSQL (process {holder}) runs from {self._data_dir} already; stop it first"
+                )
+            time.sleep(_POLL_S)
+
+    def _is_server(self, pid: int) -> bool:
+        """Whether a process is a server on our data. One that was killed has no arguments any more."""
         try:
-            holder = int(lock.read_text().split("\n", 1)[0])
-        except (OSError, ValueError):
-            return False
-        try:
-            arguments = Path(f"/proc/{holder}/cmdline").read_bytes().split(b"\0")
+            arguments = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
         except OSError:
-            arguments = []
-        if Path("/proc/self").exists() and os.fsencode(self._database_dir) not in arguments:
-            lock.unlink(missing_ok=True)
-        return True
+            return False
+        return os.fsencode(self._database_dir) in arguments
 
     def _command(self) -> list[str]:
         options = {

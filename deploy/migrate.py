@@ -41,8 +41,8 @@ LOCK_TIMEOUT_MS: Final = 60_000
 TABLE_LOCK_TIMEOUT_MS: Final = 10_000
 """How long a step waits for a table that is in use. All who come after it wait as well, so it gives up soon."""
 
-SERVER_VERSION_MIN: Final = 140_000
-"""14: the oldest that is maintained, and the first whose extract() is exact."""
+SERVER_VERSION_MIN: Final = 14
+"""The oldest that is maintained, and the first whose extract() is exact."""
 
 _LOCK_KEY: Final = int.from_bytes(b"roomring", "big") % 2**63
 """Advisory locks are numbers that all who use a database share."""
@@ -182,9 +182,9 @@ async def _locked(url: str) -> "AsyncIterator[asyncpg.Connection[Any]]":
     """Give a connection that nobody else migrates beside."""
     connection = await connect(url, CONNECT_TIMEOUT_MS)
     try:
-        version = connection.get_server_version()
-        if version.major * 10_000 < SERVER_VERSION_MIN:
-            raise SettingsError(f"the server is PostgreSQL {version.major}.{version.minor}; use 14 or later")
+        server = connection.get_server_version().major
+        if server < SERVER_VERSION_MIN:
+            raise SettingsError(f"the server is PostgreSQL {server}; use {SERVER_VERSION_MIN} or later")
         await connection.execute(f"SET statement_timeout = {LOCK_TIMEOUT_MS}")
         try:
             await connection.execute(f"SELECT pg_advisory_lock({_LOCK_KEY})")
@@ -302,7 +302,7 @@ def _show_status(found: Status, *, as_json: bool) -> None:
     for step in found.pending:
         _say(f"pending  {step.version}  {step.title}")
     if found.pending:
-        _say("make a backup with pg_dump, then: roomring migrate up")
+        _say("back it up with pg_dump, then: roomring migrate up")
 
 
 def _version(version: str | None) -> str:

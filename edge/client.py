@@ -120,8 +120,10 @@ class Client:
     def close(self, code: int, reason: str) -> None:
         """See `ConnectionPort.close`. The rooms are left at once, however long the client takes to go."""
         if self._ending is None:
-            self.close_code, self.close_reason = int(code), reason
+            # This may find the reader past the hard mark, and close it.
             self.flush()
+        if self._ending is None:
+            self.close_code, self.close_reason = int(code), reason
             self._ending = asyncio.create_task(self._close(close_frame(int(code), reason)))
             self.connection.end()
 

@@ -318,9 +318,10 @@ class Connection:
             self._error(ErrorCode.BUSY, message.id, room_id, now_ms)
             return
         known = self.rooms.get(room_id)
-        self.rooms[room_id] = Subscription(
-            join, claims.expires_at_ms, joined=known is not None and known.joined and known.wanted
-        )
+        subscription = self.rooms[room_id] = Subscription(join, claims.expires_at_ms)
+        if known is not None and known.wanted:
+            # Until the answer comes the client is where it was, also if a repair is under way.
+            subscription.joined, subscription.stood_at = known.joined, known.stood_at
 
     def _leave(self, message: LeaveRoom, now_ms: int) -> None:
         room_id = RoomId(message.payload.roomId)

@@ -166,5 +166,5 @@ class Uplink:
             shards = list(self._busy)
             with contextlib.suppress(BusUnavailable):
                 for shard, length in zip(shards, await self._bus.input_lengths(shards), strict=True):
-                    if length < self._batches_max // 2:
+                    if length <= self._batches_max // 2:
                         self._busy.discard(shard)

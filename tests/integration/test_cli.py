@@ -20,7 +20,7 @@ from deploy.embedded_redis import EmbeddedRedis
 from deploy.ports import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS = ("up", "edge", "worker", "token", "doctor", "bench")
+COMMANDS = ("up", "edge", "worker", "token", "doctor", "migrate", "bench")
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -81,7 +81,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom deploy.cli import main\n"
         "try:\n    main(['up', '--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'aiohttp', 'redis', 'msgspec', 'asyncio', 'uvloop'} & sys.modules.keys()\n"
+        "heavy = {'aiohttp', 'alembic', 'asyncpg', 'redis', 'msgspec', 'asyncio', 'uvloop'} & sys.modules.keys()\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     done = subprocess.run(

@@ -1,5 +1,7 @@
 """The development cluster when its processes die, and when it does itself."""
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from common.durable import ChatMessage
+from common.durable_postgres import PostgresStore
+from common.errors import StoreUnavailable
+from common.ids import Epoch, RoomId, Seq, UserId
+from common.postgres_link import without_password
+from common.schema_version import SCHEMA_VERSION
 from deploy.devcluster import AlreadyRunning, DevCluster, StartFailed
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,7 +66,7 @@ def cluster(notices: Notices) -> Iterator[DevCluster]:
 
 def test_what_dies_is_started_again_and_told_in_one_line(cluster: DevCluster, notices: Notices) -> None:
     before = cluster.pids()
-    assert sorted(before) == ["edge-1", "valkey", "worker-1", "worker-2"]
+    assert sorted(before) == ["edge-1", "postgres", "valkey", "worker-1", "worker-2"]
     url = cluster.redis_url
 
     cluster.kill("worker-1")
@@ -73,12 +81,18 @@ def test_what_dies_is_started_again_and_told_in_one_line(cluster: DevCluster, no
     assert cluster.redis_pid not in (None, before["valkey"])
     cluster.await_ready()
 
+    database_url = cluster.database_url
+    cluster.kill("postgres")
+    eventually(lambda: any("postgres runs again" in text for text in notices.texts))
+    assert cluster.database_url == database_url
+    assert cluster.database_pid not in (None, before["postgres"])
+
 
 def test_stop_leaves_nothing_behind() -> None:
     cluster = DevCluster(edges=1, workers=1)
     cluster.start()
     pids, folder = cluster.pids(), cluster.folder
-    assert len(pids) == 3
+    assert len(pids) == 4
     cluster.stop()
     cluster.stop()
     assert all(gone(pid) for pid in pids.values())
@@ -116,6 +130,49 @@ def test_a_child_that_cannot_start_is_told_in_one_line() -> None:
     assert cluster.pids() == {}
 
 
+def test_a_cluster_without_a_database() -> None:
+    with DevCluster(edges=1, workers=1, database=False) as cluster:
+        assert (cluster.database_url, cluster.database_pid) == ("", None)
+        assert "postgres" not in cluster.pids()
+
+
+def test_its_database_is_of_this_release_and_is_kept(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with DevCluster(edges=1, workers=1, data_dir=tmp_path) as cluster:
+            assert asyncio.run(remember(cluster.database_url, text)) == (["first"] if text == "second" else [])
+            described = json.loads((tmp_path / "cluster.json").read_text())["database"]
+            assert described == {"url": cluster.database_url, "pid": cluster.database_pid}
+
+
+async def remember(url: str, text: str) -> list[str]:
+    """Store a message; return the texts of those that were there."""
+    store = await PostgresStore.connect(url)
+    before = (await store.page(RoomId("lobby:it"), limit=10)).messages
+    await store.append_messages(
+        [ChatMessage(RoomId("lobby:it"), Epoch(1), Seq(len(before) + 1), text, UserId("a"), "A", text, 1)]
+    )
+    await store.close()
+    return [message.text for message in before]
+
+
+async def test_a_database_of_the_user_is_migrated_with_a_notice(empty_database_url: str, notices: Notices) -> None:
+    with DevCluster(edges=1, workers=1, database_url=empty_database_url, reporter=notices) as cluster:
+        assert (cluster.database_url, cluster.database_pid) == (empty_database_url, None)
+    assert notices.texts[0] == f"migrating your database up: {without_password(empty_database_url)}"
+    assert notices.texts[-1].startswith(f"migrated up to {SCHEMA_VERSION}: ")
+    count = len(notices.texts)
+    with DevCluster(edges=1, workers=1, database_url=empty_database_url, reporter=notices):
+        pass
+    assert len(notices.texts) == count
+
+
+def test_a_database_that_is_not_there_is_told_in_one_line() -> None:
+    cluster = DevCluster(edges=1, workers=1, database_url="postgresql://127.0.0.1:1/x")
+    with pytest.raises(StoreUnavailable, match=r"postgresql://127\.0\.0\.1:1/x: PostgreSQL: ConnectionRefused"):
+        cluster.start()
+    assert cluster.pids() == {}
+
+
 def test_two_clusters_do_not_share_a_folder(tmp_path: Path) -> None:
     with DevCluster(edges=1, workers=1, data_dir=tmp_path), pytest.raises(AlreadyRunning, match=str(os.getpid())):
         DevCluster(edges=1, workers=1, data_dir=tmp_path).start()
@@ -138,4 +195,4 @@ def test_children_die_with_their_parent() -> None:
         eventually(lambda: all(gone(int(pid)) for pid in pids))
     finally:
         subprocess.run(["rm", "-rf", folder], check=True)
-    assert len(pids) == 3
+    assert len(pids) == 4

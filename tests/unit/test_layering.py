@@ -31,6 +31,7 @@ WITHOUT_IO = (
     "common.cursor",
     "common.deliveries",
     "common.durable",
+    "common.durable_memory",
     "common.errors",
     "common.ids",
     "common.keys",
@@ -132,7 +133,6 @@ def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
             "bus_memory",
             "bus_redis",
             "clock",
-            "durable_memory",
             "durable_postgres",
             "log",
             "postgres_link",
@@ -156,9 +156,15 @@ def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
         "roomworker": {"main", "metrics", "worker"},
     }[package]
     expected = {package} | {f"{package}.{name}" for name in rim}
-    # The steps of the schema are run by Alembic, one file each.
+    # Steps of the database are neither: Alembic runs them, and no process imports them.
     modules = {module for module in modules_of(package) if not module.startswith("common.migrations")}
     assert modules == expected | {name for name in WITHOUT_IO if name.split(".")[0] == package}
+
+
+@pytest.mark.parametrize("process", ["edge.main", "roomworker.main"])
+def test_no_process_loads_what_only_migrations_need(process: str) -> None:
+    """Alembic and SQLAlchemy take longer to load than a process to start."""
+    assert not {"alembic", "sqlalchemy"} & {name.split(".")[0] for name in reached_from(process)}
 
 
 def test_the_store_in_memory_reads_no_clock_and_draws_no_numbers() -> None:

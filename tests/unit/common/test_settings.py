@@ -112,6 +112,7 @@ def test_numbers_are_finite(text: str) -> None:
         ({"ROOMRING_DEV": "maybe"}, "ROOMRING_DEV='maybe' must be 1 or 0"),
         ({"ROOMRING_REDIS_URL": "localhost:6379"}, "is not a Redis URL"),
         ({"ROOMRING_REDIS_URL": "http://localhost"}, "is not a Redis URL"),
+        ({"ROOMRING_DATABASE_URL": "mysql://localhost/x"}, "is not a PostgreSQL URL"),
         ({"ROOMRING_NAMESPACE": "a b"}, "ROOMRING_NAMESPACE='a b' must be"),
         ({"ROOMRING_NAMESPACE": "{x}"}, "ROOMRING_NAMESPACE='{x}' must be"),
         ({"ROOMRING_NODE_RENEW_MS": "1000"}, "must be at most a third of"),

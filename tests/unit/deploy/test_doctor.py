@@ -9,6 +9,7 @@ import pytest
 
 from common.bus import ShardStatus
 from common.ids import LeaseToken, Shard, WorkerId
+from common.schema_version import SCHEMA_VERSION
 from common.settings import WorkerSettings
 from deploy import doctor
 from deploy.doctor import Finding, State
@@ -89,6 +90,21 @@ def test_backlog() -> None:
     assert "shard 1" in worst.found
 
 
+def test_database() -> None:
+    assert doctor.check_database("18.4", "UTF8", "here").state is State.OK
+    assert doctor.check_database("14.19 (Debian 14.19-1)", "UTF8", "here").found == "PostgreSQL 14.19 at here"
+    assert doctor.check_database("13.22", "UTF8", "here").state is State.FAIL
+    latin = doctor.check_database("18.4", "LATIN1", "here")
+    assert (latin.state, "LATIN1" in latin.found) == (State.FAIL, True)
+    assert doctor.check_schema(SCHEMA_VERSION).state is State.OK
+    old = doctor.check_schema("0000")
+    assert (old.state, "roomring migrate up" in old.remedy) == (State.FAIL, True)
+    assert doctor.check_database_clock(400.0, 1.0).state is State.OK
+    assert doctor.check_database_clock(-600.0, 1.0).state is State.WARN
+    assert doctor.check_database_round_trip([1.0] * 30).state is State.OK
+    assert doctor.check_database_round_trip([1.0] * 20 + [50.0] * 10).state is State.WARN
+
+
 def test_settings_that_an_edge_refuses_do_not_hide_redis() -> None:
     settings, findings = doctor.check_settings({"ROOMRING_REDIS_URL": "redis://elsewhere:1/0"})
     assert settings is not None
@@ -104,10 +120,15 @@ def test_settings_that_nobody_accepts() -> None:
 
 
 def test_a_development_cluster_beside_is_found(tmp_path: Path) -> None:
-    described = {"pid": os.getpid(), "redis": {"url": "redis://127.0.0.1:7/0"}}
+    database_url = "postgresql://127.0.0.1:8/rooms"
+    described = {"pid": os.getpid(), "redis": {"url": "redis://127.0.0.1:7/0"}, "database": {"url": database_url}}
     (tmp_path / "cluster.json").write_text(json.dumps(described))
     environ, findings = doctor.environment({}, tmp_path)
-    assert environ == {"ROOMRING_REDIS_URL": "redis://127.0.0.1:7/0", "ROOMRING_DEV": "1"}
+    assert environ == {
+        "ROOMRING_REDIS_URL": "redis://127.0.0.1:7/0",
+        "ROOMRING_DATABASE_URL": database_url,
+        "ROOMRING_DEV": "1",
+    }
     assert findings[0].state is State.OK
     environ, findings = doctor.environment({"ROOMRING_REDIS_URL": "redis://mine/0"}, tmp_path)
     assert (environ, findings) == ({"ROOMRING_REDIS_URL": "redis://mine/0"}, [])
@@ -120,7 +141,7 @@ def test_a_description_of_nothing_is_passed_over(text: str, tmp_path: Path) -> N
 
 
 def test_a_password_is_not_shown() -> None:
-    assert doctor._without_password("redis://user:hunter2@host:6379/0") == "redis://host:6379/0"
+    assert doctor.without_password("redis://user:hunter2@host:6379/0") == "redis://host:6379/0"
 
 
 def test_table_and_json_say_the_same() -> None:

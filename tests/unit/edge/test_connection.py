@@ -437,6 +437,22 @@ def test_a_second_loss_before_the_answer_does_not_move_the_place(client: Client)
     assert later.resume_seq == 70
 
 
+def test_joining_again_while_a_repair_is_under_way_does_not_move_the_place(client: Client) -> None:
+    # The place was forgotten with the new join. When the repair's answer and the join's were lost as well, the next
+    # repair began where the room stood by then, and what was before that was never shown: a silent gap.
+    client.enter()
+    client.connection.rejoin(HALL, (Epoch(9), Seq(40)))
+    client.join()
+    again = client.connection.rejoin(HALL, (Epoch(9), Seq(60)))
+    assert isinstance(again, Join)
+    assert (again.repair, again.resume_seq) == (True, 40)
+    client.leave()
+    client.join()
+    after_leaving = client.connection.rejoin(HALL, (Epoch(9), Seq(60)))
+    assert isinstance(after_leaving, Join)
+    assert not after_leaving.repair
+
+
 def test_rejoining_from_an_unknown_place_resumes_nothing(client: Client) -> None:
     client.enter()
     command = client.connection.rejoin(HALL, None)

@@ -571,3 +571,26 @@ async def _accepted(client: Client, room: str, key: str) -> Event:
                 return answer
             assert answer["payload"]["code"] == "busy", answer
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.xfail(strict=True, reason="nothing tells a client how far the pages must come to meet the live events")
+async def test_pages_and_live_events_meet_while_the_database_lags(forgetful: People, room: str) -> None:
+    """A client that resumes beyond the history reads pages to their end, `moreAfter` false, and has the live events
+    from the state on. What was sequenced before the state and stored after the page is in neither."""
+    cluster = forgetful.cluster
+    ann = await forgetful.join(room, "ann", edge=0)
+    bob = await forgetful.join(room, "bob", edge=1)
+    at = ann.position(room)
+    async with database(cluster) as connection:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE messages IN EXCLUSIVE MODE")
+            said = [f"word {number}" for number in range(HISTORY_EVENTS + 1)]
+            acks = [await say(bob, room, text) for text in said]
+            back, entered = await forgetful.try_join(room, "ann", edge=1, resume=at)
+            assert entered["payload"]["recovered"] is False
+            read = await rest_after(cluster, room, entered["payload"]["cursor"], user="ann")
+    await stored(bob, acks[-1])
+    await say(bob, room, "live")
+    await back.wait("chat_broadcast", text="live")
+    heard = [event["payload"]["text"] for event in back.all("chat_broadcast")]
+    assert texts_of(read) + heard == [*said, "live"]

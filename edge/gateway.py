@@ -222,10 +222,10 @@ class Gateway:
             message = await websocket.receive()
             self._heard += 1
             if message.type is WSMsgType.TEXT:
-                had_name = connection.user_id is not None
+                rooms = len(connection.rooms)
                 connection.receive(message.data, clock.now_ms())
-                if not had_name and connection.user_id is not None:
-                    # The token's life may end before the deadlines known so far.
+                if len(connection.rooms) > rooms:
+                    # The life of the room's token may end before the deadlines known so far.
                     self._wheel.schedule(client.number, connection.next_deadline_ms())
             elif message.type is WSMsgType.BINARY:
                 connection.receive_binary(clock.now_ms())

@@ -1,0 +1,394 @@
+"""The shell of a worker, on the store in memory and a loop whose time jumps."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from common.bus import ClusterShape, Commit, CommitAnswer
+from common.bus_memory import MemoryBus, MemoryStore
+from common.commands import AnyCommand, EdgeClosed, InputBatch, encode_batch
+from common.deliveries import AnyDelivery, decode_output
+from common.errors import BusUnavailable, ClusterMismatch
+from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
+from common.ring import shard_of
+from common.settings import WorkerSettings
+from roomworker.metrics import WorkerMetrics
+from roomworker.worker import Worker
+from tests.unit.bench import messages_of, names_of
+from tests.unit.clock import LoopClock, drive
+from tests.unit.stage import ADA, BEN, CY, E1, E2, HALL, START_MS, chat, join, lose
+
+P0 = Partition(0)
+SHARDS = 8
+TTL_MS, RENEW_MS = 1_000, 300
+HERE = shard_of(HALL, SHARDS)
+
+
+class Bus(MemoryBus):
+    """A worker's way to the store, which may be cut, and may lose the replies to commits."""
+
+    is_cut = False
+    lose_replies = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if not asyncio.iscoroutinefunction(found) or name.startswith("_"):
+            return found
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            if self.is_cut:
+                await asyncio.sleep(0.01)
+                raise BusUnavailable("cut")
+            return await found(*args, **kwargs)
+
+        return call
+
+    async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
+        answer = await super().commit(partition, commit)
+        if self.lose_replies:
+            self.lose_replies -= 1
+            raise BusUnavailable("reply lost")
+        return answer
+
+
+class Site:
+    """A cluster with workers that run, and edges that are written by hand."""
+
+    def __init__(self, **settings: Any) -> None:
+        given: dict[str, Any] = {
+            "shards": SHARDS,
+            "node_ttl_ms": TTL_MS,
+            "node_renew_ms": RENEW_MS,
+            "chat_burst": 1_000,
+        }
+        self.settings = WorkerSettings(**{**given, **settings})
+        self.clock = LoopClock()
+        self.store = MemoryStore(ClusterShape(SHARDS, 1), self.clock.now_ms, output_ttl_ms=10**9)
+        self.workers: dict[str, Worker] = {}
+        self.buses: dict[str, Bus] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self._numbers: dict[tuple[EdgeId, Shard], int] = {}
+        self._read: dict[EdgeId, int] = {}
+        for edge in (E1, E2):
+            self.store.announce("edge", edge, b"", 10**9)
+
+    async def start(self, name: str = "w1") -> Worker:
+        bus = self.buses[name] = Bus(self.store)
+        worker = self.workers[name] = Worker(WorkerId(name), self.settings, bus, self.clock, WorkerMetrics())
+        self.tasks[name] = asyncio.create_task(worker.run())
+        await asyncio.sleep(0.05)
+        return worker
+
+    def send(self, *commands: AnyCommand, edge: EdgeId = E1, room: RoomId = HALL) -> bytes:
+        shard = shard_of(room, SHARDS)
+        number = self._numbers[edge, shard] = self._numbers.get((edge, shard), 0) + 1
+        data = encode_batch(InputBatch(edge, number, self.clock.now_ms(), list(commands)))
+        self.store.append_input(shard, data)
+        return data
+
+    def heard(self, edge: EdgeId = E1) -> list[AnyDelivery]:
+        entries = self.store.output_after(P0, edge, self._read.get(edge, 0))
+        if entries:
+            self._read[edge] = entries[-1].position
+        return [delivery for entry in entries for delivery in decode_output(entry.data).deliveries]
+
+    async def told(self, *commands: AnyCommand, edge: EdgeId = E1, after_s: float = 0.02) -> list[AnyDelivery]:
+        self.send(*commands, edge=edge)
+        await asyncio.sleep(after_s)
+        return self.heard(edge)
+
+    def owners(self) -> dict[str, int]:
+        """Return how many shards each worker has a running lease of."""
+        found: dict[str, int] = {}
+        for status in self.store.shard_status():
+            if status.owner is not None:
+                found[status.owner] = found.get(status.owner, 0) + 1
+        return found
+
+
+def run(course: Callable[[Site], Awaitable[None]], **settings: Any) -> None:
+    """Run a course; no worker may die of it."""
+
+    async def inside() -> None:
+        site = Site(**settings)
+        try:
+            await course(site)
+            assert not [task for task in site.tasks.values() if task.done() and task.exception()]
+        finally:
+            for task in site.tasks.values():
+                task.cancel()
+            await asyncio.gather(*site.tasks.values(), return_exceptions=True)
+
+    drive(inside())
+
+
+def value(worker: Worker, name: str, **labels: str) -> float:
+    return worker.metrics.registry.get_sample_value(name, labels or None) or 0.0
+
+
+def test_a_worker_alone_takes_all_and_answers() -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        assert worker.not_ready() is None
+        assert site.owners() == {"w1": SHARDS}
+        assert names_of(await site.told(join(ADA, 1), chat(1)), 1) == ["room_state", "ack"]
+        assert value(worker, "roomring_worker_commands_total") == 2
+
+    run(course)
+
+
+def test_an_idle_worker_answers_at_once() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        await asyncio.sleep(10)
+        assert names_of(await site.told(join(ADA, 1), after_s=0.001), 1) == ["room_state"]
+
+    run(course)
+
+
+def test_timers_run_without_input() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        await site.told(join(ADA, 1), join(BEN, 2))
+        await site.told(lose(1))
+        await asyncio.sleep(4.9)
+        assert site.heard() == []
+        await asyncio.sleep(0.15)
+        (left,) = messages_of(site.heard())
+        assert left["t"] == "member_left"
+        assert START_MS + 5_000 <= left["ts"] <= START_MS + 5_100
+
+    run(course)
+
+
+def test_a_worker_that_stops_gives_everything_back() -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        await site.told(join(ADA, 1))
+        worker.stop()
+        await site.tasks["w1"]
+        assert site.owners() == {}
+        assert site.store.nodes("worker") == []
+        site.send(chat(1))
+        await site.start("w2")
+        assert names_of(site.heard()) == ["chat_broadcast"]
+
+    run(course)
+
+
+def test_a_second_worker_gets_its_share_and_rooms_keep_flowing() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        rooms = [RoomId(f"room{number}") for number in range(20)]
+        for room in rooms:
+            site.send(join(ADA, 1, room=room), room=room)
+        await site.start("w2")
+        for _ in range(60):
+            for room in rooms:
+                site.send(chat(1, room=room), room=room)
+            await asyncio.sleep(0.02)
+        assert site.owners() == {"w1": SHARDS // 2, "w2": SHARDS // 2}
+        told = messages_of(site.heard())
+        for room in rooms:
+            seqs = [event["seq"] for event in told if event["payload"]["roomId"] == room]
+            assert seqs == list(range(2, 62))
+        assert len({event["epoch"] for event in told}) == 1
+
+    run(course)
+
+
+def test_after_a_crash_another_worker_goes_on_within_the_lease() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        await site.told(join(ADA, 1), join(BEN, 2), chat(2))
+        site.buses["w1"].is_cut = True
+        await site.start("w2")
+        began_ms = site.clock.now_ms()
+        site.send(chat(1, "after"))
+        told: list[Any] = []
+        for _ in range(200):
+            if not told:
+                await asyncio.sleep(0.01)
+                told = messages_of(site.heard())
+        assert told[0]["ts"] - began_ms < TTL_MS + 300
+        assert [(event["seq"], event["payload"]["text"]) for event in told] == [(4, "after")]
+
+    run(course)
+
+
+def test_a_worker_that_was_away_too_long_writes_nothing_and_comes_back() -> None:
+    async def course(site: Site) -> None:
+        first = await site.start()
+        await site.told(join(ADA, 1), chat(1))
+        site.buses["w1"].is_cut = True
+        await site.start("w2")
+        await asyncio.sleep(3 * TTL_MS / 1000)
+        assert first.not_ready() is not None
+        assert site.owners() == {"w2": SHARDS}
+        await site.told(chat(1))
+        site.buses["w1"].is_cut = False
+        for number in range(50):
+            site.send(chat(1, str(number)))
+            await asyncio.sleep(0.02)
+        texts = [event["payload"]["text"] for event in messages_of(site.heard())]
+        assert texts == [str(number) for number in range(50)]
+        assert site.owners() == {"w1": SHARDS // 2, "w2": SHARDS // 2}
+        assert first.not_ready() is None
+
+    run(course)
+
+
+def test_a_commit_of_a_worker_that_lost_its_lease_is_refused_and_its_memory_dropped() -> None:
+    async def course(site: Site) -> None:
+        first = await site.start()
+        await site.told(join(ADA, 1))
+        # Behind its back, between two renewals, the lease goes to somebody else.
+        tokens = first._engine.tokens(P0)
+        site.store.release(P0, WorkerId("w1"), tokens)
+        site.store.acquire(P0, WorkerId("other"), TTL_MS, [HERE])
+        told = await site.told(chat(1), after_s=0.02)
+        assert told == []
+        assert value(first, "roomring_worker_refused_commits_total", reason="fenced") == 1
+        assert site.store.input_length(HERE) == 1
+        # The other one never renews; then the message is taken after all.
+        await asyncio.sleep(2 * TTL_MS / 1000)
+        assert names_of(site.heard()) == ["chat_broadcast"]
+
+    run(course)
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_commit_whose_reply_was_lost_takes_effect_once(lost: int) -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        await site.told(join(ADA, 1))
+        site.buses["w1"].lose_replies = lost
+        told = await site.told(chat(1, id="m"), chat(1), after_s=0.5)
+        assert names_of(told) == ["chat_broadcast"] * 2
+        assert names_of(await site.told(chat(1))) == ["chat_broadcast"]
+        assert value(worker, "roomring_worker_store_errors_total") == lost
+        assert value(worker, "roomring_worker_refused_commits_total", reason="stale") == 0
+
+    run(course)
+
+
+def test_a_store_that_fell_back_makes_a_new_order_and_says_so() -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        await site.told(join(ADA, 1), chat(1))
+        await site.told(chat(1))
+        # An older copy of the shard: the store forgot its last commit, but not who owns it.
+        lease = site.store._shards[HERE]
+        lease.version -= 1
+        lease.cursor -= 1
+        told = await site.told(chat(1), after_s=0.5)
+        assert value(worker, "roomring_worker_refused_commits_total", reason="stale") == 1
+        assert names_of(told, 1)[:2] == ["resync", "room_state"]
+        resync, state = messages_of(told, 1)[:2]
+        assert resync["payload"]["reason"] == "new_epoch"
+        assert state["payload"]["epoch"] > START_MS
+        events = messages_of(told)
+        assert {event["epoch"] for event in events} == {state["payload"]["epoch"]}
+
+    run(course)
+
+
+def test_a_store_that_lost_everything_is_set_up_again() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        await site.told(join(ADA, 1), chat(1))
+        site.store.flush()
+        await asyncio.sleep(1)
+        assert site.owners() == {"w1": SHARDS}
+        site.store.announce("edge", E1, b"", 10**9)
+        site._read.clear()
+        site._numbers.clear()
+        (state,) = messages_of(await site.told(join(ADA, 1)), 1)
+        assert state["payload"]["epoch"] > START_MS
+        assert state["payload"]["seq"] == 1
+
+    run(course)
+
+
+def test_connections_of_an_edge_that_died_are_lost() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        await site.told(join(ADA, 1))
+        await site.told(join(BEN, 1), edge=E2)
+        site.heard(E2)
+        site.store.withdraw("edge", E1)
+        await asyncio.sleep(4.9)
+        assert site.heard(E2) == []
+        await asyncio.sleep(0.6)
+        assert names_of(site.heard(E2)) == ["member_left"]
+        assert site.workers["w1"]._engine.known_edges() == {E2}
+
+    run(course)
+
+
+def test_an_edge_that_closed_in_order_is_forgotten_when_the_registry_forgets_it() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        await site.told(join(ADA, 1), EdgeClosed())
+        await asyncio.sleep(2 * RENEW_MS / 1000)
+        assert site.workers["w1"]._engine.known_edges() == {E1}
+        site.store.withdraw("edge", E1)
+        await asyncio.sleep(2 * RENEW_MS / 1000)
+        assert site.workers["w1"]._engine.known_edges() == set()
+
+    run(course)
+
+
+def test_a_task_at_which_a_room_fails_does_not_stop_the_worker() -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        await site.told(join(ADA, 1), join(BEN, 2))
+        told = await site.told(chat(2), join(CY, 1, re="bad"), chat(2))
+        assert names_of(told) == ["chat_broadcast"] * 2
+        assert messages_of(told, 1)[-1]["payload"]["code"] == "internal"
+        assert value(worker, "roomring_worker_failures_total") == 1
+        assert names_of(await site.told(chat(2))) == ["chat_broadcast"]
+
+    run(course)
+
+
+def test_after_a_takeover_what_was_missed_is_replayed_from_the_store() -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        first = await site.told(join(ADA, 1), join(BEN, 2), chat(2), chat(2))
+        epoch = messages_of(first, 1)[0]["payload"]["epoch"]
+        worker.stop()
+        await site.tasks["w1"]
+        await site.start("w2")
+        told = await site.told(join(ADA, 3, resume=(epoch, 2)))
+        assert [event.get("seq") for event in messages_of(told, 3)] == [None, 3, 4]
+
+    run(course)
+
+
+def test_a_worker_of_another_shape_refuses_to_work() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        stranger = Worker(WorkerId("w2"), WorkerSettings(shards=4), MemoryBus(site.store), site.clock, WorkerMetrics())
+        with pytest.raises(ClusterMismatch):
+            await stranger.run()
+
+    run(course)
+
+
+def test_without_a_store_a_worker_waits_for_it() -> None:
+    async def course(site: Site) -> None:
+        site.buses["w1"] = bus = Bus(site.store)
+        bus.is_cut = True
+        worker = Worker(WorkerId("w1"), site.settings, bus, site.clock, WorkerMetrics())
+        site.tasks["w1"] = asyncio.create_task(worker.run())
+        await asyncio.sleep(5)
+        assert worker.not_ready() is not None
+        bus.is_cut = False
+        await asyncio.sleep(0.5)
+        assert worker.not_ready() is None
+        assert names_of(await site.told(join(ADA, 1)), 1) == ["room_state"]
+
+    run(course)

@@ -1,0 +1,388 @@
+"""Edges and a worker together, on the store in memory and a loop whose time jumps; only the sockets are feigned."""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+from aiohttp import WSMessage, WSMsgType
+
+from common.bus import ClusterShape
+from common.bus_memory import MemoryBus, MemoryStore
+from common.commands import BlockChanged, Inspect
+from common.errors import AuthErrorCode, CloseCode
+from common.ids import EdgeId, Partition, UserId, WorkerId
+from common.settings import EdgeSettings, WorkerSettings
+from edge.client import Client
+from edge.gateway import Gateway
+from edge.metrics import EdgeMetrics
+from edge.tokens import Claims
+from roomworker.metrics import WorkerMetrics
+from roomworker.worker import Worker
+from tests.unit.clock import LoopClock, drive
+from tests.unit.edge.test_client import Transport
+from tests.unit.edge.test_frames import parsed
+from tests.unit.stage import ADA, BEN, CY, HALL, START_MS, Envelope
+
+SHARDS = 4
+FAST: dict[str, Any] = {"shards": SHARDS, "node_ttl_ms": 1_000, "node_renew_ms": 300}
+
+
+class Verifier:
+    """Tokens are `<user> <life in ms from the start>`."""
+
+    def verify(self, token: str) -> Claims | AuthErrorCode:
+        user, life_ms = token.split()
+        return Claims(UserId(user), ("*",), START_MS + int(life_ms), "desktop", None, None, ())
+
+
+class Gone(asyncio.Protocol):
+    """What aiohttp does when the socket is lost: whoever receives is told."""
+
+    def __init__(self, inbox: asyncio.Queue[WSMessage]) -> None:
+        self._inbox = inbox
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inbox.put_nowait(WSMessage(WSMsgType.CLOSED, None, None))
+
+
+class Person:
+    """A socket on an edge, and what was read from it."""
+
+    def __init__(self, gateway: Gateway, user: str) -> None:
+        self.user = user
+        self.transport = Transport()
+        self.heard: list[Envelope] = []
+        self.close_code: int | None = None
+        self._inbox: asyncio.Queue[WSMessage] = asyncio.Queue()
+        self.transport.protocol = Gone(self._inbox)
+        self._gateway = gateway
+        # What stands between aiohttp's upgrade and its socket: the only way in without a real one.
+        self._websocket: Any = SimpleNamespace(receive=self._inbox.get, close_code=None)
+        request: Any = SimpleNamespace(headers={}, remote="test")
+        self._client: Client = gateway._open(self._websocket, self.transport, request)  # type: ignore[arg-type]
+        self.served = asyncio.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            await self._gateway._receive(self._websocket, self._client)
+        finally:
+            await self._gateway._ended(self._websocket, self._client)
+
+    def hang_up(self) -> None:
+        self.transport.lose()
+
+    def say(self, name: str, payload: dict[str, Any], **beside: Any) -> None:
+        envelope = {"v": 1, "t": name, "ts": 0, **beside, "payload": {"roomId": HALL, **payload}}
+        self._inbox.put_nowait(WSMessage(WSMsgType.TEXT, json.dumps(envelope).encode(), None))  # type: ignore[arg-type]
+
+    def join(self, room: str = HALL, life_ms: int = 3_600_000, **beside: Any) -> "Person":
+        who = {"userId": self.user, "displayName": self.user.title(), "avatarId": "fox"}
+        self.say("join_room", {"roomId": room, "user": who, "token": f"{self.user} {life_ms}"}, **beside)
+        return self
+
+    def chat(self, text: str, **beside: Any) -> None:
+        self.say("local_chat", {"text": text, "mode": "local"}, **beside)
+
+    def read(self) -> list[Envelope]:
+        """Read what came since the last call."""
+        new: list[Envelope] = []
+        for frame in parsed(self.transport.read()):
+            if frame.opcode == 8:
+                self.close_code = int.from_bytes(frame.data[:2], "big")
+            else:
+                new.append(json.loads(bytes(frame.data)))
+        self.heard += new
+        return new
+
+    def names(self) -> list[str]:
+        return [envelope["t"] for envelope in self.read()]
+
+
+class Town:
+    """Edges and a worker."""
+
+    def __init__(self) -> None:
+        clock = LoopClock()
+        self.store = MemoryStore(ClusterShape(SHARDS, 1), clock.now_ms, output_entries_max=50)
+        self.worker = Worker(
+            WorkerId("w1"), WorkerSettings(**FAST, chat_burst=1_000), MemoryBus(self.store), clock, WorkerMetrics()
+        )
+        self.edges = [
+            Gateway(
+                EdgeId(f"e{number}"),
+                EdgeSettings(**FAST, token_secret="x" * 32, drain_ms=1_000),
+                MemoryBus(self.store),
+                clock,
+                Verifier(),  # type: ignore[arg-type]
+                EdgeMetrics(),
+                random.Random(7),
+            )
+            for number in (1, 2)
+        ]
+
+    def person(self, user: str, edge: int = 0) -> Person:
+        return Person(self.edges[edge], user)
+
+
+def run(course: Callable[[Town], Awaitable[None]]) -> None:
+    async def inside() -> None:
+        town = Town()
+        working = asyncio.create_task(town.worker.run())
+        for edge in town.edges:
+            await edge.start()
+        try:
+            await asyncio.sleep(0.1)
+            await course(town)
+            assert not working.done()
+            assert [edge.failed() for edge in town.edges] == [None, None]
+        finally:
+            for edge in town.edges:
+                await edge.stop()
+            town.worker.stop()
+            await working
+
+    drive(inside())
+
+
+async def settle() -> None:
+    await asyncio.sleep(0.05)
+
+
+def test_people_on_two_edges_meet() -> None:
+    async def course(town: Town) -> None:
+        ada, ben = town.person(ADA).join(id="j"), town.person(BEN, 1)
+        await settle()
+        assert ada.names() == ["welcome", "room_state"]
+        ben.join()
+        await settle()
+        assert ada.names() == ["member_joined"]
+        ada.chat("hello", id="m")
+        await settle()
+        event, ack = ada.read()
+        assert (event["t"], ack["re"]) == ("chat_broadcast", "m")
+        assert ben.read()[-1] == event
+        ben.say("avatar_transform", {"seq": 0, "x": 1, "y": 2, "z": 3, "rotY": 0, "anim": "walk", "speaking": False})
+        await settle()
+        assert ada.names() == ben.names() == ["avatar_transform_broadcast"]
+
+    run(course)
+
+
+def test_an_idle_town_answers_within_a_few_turns_of_the_loop() -> None:
+    async def course(town: Town) -> None:
+        ada = town.person(ADA).join()
+        await asyncio.sleep(30)
+        ada.say("heartbeat", {"clientTimeMs": 1, "lastSeq": 1})
+        ada.chat("hello")
+        await asyncio.sleep(0.001)
+        assert ada.names()[-2:] == ["chat_broadcast", "ack"]
+
+    run(course)
+
+
+def test_a_message_that_is_sent_again_over_another_edge_takes_effect_once() -> None:
+    async def course(town: Town) -> None:
+        ada, ben = town.person(ADA).join(), town.person(BEN).join()
+        await settle()
+        ada.chat("hello", id="m")
+        await settle()
+        first = ada.read()[-1]
+        ada.hang_up()
+        again = town.person(ADA, 1).join()
+        await settle()
+        again.chat("hello", id="m")
+        await settle()
+        assert again.read()[-1] == first
+        assert [event["t"] for event in ben.read()].count("chat_broadcast") == 1
+
+    run(course)
+
+
+def test_a_short_drop_shows_nothing_and_what_was_missed_is_replayed() -> None:
+    async def course(town: Town) -> None:
+        ada, ben = town.person(ADA).join(), town.person(BEN, 1).join()
+        await settle()
+        ada.read()
+        ben.read()
+        position = next(e["payload"] for e in ada.heard if e["t"] == "room_state")
+        ada.hang_up()
+        await asyncio.sleep(2)
+        ben.chat("missed")
+        await settle()
+        assert [event["t"] for event in ben.read()] == ["chat_broadcast", "ack"]
+        back = town.person(ADA)
+        who = {"userId": ADA, "displayName": "Ada", "avatarId": "fox"}
+        resume = {"epoch": position["epoch"], "lastSeq": position["seq"]}
+        back.say("join_room", {"user": who, "token": f"{ADA} 3600000", "resume": resume})
+        await asyncio.sleep(6)
+        _, state, *missed = back.read()
+        assert state["payload"]["recovered"] is True
+        assert [event["payload"].get("text") for event in missed] == [None, "missed"]
+        assert "member_left" not in ben.names()
+
+    run(course)
+
+
+def test_a_dead_edge_loses_its_people() -> None:
+    async def course(town: Town) -> None:
+        town.person(ADA).join()
+        ben = town.person(BEN, 1).join()
+        await settle()
+        ben.read()
+        for task in town.edges[0]._tasks:
+            task.cancel()
+        await asyncio.sleep(4)
+        assert ben.names() == []
+        await asyncio.sleep(4)
+        assert ben.names() == ["member_left"]
+        town.edges[0]._tasks.clear()
+
+    run(course)
+
+
+def test_lost_entries_are_noticed_and_made_up_for() -> None:
+    async def course(town: Town) -> None:
+        ada, ben = town.person(ADA).join(), town.person(BEN, 1).join()
+        await settle()
+        ada.read()
+        ben.read()
+        # The edge stands still while its stream runs over.
+        reading = next(task for task in town.edges[0]._tasks if task.get_name() == "read-0")
+        stopped_at = town.store.output_last(Partition(0), EdgeId("e1"))
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        town.edges[0]._tasks.remove(reading)
+        for number in range(60):
+            ben.chat(str(number))
+            await asyncio.sleep(0.001)
+        await settle()
+        assert town.store.output_last(Partition(0), EdgeId("e1")) >= stopped_at + 60
+        # It goes on as a new reader does, and finds that the first entry is not the one that follows.
+        town.edges[0]._spawn(town.edges[0]._read(Partition(0)), "read-0")
+        await settle()
+        heard = ada.read()
+        texts = [event["payload"]["text"] for event in heard if event["t"] == "chat_broadcast"]
+        assert texts == [str(number) for number in range(60)]
+        assert town.edges[0].metrics.registry.get_sample_value("roomring_edge_output_gaps_total") == 1
+
+    run(course)
+
+
+def test_a_worker_that_stops_and_another_that_starts_are_not_noticed() -> None:
+    async def course(town: Town) -> None:
+        ada, ben = town.person(ADA).join(), town.person(BEN, 1).join()
+        await settle()
+        second = Worker(
+            WorkerId("w2"),
+            WorkerSettings(**FAST, chat_burst=1_000),
+            MemoryBus(town.store),
+            LoopClock(),
+            WorkerMetrics(),
+        )
+        working = asyncio.create_task(second.run())
+        for number in range(100):
+            ada.chat(str(number), id=f"m{number}")
+            await asyncio.sleep(0.02)
+        second.stop()
+        await working
+        for number in range(100, 150):
+            ada.chat(str(number), id=f"m{number}")
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(1)
+        ben.read()
+        chats = [event for event in ben.heard if event["t"] == "chat_broadcast"]
+        assert [event["payload"]["text"] for event in chats] == [str(number) for number in range(150)]
+        seqs = [event["seq"] for event in chats]
+        assert seqs == list(range(seqs[0], seqs[0] + 150))
+
+    run(course)
+
+
+def test_blocks_and_questions_of_operators_reach_everybody() -> None:
+    async def course(town: Town) -> None:
+        ada, ben, cy = (town.person(user, edge).join() for user, edge in ((ADA, 0), (BEN, 1), (CY, 0)))
+        await settle()
+        await town.edges[0].bus.set_block(BEN, ADA, blocked=True)
+        await town.edges[0].tell_all_shards(BlockChanged(BEN, ADA, blocked=True))
+        await settle()
+        ada.chat("unseen")
+        await settle()
+        assert "unseen" not in str(ben.read())
+        assert "unseen" in str(cy.read())
+        described = json.loads(await town.edges[1].operations.ask(lambda request: Inspect(HALL, request)))
+        assert {member["userId"] for member in described["members"]} == {ADA, BEN, CY}
+
+    run(course)
+
+
+def test_draining_sends_everybody_away_each_at_another_time() -> None:
+    async def course(town: Town) -> None:
+        people = [town.person(f"user{number}").join() for number in range(5)]
+        await settle()
+        draining = asyncio.create_task(town.edges[0].drain())
+        await settle()
+        for person in people:
+            *_, told = person.read()
+            assert told["t"] == "server_draining"
+            assert person.close_code == CloseCode.RESTARTING
+            person.hang_up()
+        delays = [person.heard[-1]["payload"]["reconnectAfterMs"] for person in people]
+        assert len(set(delays)) > 1
+        assert all(0 <= delay <= 1_000 for delay in delays)
+        await draining
+
+    run(course)
+
+
+def test_silent_and_nameless_connections_are_closed_by_the_wheel() -> None:
+    async def course(town: Town) -> None:
+        nameless, silent = town.person("nobody"), town.person(ADA).join()
+        await asyncio.sleep(10.3)
+        nameless.read()
+        assert nameless.close_code == CloseCode.NOT_AUTHENTICATED
+        await asyncio.sleep(34.5)
+        silent.read()
+        assert silent.close_code is None
+        await asyncio.sleep(0.5)
+        silent.read()
+        assert silent.close_code == CloseCode.NO_HEARTBEAT
+
+    run(course)
+
+
+def test_a_token_that_ends_before_all_other_deadlines_is_told_in_time() -> None:
+    # The wheel heard of new deadlines only when the connection got its name. The token of a second room might end
+    # long before the next look, and the client was told up to 45 s too late.
+    async def course(town: Town) -> None:
+        ada = town.person(ADA).join()
+        await settle()
+        ada.join("yard", 5_000)
+        await asyncio.sleep(4.5)
+        assert "auth_error" not in ada.names()
+        await asyncio.sleep(0.6)
+        (told,) = ada.read()
+        assert told["t"] == "auth_error"
+        assert (told["payload"]["code"], told["payload"]["roomId"]) == ("token_expired", "yard")
+
+    run(course)
+
+
+def test_a_socket_that_ends_leaves_nothing_behind() -> None:
+    async def course(town: Town) -> None:
+        people = [town.person(f"user{number}").join() for number in range(3)]
+        await settle()
+        assert town.edges[0].connection_count == 3
+        for person in people:
+            person.hang_up()
+        await asyncio.gather(*(person.served for person in people))
+        assert town.edges[0].connection_count == 0
+        assert town.edges[0]._hub.room_count == 0
+        assert len(town.edges[0]._wheel) == 0
+        await asyncio.sleep(6)
+        described = json.loads(await town.edges[1].operations.ask(lambda request: Inspect(HALL, request)))
+        assert described["members"] == []
+
+    run(course)

@@ -179,6 +179,17 @@ class Registry(Protocol):
         ...
 
 
+class Outboxes(Protocol):
+    """What waits for the durable store."""
+
+    async def outbox_lengths(self, partition: Partition, shards: Sequence[Shard]) -> list[int]:
+        """Return how many entries wait in these outboxes.
+
+        An entry is counted from the commit that sequenced its message until a commit after the store had it.
+        """
+        ...
+
+
 class Blocks(Protocol):
     """Whom each person does not want to see."""
 
@@ -191,7 +202,7 @@ class Blocks(Protocol):
         ...
 
 
-class EdgeBus(Registry, Blocks, Protocol):
+class EdgeBus(Registry, Blocks, Outboxes, Protocol):
     """What an edge needs."""
 
     async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
@@ -223,7 +234,7 @@ class EdgeBus(Registry, Blocks, Protocol):
         ...
 
 
-class WorkerBus(Registry, Blocks, Protocol):
+class WorkerBus(Registry, Blocks, Outboxes, Protocol):
     """What a room worker needs."""
 
     async def acquire(
@@ -267,10 +278,6 @@ class WorkerBus(Registry, Blocks, Protocol):
 
     async def read_outbox(self, partition: Partition, after: Mapping[Shard, int], count: int) -> list[ShardEntry]:
         """Return entries of the outboxes after each position, at most `count` for each shard. Does not wait."""
-        ...
-
-    async def outbox_lengths(self, partition: Partition, shards: Sequence[Shard]) -> list[int]:
-        """Return how many entries wait in these outboxes."""
         ...
 
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:

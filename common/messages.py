@@ -295,12 +295,12 @@ class RoomState(ServerEvent, frozen=True):
     recovered: Annotated[bool, Meta(description="True: the missed reliable events follow, each with `replay`.")]
     cursor: (
         Annotated[
-            str,
-            Meta(
-                description="With `recovered` false after a `resume`: pass it as `after` to `GET "
-                "/rooms/{roomId}/messages`, and no message is missed or comes twice."
-            ),
+            str, Meta(description="With `recovered` false after a `resume`: the place of the client's last event.")
         ]
+        | UnsetType
+    ) = UNSET
+    until: (
+        Annotated[str, Meta(description="Beside `cursor`: the place from which live events go on. See kept chat.")]
         | UnsetType
     ) = UNSET
     memberCount: (
@@ -529,12 +529,21 @@ class MessagePage(Struct, frozen=True):
 
     roomId: str
     messages: Annotated[list[PastChat], Meta(description="Oldest first.")]
-    before: Annotated[str, Meta(description="Cursor for the page before; missing where there is none.")] | UnsetType
+    before: (
+        Annotated[
+            str, Meta(description="Cursor for the page before; missing where nothing stands before, or nothing here.")
+        ]
+        | UnsetType
+    )
     after: (
         Annotated[str, Meta(description="Cursor for what comes after; missing where the room has no message yet.")]
         | UnsetType
     )
     moreAfter: Annotated[bool, Meta(description="Whether messages after this page are stored already.")]
+    settled: Annotated[
+        bool,
+        Meta(description="False: messages that were sequenced before this answer may not be stored yet; ask again."),
+    ]
 
 
 class ModerationRequest(Struct, frozen=True):

@@ -15,6 +15,7 @@ from common.durable import ChatMessage, DurableStore, MessagePlace, Page
 from common.errors import AUTH_ERROR_MEANING, AuthErrorCode, BusUnavailable, StoreUnavailable
 from common.ids import RoomId, UserId, is_room_id
 from common.messages import MessagePage, PastChat
+from common.ring import partition_of_shard, shard_of
 from edge.gateway import Gateway
 from edge.problems import allow_origin, bearer, problem
 from edge.tokens import Claims, TokenVerifier
@@ -53,12 +54,22 @@ class History:
             return problem(501, "history_off", "this cluster has no database (ROOMRING_DATABASE_URL)")
         try:
             blocks = await self._gateway.bus.blocks_of([reader])
+            # Asked before the page is read: what waits then may be missing from it.
+            settled = not await self._waiting(RoomId(room_id))
             page = await self._store.page(
                 RoomId(room_id), before=before, after=after, limit=limit, hidden_authors=blocks[reader]
             )
         except (BusUnavailable, StoreUnavailable) as error:
             return problem(503, "unavailable", f"the history cannot be read now: {error}")
-        return _answer(request, RoomId(room_id), page, after)
+        return _answer(request, RoomId(room_id), page, after, settled=settled)
+
+    async def _waiting(self, room_id: RoomId) -> int:
+        """Return how many messages of the room's shard are not in the store yet."""
+        settings = self._gateway.settings
+        shard = shard_of(room_id, settings.shards)
+        partition = partition_of_shard(shard, settings.partitions)
+        (length,) = await self._gateway.bus.outbox_lengths(partition, [shard])
+        return length
 
     def _reader(self, request: web.Request, room_id: RoomId) -> UserId | web.Response:
         token = bearer(request)
@@ -87,7 +98,9 @@ def _asked(request: web.Request) -> tuple[MessagePlace | None, MessagePlace | No
     return places.get("before"), places.get("after"), limit
 
 
-def _answer(request: web.Request, room_id: RoomId, page: Page, after: MessagePlace | None) -> web.Response:
+def _answer(
+    request: web.Request, room_id: RoomId, page: Page, after: MessagePlace | None, *, settled: bool
+) -> web.Response:
     messages = page.messages
     newest = MessagePlace(messages[-1].epoch, messages[-1].seq) if messages else after
     oldest = MessagePlace(messages[0].epoch, messages[0].seq) if messages else None
@@ -98,6 +111,7 @@ def _answer(request: web.Request, room_id: RoomId, page: Page, after: MessagePla
             UNSET if oldest is None or not page.more_before else encode_cursor(oldest),
             UNSET if newest is None else encode_cursor(newest),
             page.more_after,
+            settled,
         )
     )
     tag = f'"{blake2b(body, digest_size=16).hexdigest()}"'

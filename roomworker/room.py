@@ -480,7 +480,8 @@ class Room:
         state = self._rules.snapshot(self, member, recovered=recovered)
         if command.resume_epoch is not None and not recovered:
             place = MessagePlace(command.resume_epoch, command.resume_seq)
-            state = structs.replace(state, cursor=encode_cursor(place))
+            live = MessagePlace(self._epoch, self.next_seq())
+            state = structs.replace(state, cursor=encode_cursor(place), until=encode_cursor(live))
         return [encode_event(state, self._now_ms, re=re), *missed]
 
     def _limit_connections(self, member: Member) -> None:

@@ -18,10 +18,10 @@ from msgspec import json
 from common.bus import Acquired, ClusterShape, Held, ShardEntry, WorkerBus
 from common.clock import Clock
 from common.durable import ChatMessage, DurableStore
-from common.errors import BusUnavailable, StoreUnavailable
+from common.errors import BusUnavailable, SchemaMismatch, StoreUnavailable
 from common.ids import EdgeId, LeaseToken, Partition, RoomId, Shard, UserId, WorkerId
 from common.log import get_logger
-from common.outbox import decode_entry
+from common.outbox import OutboxEntry, decode_entry
 from common.ring import partition_of_shard
 from common.settings import WorkerSettings
 from roomworker.engine import Engine, Kept, Plan, RoomPlan, ShardTurn, Task
@@ -247,14 +247,16 @@ class Worker:
                 continue
             if not entries:
                 continue
-            if not await self._append(store, [decode_entry(entry.data).message for entry in entries]):
+            waiting: dict[Shard, list[OutboxEntry]] = {}
+            positions: dict[Shard, int] = {}
+            for entry in entries:
+                waiting.setdefault(entry.shard, []).append(decode_entry(entry.data))
+                positions[entry.shard] = entry.position
+            if not await self._append(store, [kept.message for of_shard in waiting.values() for kept in of_shard]):
                 return
-            for shard in dict.fromkeys(entry.shard for entry in entries):
-                mine = [entry for entry in entries if entry.shard == shard]
-                token = tokens[shard]
-                seen[shard, token] = mine[-1].position
-                decoded = [decode_entry(entry.data) for entry in mine]
-                self._kept[partition].append(Kept(shard, token, mine[-1].position, decoded))
+            for shard, of_shard in waiting.items():
+                seen[shard, tokens[shard]] = positions[shard]
+                self._kept[partition].append(Kept(shard, tokens[shard], positions[shard], of_shard))
             self.metrics.kept.inc(len(entries))
             # There may be more, and the next turn has senders to tell.
             news.set()
@@ -273,7 +275,7 @@ class Worker:
         while True:
             try:
                 await store.append_messages(messages)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, SchemaMismatch) as error:
                 if attempt == 0:
                     self._log.warning("database does not answer", waiting=len(messages), error=str(error))
                 self.metrics.store_waits.inc()

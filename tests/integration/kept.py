@@ -63,14 +63,17 @@ async def good_page(cluster: DevCluster, room: str, **options: Any) -> dict[str,
 
 
 async def rest_after(cluster: DevCluster, room: str, cursor: str, **options: Any) -> list[dict[str, Any]]:
-    """Walk from a cursor to the newest message that is stored."""
+    """Walk from a cursor to its end, as docs/protocol.md says: until a page is empty and settled."""
     found: list[dict[str, Any]] = []
     while True:
         answer = await good_page(cluster, room, after=cursor, **options)
         found += answer["messages"]
-        if not answer["moreAfter"]:
-            return found
         cursor = answer["after"]
+        if answer["messages"]:
+            continue
+        if answer["settled"]:
+            return found
+        await asyncio.sleep(0.02)
 
 
 def texts_of(messages: list[dict[str, Any]]) -> list[str]:

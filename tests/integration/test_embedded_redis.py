@@ -77,8 +77,10 @@ def test_it_dies_with_its_parent_and_not_by_ctrl_c(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys, time\n"
         "from deploy.embedded_redis import EmbeddedRedis\n"
-        "print(EmbeddedRedis(pathlib.Path(sys.argv[1])).start().pid, flush=True)\n"
-        "try:\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    print('interrupted', flush=True)\ntime.sleep(30)\n"
+        "server = EmbeddedRedis(pathlib.Path(sys.argv[1])).start()\n"
+        # The interrupt may come as soon as the line is read.
+        "try:\n    print(server.pid, flush=True)\n    time.sleep(30)\n"
+        "except KeyboardInterrupt:\n    print('interrupted', flush=True)\ntime.sleep(30)\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, start_new_session=True

@@ -169,8 +169,10 @@ export interface RoomState {
   seq: number;
   /** True: the missed reliable events follow, each with `replay`. */
   recovered: boolean;
-  /** With `recovered` false after a `resume`: pass it as `after` to `GET /rooms/{roomId}/messages`, and no message is missed or comes twice. */
+  /** With `recovered` false after a `resume`: the place of the client's last event. */
   cursor?: string;
+  /** Beside `cursor`: the place from which live events go on. See kept chat. */
+  until?: string;
   /** In a lobby, where `members` is empty: how many are there. */
   memberCount?: number;
   /** What the kind of room shows of itself. */
@@ -323,12 +325,14 @@ export interface MessagePage {
   roomId: string;
   /** Oldest first. */
   messages: PastChat[];
-  /** Cursor for the page before; missing where there is none. */
+  /** Cursor for the page before; missing where nothing stands before, or nothing here. */
   before: string;
   /** Cursor for what comes after; missing where the room has no message yet. */
   after: string;
   /** Whether messages after this page are stored already. */
   moreAfter: boolean;
+  /** False: messages that were sequenced before this answer may not be stored yet; ask again. */
+  settled: boolean;
 }
 
 /** A chat message of a room's recent past. */

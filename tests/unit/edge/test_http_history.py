@@ -69,7 +69,7 @@ async def get(pages: Pages, *, user: str = "ann", status: int = 200, room: str =
 
 
 async def test_an_empty_room_has_no_cursors(pages: Pages) -> None:
-    assert await get(pages) == {"roomId": ROOM, "messages": [], "moreAfter": False}
+    assert await get(pages) == {"roomId": ROOM, "messages": [], "moreAfter": False, "settled": True}
 
 
 async def test_a_page_is_what_clients_get_of_a_message_elsewhere(pages: Pages, store: MemoryDurableStore) -> None:
@@ -120,7 +120,7 @@ async def test_blocked_authors_are_left_out_and_do_not_count(
 async def test_a_room_of_blocked_authors_only_is_empty(pages: Pages, store: MemoryDurableStore, bus: MemoryBus) -> None:
     await store.append_messages([message(1, "bob"), message(2, "bob")])
     await bus.set_block(UserId("eve"), UserId("bob"), blocked=True)
-    assert await get(pages, user="eve") == {"roomId": ROOM, "messages": [], "moreAfter": False}
+    assert await get(pages, user="eve") == {"roomId": ROOM, "messages": [], "moreAfter": False, "settled": True}
 
 
 async def test_a_store_that_is_away_is_told_as_unavailable(pages: Pages, store: MemoryDurableStore) -> None:

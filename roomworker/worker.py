@@ -275,9 +275,13 @@ class Worker:
         while True:
             try:
                 await store.append_messages(messages)
-            except (StoreUnavailable, SchemaMismatch) as error:
-                if attempt == 0:
-                    self._log.warning("database does not answer", waiting=len(messages), error=str(error))
+            except Exception as error:
+                # Operational or a bug: what was accepted stays in the outbox, and the bound of that shows it.
+                if isinstance(error, StoreUnavailable | SchemaMismatch):
+                    if attempt == 0:
+                        self._log.warning("database does not answer", waiting=len(messages), error=str(error))
+                elif attempt % len(RETRY_MS) == 0:
+                    self._log.error("database refuses messages", waiting=len(messages), exc_info=error)
                 self.metrics.store_waits.inc()
                 await self._pause(RETRY_MS[min(attempt, len(RETRY_MS) - 1)])
                 attempt += 1

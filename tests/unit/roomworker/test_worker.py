@@ -1,7 +1,7 @@
 """The shell of a worker, on the store in memory and a loop whose time jumps."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +10,9 @@ from common.bus import ClusterShape, Commit, CommitAnswer
 from common.bus_memory import MemoryBus, MemoryStore
 from common.commands import AnyCommand, EdgeClosed, InputBatch, encode_batch
 from common.deliveries import AnyDelivery, decode_output
-from common.errors import BusUnavailable, ClusterMismatch
+from common.durable import ChatMessage
+from common.durable_memory import MemoryDurableStore
+from common.errors import BusUnavailable, ClusterMismatch, SchemaMismatch, StoreUnavailable
 from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
 from common.ring import shard_of
 from common.settings import WorkerSettings
@@ -18,7 +20,7 @@ from roomworker.metrics import WorkerMetrics
 from roomworker.worker import Worker
 from tests.unit.bench import messages_of, names_of
 from tests.unit.clock import LoopClock, drive
-from tests.unit.stage import ADA, BEN, CY, E1, E2, HALL, START_MS, chat, join, lose
+from tests.unit.stage import ADA, BEN, CY, E1, E2, HALL, START_MS, chat, join, lose, say
 
 P0 = Partition(0)
 SHARDS = 8
@@ -74,9 +76,9 @@ class Site:
         for edge in (E1, E2):
             self.store.announce("edge", edge, b"", 10**9)
 
-    async def start(self, name: str = "w1") -> Worker:
+    async def start(self, name: str = "w1", durable: MemoryDurableStore | None = None) -> Worker:
         bus = self.buses[name] = Bus(self.store)
-        worker = self.workers[name] = Worker(WorkerId(name), self.settings, bus, self.clock, WorkerMetrics())
+        worker = self.workers[name] = Worker(WorkerId(name), self.settings, bus, self.clock, WorkerMetrics(), durable)
         self.tasks[name] = asyncio.create_task(worker.run())
         await asyncio.sleep(0.05)
         return worker
@@ -392,3 +394,36 @@ def test_without_a_store_a_worker_waits_for_it() -> None:
         assert names_of(await site.told(join(ADA, 1)), 1) == ["room_state"]
 
     run(course)
+
+
+class Reluctant(MemoryDurableStore):
+    """A durable store that fails before it works."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    async def append_messages(self, messages: Sequence[ChatMessage]) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        await super().append_messages(messages)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), SchemaMismatch("old"), ValueError("a bug")])
+def test_kept_chat_waits_until_the_database_takes_it_whatever_it_says_before(error: Exception) -> None:
+    # An error that was no outage ended the writer, and with it the worker, again after each restart.
+    async def course(site: Site) -> None:
+        durable = Reluctant(*[error] * 8)
+        worker = await site.start(durable=durable)
+        told = names_of(await site.told(join(ADA, 1), say(1, "keep me", id="k")), 1)
+        assert told == ["room_state", "ack"]
+        await asyncio.sleep(10)
+        (event,) = messages_of(site.heard(), 1)
+        assert (event["t"], event["payload"]["seq"]) == ("persisted", 2)
+        page = await durable.page(HALL, limit=10)
+        assert [message.text for message in page.messages] == ["keep me"]
+        assert site.store.outbox_length(HERE) == 0
+        assert value(worker, "roomring_worker_database_waits_total") == 8
+        assert value(worker, "roomring_worker_messages_kept_total") == 1
+
+    run(course, database_url="postgresql://nobody@localhost/none")

@@ -35,7 +35,8 @@ class Join(RoomCommand, frozen=True):
     """A connection with a good token wants into the room, or is there and joins again.
 
     `repair` is set where the edge, not the client, asks: the edge lost its place in the room's order and
-    needs the connection brought up to date from (`resume_epoch`, `resume_seq`).
+    needs the connection brought up to date from (`resume_epoch`, `resume_seq`). `quiet` too: the edge brings a person's
+    connection to the person's inbox, and the client, which did not ask, is told nothing of it.
     """
 
     conn: ConnNumber
@@ -45,6 +46,7 @@ class Join(RoomCommand, frozen=True):
     resume_seq: Seq = Seq(0)
     re: str | None = None
     repair: bool = False
+    quiet: bool = False
 
 
 class Leave(RoomCommand, frozen=True):
@@ -65,6 +67,31 @@ class Post(RoomCommand, frozen=True):
 
     conn: ConnNumber
     message: RoomMessage
+
+
+class Call(RoomCommand, frozen=True):
+    """A message of a person who need not be in the room: to a thread, or over HTTP.
+
+    With `request` it is answered by an `Answer`, otherwise to the connection.
+    """
+
+    conn: ConnNumber
+    identity: Identity
+    device: Device
+    message: RoomMessage
+    request: int = 0
+
+
+class Active(RoomCommand, frozen=True):
+    """The person of an inbox did something on this connection. Edges say it now and then only."""
+
+    conn: ConnNumber
+
+
+class Tell(RoomCommand, frozen=True):
+    """A letter from another room (roomworker/letters.py), written by the commit of that room."""
+
+    letter: bytes
 
 
 class CatchUp(RoomCommand, frozen=True):
@@ -102,6 +129,34 @@ class Inspect(RoomCommand, frozen=True):
     request: int
 
 
+class ChangeBlock(RoomCommand, frozen=True):
+    """The application has the person of this inbox block another, or end it. Answered by an `Answer`."""
+
+    request: int
+    user_id: UserId
+    other_id: UserId
+    blocked: bool
+
+
+class SetFriendship(RoomCommand, frozen=True):
+    """The application makes the two persons of this thread friends, or ends it. Answered by an `Answer`."""
+
+    request: int
+    user_id: UserId
+    other_id: UserId
+    friends: bool
+
+
+class DeleteMessage(RoomCommand, frozen=True):
+    """A moderator deletes a message of this room or thread. Answered by an `Answer`."""
+
+    request: int
+    epoch: Epoch
+    seq: Seq
+    message_id: str
+    by: str
+
+
 class BlockChanged(Command, frozen=True):
     """`user_id` no longer sees `other_id`, or does again.
 
@@ -117,7 +172,22 @@ class EdgeClosed(Command, frozen=True):
     """The sending edge ends in order; all its connections in this shard end with it."""
 
 
-AnyRoomCommand = Join | Leave | Disconnect | Post | CatchUp | Moderate | LiftRestrictions | Inspect
+AnyRoomCommand = (
+    Join
+    | Leave
+    | Disconnect
+    | Post
+    | Call
+    | Active
+    | Tell
+    | CatchUp
+    | Moderate
+    | LiftRestrictions
+    | Inspect
+    | ChangeBlock
+    | SetFriendship
+    | DeleteMessage
+)
 AnyCommand = AnyRoomCommand | BlockChanged | EdgeClosed
 
 
@@ -125,7 +195,8 @@ class InputBatch(Struct, array_like=True, frozen=True):
     """One entry of a shard's input stream.
 
     `number` counts the batches of this edge for this shard from 1, so that an append that was repeated after
-    a lost reply is recognised. `at_ms` is the edge's wall time when the batch was closed.
+    a lost reply is recognised. A batch that a worker's commit wrote has no edge (`edge_id` is empty) and the
+    number 0: the commit is written once. `at_ms` is the edge's wall time when the batch was closed.
     """
 
     edge_id: EdgeId

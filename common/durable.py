@@ -9,8 +9,8 @@ effect, and repeating it is safe. Cancelling a call is the same. Any number of c
 """
 
 import re
-from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -18,6 +18,8 @@ from common.ids import Epoch, RoomId, Seq, UserId
 
 PAGE_MESSAGES_MAX: Final = 200
 """Messages of one page; the frames of so many still fit into one answer of a few hundred KiB."""
+
+FriendshipStatus = Literal["none", "pending", "accepted"]
 
 _NOT_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
@@ -29,10 +31,11 @@ class MessagePlace(NamedTuple):
     seq: Seq
 
 
-class ChatMessage(Struct, frozen=True, array_like=True):
+class ChatMessage(Struct, frozen=True, array_like=True, tag=True):
     """A chat message as it was sequenced; identified by (`room_id`, `epoch`, `seq`), and by `message_id` as well.
 
-    `reply_to` is the `message_id` that it answers. `at_ms` is the worker's time when it was sequenced.
+    `reply_to` is the `message_id` that it answers. `at_ms` is the worker's time when it was sequenced. With
+    `recipient_id` it is a direct message, and the room is the thread of the two.
     """
 
     room_id: RoomId
@@ -44,6 +47,140 @@ class ChatMessage(Struct, frozen=True, array_like=True):
     text: str
     at_ms: int
     reply_to: str | None = None
+    recipient_id: UserId | None = None
+
+
+class ReadMark(Struct, frozen=True, array_like=True, tag=True):
+    """A person has read a thread up to a place. Never goes back."""
+
+    room_id: RoomId
+    user_id: UserId
+    epoch: Epoch
+    seq: Seq
+
+
+class FriendshipSet(Struct, frozen=True, array_like=True, tag=True):
+    """Where two persons stand; `none` removes the pair. The later of two records of a pair holds."""
+
+    user_id: UserId
+    other_id: UserId
+    status: FriendshipStatus
+    requested_by: UserId
+    at_ms: int
+
+
+class BlockSet(Struct, frozen=True, array_like=True, tag=True):
+    """A person blocked another, or ended it. The later of two records of a pair holds."""
+
+    user_id: UserId
+    other_id: UserId
+    blocked: bool
+    at_ms: int
+
+
+class BoardNote(Struct, frozen=True, array_like=True, tag=True):
+    """A note as it was written: at place (`epoch`, `seq`) of its board, as revision `revision`.
+
+    Of a note's records the one with the greatest (`epoch`, `seq`) says how it is now; each is kept as a revision. A
+    note that was deleted may be put again under its id; revisions go on counting.
+    """
+
+    room_id: RoomId
+    epoch: Epoch
+    seq: Seq
+    note_id: str
+    revision: int
+    x: float
+    y: float
+    text: str
+    colour: str
+    tags: tuple[str, ...]
+    author_id: UserId
+    author_name: str
+    edited_by: UserId
+    created_at_ms: int
+    updated_at_ms: int
+
+
+class NoteRemoved(Struct, frozen=True, array_like=True, tag=True):
+    """A note was taken off at place (`epoch`, `seq`) of its board; `revision` is one after its last."""
+
+    room_id: RoomId
+    epoch: Epoch
+    seq: Seq
+    note_id: str
+    revision: int
+    by: UserId
+    at_ms: int
+
+
+class MessageRemoved(Struct, frozen=True, array_like=True, tag=True):
+    """A message is not shown any more; its text is emptied. No effect where it is not stored."""
+
+    room_id: RoomId
+    epoch: Epoch
+    seq: Seq
+    by: str
+    at_ms: int
+
+
+class Reported(Struct, frozen=True, array_like=True, tag=True):
+    """A person reported a message, or (`source` is `filter`, `reporter_id` empty) the word filter found it.
+
+    Opens an item of the moderation queue, or joins the open one of the same message; a second report of the
+    same person changes nothing. `message_id`, `subject_id` and `excerpt` are empty where the room no longer knew
+    the message: the store fills them in from the stored message, and drops the report where there is none.
+    """
+
+    room_id: RoomId
+    epoch: Epoch
+    seq: Seq
+    message_id: str
+    subject_id: UserId
+    excerpt: str
+    reporter_id: UserId
+    reason: str
+    source: Literal["report", "filter"]
+    at_ms: int
+
+
+class Restricted(Struct, frozen=True, array_like=True, tag=True):
+    """A moderator muted or banned a person in a room (of an inbox: everywhere). `ends_at_ms` None: without end."""
+
+    record_id: str
+    """Unique; a repeated record changes nothing."""
+    room_id: RoomId
+    user_id: UserId
+    kind: Literal["mute", "ban"]
+    reason: str
+    by: str
+    at_ms: int
+    ends_at_ms: int | None
+
+
+class RestrictionsLifted(Struct, frozen=True, array_like=True, tag=True):
+    """All of a person's mutes and bans in a room that run at `at_ms` are lifted."""
+
+    room_id: RoomId
+    user_id: UserId
+    by: str
+    at_ms: int
+
+
+Record = (
+    ChatMessage
+    | ReadMark
+    | FriendshipSet
+    | BlockSet
+    | BoardNote
+    | NoteRemoved
+    | MessageRemoved
+    | Reported
+    | Restricted
+    | RestrictionsLifted
+)
+"""What a room's commit hands to the durable store, through the outbox. Each may be appended again without effect, also
+after later records of the same thing."""
 
 
 class Page(Struct, frozen=True):
@@ -54,20 +191,154 @@ class Page(Struct, frozen=True):
     more_after: bool
 
 
+class ThreadMember(Struct, frozen=True):
+    """How far one of the two has read, and how many messages of the other stand after it."""
+
+    user_id: UserId
+    read: MessagePlace
+    unread: int
+
+
+class Thread(Struct, frozen=True):
+    """What is stored of a thread: its two persons (none yet where nobody wrote), and where they stand."""
+
+    room_id: RoomId
+    members: tuple[ThreadMember, ...]
+    friendship: FriendshipStatus
+    requested_by: UserId | None
+
+
+class ThreadSummary(Struct, frozen=True):
+    """A thread in a person's list. `other_name` is the other one's name in that one's newest message, or empty."""
+
+    room_id: RoomId
+    other_id: UserId
+    other_name: str
+    mine: ThreadMember
+    others: ThreadMember
+    active_at_ms: int
+    last_message: ChatMessage | None
+
+
+class InboxSeed(Struct, frozen=True):
+    """What a person's inbox knows at its beginning."""
+
+    unread: dict[RoomId, int]
+    """Of threads that have some."""
+    friendships: dict[UserId, tuple[FriendshipStatus, UserId]]
+    """Of each other person: status, and who asked."""
+
+
+class Rectangle(NamedTuple):
+    """A part of a board, its borders included."""
+
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
+
+
+class Restriction(Struct, frozen=True):
+    """A mute or ban that runs."""
+
+    user_id: UserId
+    kind: Literal["mute", "ban"]
+    reason: str
+    ends_at_ms: int | None
+
+
+class QueueReport(Struct, frozen=True):
+    """One person's report."""
+
+    reporter_id: UserId
+    reason: str
+    at_ms: int
+
+
+class QueueEntry(Struct, frozen=True):
+    """An item of the moderation queue; of its reports the first 20. Without (`epoch`, `seq`) it is no message."""
+
+    item_id: int
+    source: Literal["report", "filter"]
+    target: Literal["message", "note", "person"]
+    room_id: RoomId
+    target_id: str
+    subject_id: UserId
+    excerpt: str
+    opened_at_ms: int
+    reports: list[QueueReport]
+    report_count: int
+    epoch: Epoch | None
+    seq: Seq | None
+    claimed_by: str | None
+    claimed_at_ms: int | None
+    resolution: str | None
+    resolved_by: str | None
+    resolved_at_ms: int | None
+    resolution_note: str | None
+
+
+class Audited(Struct, frozen=True):
+    """An entry of the audit log; `entry_id` and `at_ms` are the store's."""
+
+    entry_id: int
+    at_ms: int
+    actor: str
+    action: str
+    room_id: RoomId | None
+    subject_id: UserId | None
+    details: dict[str, Any]
+
+
 class DurableStore(Protocol):
-    """Messages, so far."""
+    """What outlives Redis."""
 
-    async def append_messages(self, messages: Sequence[ChatMessage]) -> None:
-        """Store messages, all or none.
+    # --- written by workers -------------------------------------------------------------------------------
 
-        Those that are stored already (same room, epoch and seq, or same `message_id`) change nothing. Of two
-        such within `messages`, the one that stands first by room and place is stored.
+    async def append(self, records: Sequence[Record]) -> None:
+        """Store records, all or none, as if one after the other; what is stored already changes nothing.
+
+        A message: identified by (room, epoch, seq), and by `message_id` as well; of two such within `records`, the one
+        that stands first by room and place is stored. One with a recipient makes the thread and its members where they
+        are missing, moves its activity, and counts as unread for the recipient unless that one has read further.
 
         What PostgreSQL cannot hold in a text, NUL and lone surrogates, is stored as U+FFFD (see `storable`). The
-        edge refuses it, so it should not occur; but a message that can never be stored would hold up
+        edge refuses it, so it should not occur; but a record that can never be stored would hold up
         all that wait behind it.
         """
         ...
+
+    # --- what a room begins with --------------------------------------------------------------------------
+
+    async def thread(self, room_id: RoomId, user_id: UserId, other_id: UserId) -> Thread:
+        """Return what is stored of the thread of two persons, and their friendship."""
+        ...
+
+    async def thread_members(self, room_id: RoomId) -> tuple[UserId, ...]:
+        """Return the persons of a thread; empty where it is not stored."""
+        ...
+
+    async def inbox(self, user_id: UserId) -> InboxSeed:
+        """Return what a person's inbox begins with."""
+        ...
+
+    async def board(self, room_id: RoomId, limit: int) -> list[BoardNote]:
+        """Return the notes of a board that are shown, those that were written last, oldest first."""
+        ...
+
+    async def removed_notes(self, room_id: RoomId, note_ids: Sequence[str]) -> dict[str, int]:
+        """Return, of these notes, those that were taken off, with their last revision."""
+        ...
+
+    async def restrictions(self, room_id: RoomId, now_ms: int) -> list[Restriction]:
+        """Return the mutes and bans that run in a room; of several of a person and kind the one that ends last."""
+        ...
+
+    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
+        """Return the blocks of these persons; an empty set for who has none."""
+        ...
+
+    # --- pages --------------------------------------------------------------------------------------------
 
     async def page(
         self,
@@ -87,6 +358,77 @@ class DurableStore(Protocol):
         `after`, and after `before`, these places themselves not counted.
         """
         ...
+
+    async def threads(
+        self,
+        user_id: UserId,
+        *,
+        before: tuple[int, RoomId] | None = None,
+        limit: int,
+        hidden: Collection[UserId] = (),
+    ) -> tuple[list[ThreadSummary], int]:
+        """Return up to `limit` (1 to 100) threads of a person, the most lately active first, and all unread messages.
+
+        `before` is (`active_at_ms`, `room_id`) of the last thread of the page before. Threads with a person in
+        `hidden` are left out, also of the sum. `last_message` is the newest that is shown.
+        """
+        ...
+
+    async def notes(
+        self,
+        room_id: RoomId,
+        *,
+        rectangle: Rectangle | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int,
+        hidden: Collection[UserId] = (),
+    ) -> list[BoardNote]:
+        """Return up to `limit` (1 to 200) notes that are shown, in order of (`created_at_ms`, `note_id`).
+
+        They stand after the place `after`, and within the rectangle. Left out are notes whose author or last editor is
+        in `hidden`.
+        """
+        ...
+
+    # --- moderation ---------------------------------------------------------------------------------------
+
+    async def queue(
+        self, *, open_only: bool = True, after: int | None = None, limit: int, item_id: int | None = None
+    ) -> list[QueueEntry]:
+        """Return up to `limit` (1 to 200) items in order of their numbers, after a number; or the one of `item_id`."""
+        ...
+
+    async def claim(self, item_id: int, moderator: str, *, claimed: bool) -> bool:
+        """Give an open item to a moderator, or give it back. Writes the audit log.
+
+        False: it is not open, is not there, or another moderator has it. Done before by the same one: True.
+        """
+        ...
+
+    async def resolve(
+        self, item_id: int, moderator: str, resolution: str, note: str, details: Mapping[str, Any]
+    ) -> bool:
+        """Close an open item. Writes the audit log, with these details, in the same step. False as with `claim`."""
+        ...
+
+    async def audit(
+        self,
+        actor: str,
+        action: str,
+        room_id: RoomId | None,
+        subject_id: UserId | None,
+        details: Mapping[str, Any],
+    ) -> None:
+        """Add an entry to the audit log."""
+        ...
+
+    async def audit_page(
+        self, *, before: int | None = None, limit: int, subject_id: UserId | None = None
+    ) -> list[Audited]:
+        """Return up to `limit` (1 to 200) entries of the audit log, newest first, before an entry."""
+        ...
+
+    # --- the store itself ---------------------------------------------------------------------------------
 
     async def ping_ms(self) -> float:
         """Return how long an empty round trip took."""

@@ -22,8 +22,8 @@ class MemoryDurableStore:
         self._messages: dict[tuple[RoomId, MessagePlace], ChatMessage] = {}
         self._message_ids: set[str] = set()
 
-    async def append_messages(self, messages: Sequence[ChatMessage]) -> None:
-        """See `DurableStore.append_messages`."""
+    async def append(self, messages: Sequence[ChatMessage]) -> None:
+        """See `DurableStore.append`."""
         self._check_up()
         for message in sorted(messages, key=lambda message: (message.room_id, message.epoch, message.seq)):
             stored = _stored(message)

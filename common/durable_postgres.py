@@ -131,8 +131,8 @@ class PostgresStore:
         check_schema_version(str(rows[0]["version_num"]) if rows else None)
         self._version_checked = True
 
-    async def append_messages(self, messages: Sequence[ChatMessage]) -> None:
-        """See `DurableStore.append_messages`."""
+    async def append(self, messages: Sequence[ChatMessage]) -> None:
+        """See `DurableStore.append`."""
         if not messages:
             return
         ordered = sorted(messages, key=lambda message: (message.room_id, message.epoch, message.seq))

@@ -18,6 +18,10 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_KIND = "unsupported_kind"
     NOT_JOINED = "not_joined"
     NOT_ALLOWED = "not_allowed"
+    NOT_SIGNED_IN = "not_signed_in"
+    NOT_FOUND = "not_found"
+    FILTERED = "filtered"
+    LIMIT_REACHED = "limit_reached"
     TOO_MANY_ROOMS = "too_many_rooms"
     ROOM_FULL = "room_full"
     RATE_LIMITED = "rate_limited"
@@ -34,12 +38,33 @@ ERROR_MEANING: dict[ErrorCode, str] = {
     ErrorCode.UNSUPPORTED_KIND: "The room id names, before the first `:`, a kind that this cluster does not have.",
     ErrorCode.NOT_JOINED: "This connection is not in that room. Send `join_room` first.",
     ErrorCode.NOT_ALLOWED: "This kind of room does not take this event.",
+    ErrorCode.NOT_SIGNED_IN: "This connection has shown no good token yet. Send `join_room` with one.",
+    ErrorCode.NOT_FOUND: "There is no such message, note or thread here, or none that this person may see.",
+    ErrorCode.FILTERED: "The text has words that are not allowed here.",
+    ErrorCode.LIMIT_REACHED: "There are as many of these as there may be; `message` says of what. Remove one first.",
     ErrorCode.TOO_MANY_ROOMS: "The connection is in `welcome.limits.roomsPerConnection` rooms already. Leave one.",
     ErrorCode.ROOM_FULL: "The room has as many members as it may have. Try again later.",
     ErrorCode.RATE_LIMITED: "Sent faster than allowed and dropped. Wait for `rate_limited.retryAfterMs`.",
     ErrorCode.MUTED: "A moderator muted this person in this room.",
     ErrorCode.BUSY: "The cluster cannot take the message now. Send it again later, with the same `id`.",
     ErrorCode.INTERNAL: "The server failed on this message; it was set aside. Nothing changed.",
+}
+
+
+class RejectionCode(StrEnum):
+    """`message_rejected.code`: a direct message was not delivered; the recipient learns nothing of it."""
+
+    NOT_FRIENDS = "not_friends"
+    BLOCKED = "blocked"
+    MUTED = "muted"
+    FILTERED = "filtered"
+
+
+REJECTION_MEANING: dict[RejectionCode, str] = {
+    RejectionCode.NOT_FRIENDS: "Direct messages go between friends only.",
+    RejectionCode.BLOCKED: "One of the two has blocked the other.",
+    RejectionCode.MUTED: "A moderator muted the sender.",
+    RejectionCode.FILTERED: "The text has words that are not allowed.",
 }
 
 

@@ -5,6 +5,7 @@ docs/protocol.md.
 """
 
 import re
+from hashlib import sha256
 from typing import Final, NewType
 
 RoomId = NewType("RoomId", str)
@@ -35,12 +36,17 @@ LeaseToken = NewType("LeaseToken", int)
 # the regular expressions of JSON Schema (ECMA 262), where this pattern is published.
 ROOM_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$(?!\n)"
 SPACE_KIND: Final = "space"
+INBOX_KIND: Final = "user"
+THREAD_KIND: Final = "dm"
 
 LABEL_PATTERN: Final = r"^[^\u0000-\u001f\u007f]+$(?!\n)"
 """Names and ids of persons: no control characters, so that they cannot break lines of logs and lists. Joiners and
 direction marks stay allowed: names in many scripts, and many emoji, need them."""
 
 USER_ID_CHARACTERS_MAX: Final = 128
+
+_PLAIN_USER_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,60}")
+"""Ids of persons that stand in a room id as they are; two of them fit."""
 
 _room_id = re.compile(ROOM_ID_PATTERN)
 _label = re.compile(LABEL_PATTERN)
@@ -63,3 +69,27 @@ def kind_of(room_id: RoomId) -> str:
     """Return the kind that a room id names: the part before the first `:`, or `space` without one."""
     head, colon, _ = room_id.partition(":")
     return head if colon else SPACE_KIND
+
+
+def inbox_of(user_id: UserId) -> RoomId:
+    """Return the room that is a person's own inbox.
+
+    `user:<id>` for ids of up to 60 letters, digits and `._-`; for others `user::` and 32 hexadecimal digits of the
+    id's SHA-256. A person's id may hold what a room id may not.
+    """
+    if _PLAIN_USER_ID.fullmatch(user_id):
+        return RoomId(f"{INBOX_KIND}:{user_id}")
+    return RoomId(f"{INBOX_KIND}::{sha256(user_id.encode()).hexdigest()[:32]}")
+
+
+def thread_of(user_id: UserId, other_id: UserId) -> RoomId:
+    """Return the room that is the thread of two persons, whichever is named first.
+
+    `dm:<id>:<id>` in the order of code points; where one of them is not plain (see `inbox_of`), `dm::` and 40 digits of
+    the SHA-256 of both, with a line feed (which no id has) between them.
+    """
+    pair = sorted((user_id, other_id))
+    if all(_PLAIN_USER_ID.fullmatch(each) for each in pair):
+        return RoomId(f"{THREAD_KIND}:{pair[0]}:{pair[1]}")
+    digest = sha256("\n".join(pair).encode()).hexdigest()
+    return RoomId(f"{THREAD_KIND}::{digest[:40]}")

@@ -12,7 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from common.errors import AUTH_ERROR_MEANING, ERROR_MEANING, AuthErrorCode, ErrorCode
+from common.errors import (
+    AUTH_ERROR_MEANING,
+    ERROR_MEANING,
+    REJECTION_MEANING,
+    AuthErrorCode,
+    ErrorCode,
+    RejectionCode,
+)
 from common.ids import LABEL_PATTERN, ROOM_ID_PATTERN, USER_ID_CHARACTERS_MAX
 
 PROTOCOL_VERSION = 1
@@ -55,6 +62,32 @@ LongChatText = Annotated[
 ]
 MessageIdField = Annotated[
     str, Meta(pattern=LABEL_PATTERN, min_length=1, max_length=64, description="`messageId` of a chat message.")
+]
+ThreadIdField = Annotated[
+    str, Meta(pattern=r"^dm:[A-Za-z0-9._:-]{1,125}$(?!\n)", max_length=128, description="Id of the thread's room.")
+]
+NoteIdField = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)",
+        max_length=64,
+        description="Id of the note on its board, chosen by who puts it there.",
+    ),
+]
+RevisionField = Annotated[int, Meta(ge=1, le=2**31 - 1, description="How often the note was written.")]
+NoteText = Annotated[
+    str, Meta(pattern=r"^[^\u0000]*$(?!\n)", max_length=2_000, description="Up to 2,000 characters; no NUL.")
+]
+ColourField = Annotated[
+    str, Meta(pattern=r"^[a-z0-9#-]{1,32}$(?!\n)", max_length=32, description="Name or `#rrggbb` of a colour.")
+]
+TagsField = Annotated[
+    list[Annotated[str, Meta(pattern=LABEL_PATTERN, min_length=1, max_length=32)]],
+    Meta(max_length=10, description="Words to find it by."),
+]
+PlaceField = Annotated[float, Meta(ge=-1e9, le=1e9, description="In the board's own unit.")]
+ReasonField = Annotated[
+    str, Meta(pattern=NO_NUL_PATTERN, min_length=1, max_length=500, description="Why, in the reporter's words.")
 ]
 Anim = Literal["idle", "walk", "dance", "wave"]
 Device = Literal["desktop", "mobile"]
@@ -208,8 +241,205 @@ class ChatSend(ClientMessage, tag="chat_send", frozen=True, kw_only=True):
     payload: ChatSendPayload
 
 
-RoomMessage = AvatarTransform | LocalChat | Emote | ChatSend
-"""Messages that a room's rules handle; the edge passes them on without looking inside."""
+class DirectSendPayload(Struct, frozen=True):
+    """Payload of `direct_send`."""
+
+    recipientId: UserIdField
+    text: LongChatText
+    replyTo: MessageIdField | UnsetType = UNSET
+
+
+class DirectSend(ClientMessage, tag="direct_send", frozen=True, kw_only=True):
+    """Write to one person. It needs no `join_room`, only a connection that has shown a good token."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq, messageId}` with the thread's id, or `message_rejected`"
+    payload: DirectSendPayload
+
+
+class ReadUpToPayload(Struct, frozen=True):
+    """Payload of `read_up_to`. Without `epoch` the thread's present one is meant."""
+
+    threadId: ThreadIdField
+    seq: SeqField
+    epoch: EpochField | UnsetType = UNSET
+
+
+class ReadUpTo(ClientMessage, tag="read_up_to", frozen=True, kw_only=True):
+    """Everything of the thread up to this place was read. Never goes back."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq}`"
+    payload: ReadUpToPayload
+
+
+class TypingPayload(Struct, frozen=True):
+    """Payload of `typing`: a room that the connection is in or a thread, or the person of a thread."""
+
+    roomId: RoomIdField | UnsetType = UNSET
+    recipientId: UserIdField | UnsetType = UNSET
+    typing: Annotated[bool, Meta(description="False: no longer.")] = True
+
+
+class Typing(ClientMessage, tag="typing", frozen=True, kw_only=True):
+    """Writing something. Repeat it every few seconds while it is so. Ephemeral."""
+
+    answer: ClassVar[str] = "none"
+    payload: TypingPayload
+
+
+UserIds = Annotated[list[UserIdField], Meta(min_length=1, max_length=100, description="Up to 100 persons.")]
+
+
+class PresenceSubscribePayload(Struct, frozen=True):
+    """Payload of `presence_subscribe`."""
+
+    userIds: UserIds
+
+
+class PresenceSubscribe(ClientMessage, tag="presence_subscribe", frozen=True, kw_only=True):
+    """Watch these persons too: `presence` of each now, and whenever it changes, at all of the watcher's connections."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq}`, and a `presence` of each"
+    payload: PresenceSubscribePayload
+
+
+class PresenceUnsubscribePayload(Struct, frozen=True):
+    """Payload of `presence_unsubscribe`."""
+
+    userIds: UserIds
+
+
+class PresenceUnsubscribe(ClientMessage, tag="presence_unsubscribe", frozen=True, kw_only=True):
+    """Watch these persons no more."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq}`"
+    payload: PresenceUnsubscribePayload
+
+
+class PersonPayload(Struct, frozen=True):
+    """Payload of `block_user`, `unblock_user`, `friend_add` and `friend_remove`."""
+
+    userId: UserIdField
+
+
+class BlockUser(ClientMessage, tag="block_user", frozen=True, kw_only=True):
+    """See nothing any more of what a person does, anywhere."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq}`, and `block_changed` at all of one's connections"
+    payload: PersonPayload
+
+
+class UnblockUser(ClientMessage, tag="unblock_user", frozen=True, kw_only=True):
+    """See a person again."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq}`, and `block_changed` at all of one's connections"
+    payload: PersonPayload
+
+
+class FriendAdd(ClientMessage, tag="friend_add", frozen=True, kw_only=True):
+    """Ask a person to be a friend, or agree where that one has asked."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq}`, and `friend_changed` at both persons' connections"
+    payload: PersonPayload
+
+
+class FriendRemove(ClientMessage, tag="friend_remove", frozen=True, kw_only=True):
+    """End a friendship, take back an asking, or refuse one."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq}`, and `friend_changed` at both persons' connections"
+    payload: PersonPayload
+
+
+class NotePutPayload(Struct, frozen=True):
+    """Payload of `note_put`."""
+
+    roomId: RoomIdField
+    noteId: NoteIdField
+    x: PlaceField
+    y: PlaceField
+    text: NoteText
+    colour: ColourField = "yellow"
+    tags: TagsField = []
+
+
+class NotePut(ClientMessage, tag="note_put", frozen=True, kw_only=True):
+    """Pin a new note to a place of a board. It must not be there yet."""
+
+    answer: ClassVar[str] = "`ack {seq, revision}`, or `note_conflict`"
+    payload: NotePutPayload
+
+
+class NoteChangePayload(Struct, frozen=True):
+    """Payload of `note_change`: what is not named stays as it is."""
+
+    roomId: RoomIdField
+    noteId: NoteIdField
+    revision: RevisionField
+    x: PlaceField | UnsetType = UNSET
+    y: PlaceField | UnsetType = UNSET
+    text: NoteText | UnsetType = UNSET
+    colour: ColourField | UnsetType = UNSET
+    tags: TagsField | UnsetType = UNSET
+
+
+class NoteChange(ClientMessage, tag="note_change", frozen=True, kw_only=True):
+    """Write, move or colour a note that stands at `revision`."""
+
+    answer: ClassVar[str] = "`ack {seq, revision}`, or `note_conflict` with the note as it is"
+    payload: NoteChangePayload
+
+
+class NoteDeletePayload(Struct, frozen=True):
+    """Payload of `note_delete`."""
+
+    roomId: RoomIdField
+    noteId: NoteIdField
+    revision: RevisionField
+
+
+class NoteDelete(ClientMessage, tag="note_delete", frozen=True, kw_only=True):
+    """Take a note off that stands at `revision`."""
+
+    answer: ClassVar[str] = "`ack {seq}`, or `note_conflict` with the note as it is"
+    payload: NoteDeletePayload
+
+
+class ReportPayload(Struct, frozen=True):
+    """Payload of `report`: a message, by its place in the room or thread. Without `epoch` the present one is meant."""
+
+    roomId: RoomIdField
+    seq: Annotated[int, Meta(ge=1, le=2**53 - 1, description="Place of the message.")]
+    reason: ReasonField
+    epoch: EpochField | UnsetType = UNSET
+
+
+class Report(ClientMessage, tag="report", frozen=True, kw_only=True):
+    """Tell the moderators of a message."""
+
+    answer: ClassVar[str] = "`ack {roomId, seq}`"
+    payload: ReportPayload
+
+
+RoomMessage = (
+    AvatarTransform
+    | LocalChat
+    | Emote
+    | ChatSend
+    | Typing
+    | Report
+    | NotePut
+    | NoteChange
+    | NoteDelete
+    | DirectSend
+    | ReadUpTo
+    | PresenceSubscribe
+    | PresenceUnsubscribe
+    | BlockUser
+    | UnblockUser
+    | FriendAdd
+    | FriendRemove
+)
+"""Messages that a room's rules handle; the edge passes them on without looking inside. Those without a `roomId` are for
+the sender's own inbox, or the thread with the person that they name."""
 
 AnyClientMessage = JoinRoom | LeaveRoom | Heartbeat | RoomMessage
 CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = get_args(AnyClientMessage)
@@ -282,6 +512,45 @@ class PastChat(Struct, frozen=True):
     replyTo: Annotated[str, Meta(description="The `messageId` that it answers.")] | UnsetType = UNSET
 
 
+FriendStatus = Literal["none", "asked", "asks", "friends"]
+"""As one of the two sees it: `asked`: I asked; `asks`: the other one did."""
+
+PresenceStatus = Literal["online", "away", "offline"]
+
+
+class Friend(Struct, frozen=True):
+    """Somebody with whom one is friends, or about to be."""
+
+    userId: str
+    status: FriendStatus
+    displayName: Annotated[str, Meta(description="As last seen.")] | UnsetType = UNSET
+
+
+class Inbox(Struct, frozen=True):
+    """What a person's own inbox shows of itself."""
+
+    unread: Annotated[dict[str, int], Meta(description="Unread messages of each thread that has some.")]
+    friends: list[Friend]
+    blocked: Annotated[list[str], Meta(description="Whom the person blocks.")]
+
+
+class Note(Struct, frozen=True):
+    """A note on a board, as it is now."""
+
+    noteId: str
+    x: float
+    y: float
+    text: str
+    colour: str
+    tags: list[str]
+    revision: RevisionField
+    userId: Annotated[str, Meta(description="Who put it there.")]
+    displayName: str
+    editedBy: Annotated[str, Meta(description="Who wrote this revision.")]
+    createdAtMs: MillisField
+    updatedAtMs: MillisField
+
+
 class RoomState(ServerEvent, frozen=True):
     """The room as it is at (`epoch`, `seq`); later events start from there."""
 
@@ -310,6 +579,15 @@ class RoomState(ServerEvent, frozen=True):
     messages: (
         Annotated[list[PastChat], Meta(description="In a lobby: the latest messages, oldest first.")] | UnsetType
     ) = UNSET
+    notes: (
+        Annotated[list[Note], Meta(description="On a board: the notes that were written last, oldest first.")]
+        | UnsetType
+    ) = UNSET
+    noteCount: (
+        Annotated[int, Meta(description="On a board: how many notes it has; more than `notes`: ask for pages.")]
+        | UnsetType
+    ) = UNSET
+    inbox: Annotated[Inbox, Meta(description="In a person's own inbox.")] | UnsetType = UNSET
 
 
 class MemberJoined(ServerEvent, frozen=True):
@@ -366,6 +644,145 @@ class ChatBroadcast(ServerEvent, frozen=True):
     replyTo: Annotated[str, Meta(description="The `messageId` that it answers.")] | UnsetType = UNSET
 
 
+class DirectMessage(ServerEvent, frozen=True):
+    """Somebody wrote to the receiver, or the receiver wrote from any connection. `seq` counts in the inbox."""
+
+    t: ClassVar[str] = "direct_message"
+    reliable: ClassVar[bool] = True
+    roomId: Annotated[str, Meta(description="The receiver's inbox.")]
+    threadId: str
+    threadEpoch: EpochField
+    threadSeq: Annotated[int, Meta(ge=1, description="Place in the thread, for `read_up_to` and pages.")]
+    userId: Annotated[str, Meta(description="Who wrote it.")]
+    displayName: str
+    recipientId: str
+    text: str
+    messageId: str
+    unread: Annotated[int, Meta(description="Unread messages of the thread, for the receiver.")]
+    replyTo: Annotated[str, Meta(description="The `messageId` that it answers.")] | UnsetType = UNSET
+
+
+class MessageRejected(ServerEvent, frozen=True):
+    """A direct message was not delivered."""
+
+    t: ClassVar[str] = "message_rejected"
+    code: RejectionCode
+    recipientId: str
+    message: str
+
+
+def rejection(code: RejectionCode, recipient_id: str) -> MessageRejected:
+    """Return the `message_rejected` of a code, with the text of the table of codes."""
+    return MessageRejected(code, recipient_id, REJECTION_MEANING[code])
+
+
+class ReadReceipt(ServerEvent, frozen=True):
+    """One of the two has read a thread up to a place; told to both, so that badges of other devices follow."""
+
+    t: ClassVar[str] = "read_receipt"
+    reliable: ClassVar[bool] = True
+    roomId: Annotated[str, Meta(description="The receiver's inbox.")]
+    threadId: str
+    threadEpoch: EpochField
+    threadSeq: SeqField
+    userId: Annotated[str, Meta(description="Who has read.")]
+    unread: Annotated[int, Meta(description="Unread messages of the thread, for the receiver.")]
+
+
+class TypingBroadcast(ServerEvent, frozen=True):
+    """Somebody is writing, or no longer. Ephemeral; the server says when it ends, also when nobody did."""
+
+    t: ClassVar[str] = "typing_broadcast"
+    roomId: Annotated[str, Meta(description="The room or thread.")]
+    userId: str
+    displayName: str
+    typing: bool
+    expiresInMs: Annotated[int, Meta(description="Forget it after so long without another; 0 with `typing` false.")]
+
+
+class Presence(ServerEvent, frozen=True):
+    """Whether a person is there. Ephemeral."""
+
+    t: ClassVar[str] = "presence"
+    userId: str
+    status: Annotated[
+        PresenceStatus,
+        Meta(description="`online`: a sign of life in the last 45 s on any edge. `away`: that, but idle."),
+    ]
+    lastSeenMs: Annotated[int, Meta(description="Of who is not online: when last.")] | UnsetType = UNSET
+
+
+class BlockChanged(ServerEvent, frozen=True):
+    """The receiver blocked a person, or sees that one again; from whichever connection that was asked."""
+
+    t: ClassVar[str] = "block_changed"
+    reliable: ClassVar[bool] = True
+    roomId: str
+    userId: str
+    blocked: bool
+
+
+class FriendChanged(ServerEvent, frozen=True):
+    """The receiver's friendship with a person is another now."""
+
+    t: ClassVar[str] = "friend_changed"
+    reliable: ClassVar[bool] = True
+    roomId: str
+    userId: str
+    status: FriendStatus
+    displayName: Annotated[str, Meta(description="As last seen.")] | UnsetType = UNSET
+
+
+class NotePlaced(ServerEvent, frozen=True):
+    """A new note hangs on the board."""
+
+    t: ClassVar[str] = "note_placed"
+    reliable: ClassVar[bool] = True
+    roomId: str
+    note: Note
+
+
+class NoteChanged(ServerEvent, frozen=True):
+    """A note was written, moved or coloured."""
+
+    t: ClassVar[str] = "note_changed"
+    reliable: ClassVar[bool] = True
+    roomId: str
+    note: Note
+
+
+class NoteDeleted(ServerEvent, frozen=True):
+    """A note was taken off."""
+
+    t: ClassVar[str] = "note_deleted"
+    reliable: ClassVar[bool] = True
+    roomId: str
+    noteId: str
+    revision: Annotated[int, Meta(description="One after the last that it had.")]
+    userId: Annotated[str, Meta(description="Who took it off.")]
+
+
+class NoteConflict(ServerEvent, frozen=True):
+    """The note stands at another revision than the message named; nothing changed."""
+
+    t: ClassVar[str] = "note_conflict"
+    roomId: str
+    noteId: str
+    note: Annotated[Note, Meta(description="As it is now; missing where it was taken off.")] | UnsetType = UNSET
+
+
+class MessageDeleted(ServerEvent, frozen=True):
+    """A message is no more. In a replay it stands at the place of the message itself."""
+
+    t: ClassVar[str] = "message_deleted"
+    reliable: ClassVar[bool] = True
+    roomId: str
+    messageId: str
+    targetEpoch: EpochField
+    targetSeq: Annotated[int, Meta(ge=1, description="Place of the message in its room or thread.")]
+    threadId: Annotated[str, Meta(description="In an inbox: the thread that it was in.")] | UnsetType = UNSET
+
+
 class EmoteBroadcast(ServerEvent, frozen=True):
     """Somebody showed an emotion."""
 
@@ -411,6 +828,7 @@ class Ack(ServerEvent, frozen=True):
     roomId: str
     seq: SeqField
     messageId: str | UnsetType = UNSET
+    revision: Annotated[int, Meta(description="Of a note.")] | UnsetType = UNSET
 
 
 class Persisted(ServerEvent, frozen=True):
@@ -420,7 +838,7 @@ class Persisted(ServerEvent, frozen=True):
     roomId: str
     epoch: EpochField
     seq: SeqField
-    messageId: str
+    messageId: Annotated[str, Meta(description="Of a chat or direct message.")] | UnsetType = UNSET
 
 
 class ErrorEvent(ServerEvent, frozen=True):
@@ -490,6 +908,18 @@ SERVER_EVENTS: tuple[type[ServerEvent], ...] = (
     MemberCount,
     AvatarTransformBroadcast,
     ChatBroadcast,
+    MessageDeleted,
+    DirectMessage,
+    MessageRejected,
+    ReadReceipt,
+    TypingBroadcast,
+    Presence,
+    BlockChanged,
+    FriendChanged,
+    NotePlaced,
+    NoteChanged,
+    NoteDeleted,
+    NoteConflict,
     EmoteBroadcast,
     ModerationAction,
     LeftRoom,
@@ -544,6 +974,130 @@ class MessagePage(Struct, frozen=True):
         bool,
         Meta(description="False: messages that were sequenced before this answer may not be stored yet; ask again."),
     ]
+
+
+class PostMessageRequest(Struct, frozen=True):
+    """Body of `POST /rooms/{roomId}/messages`. With `id` it takes effect once, however often it is sent."""
+
+    text: LongChatText
+    id: Annotated[str, Meta(min_length=1, max_length=64, description="Makes the message idempotent.")] | UnsetType = (
+        UNSET
+    )
+    replyTo: MessageIdField | UnsetType = UNSET
+
+
+class PostMessageResponse(Struct, frozen=True):
+    """Answer of `POST /rooms/{roomId}/messages`: the message took effect, at `seq`."""
+
+    roomId: str
+    seq: SeqField
+    messageId: str
+
+
+class ThreadView(Struct, frozen=True):
+    """A thread, as one of the two sees it."""
+
+    threadId: str
+    userId: Annotated[str, Meta(description="The other person.")]
+    displayName: Annotated[str, Meta(description="Name of the other person, as last seen; may be empty.")]
+    unread: int
+    activeAtMs: Annotated[int, Meta(description="When something was last written.")]
+    readUpTo: Annotated[Position, Meta(description="How far the reader has read.")]
+    otherReadUpTo: Annotated[Position, Meta(description="How far the other one has.")]
+    lastMessage: PastChat | UnsetType = UNSET
+
+
+class ThreadPage(Struct, frozen=True):
+    """Answer of `GET /threads`: the reader's threads, the most lately active first."""
+
+    inboxId: Annotated[str, Meta(description="Room id of the reader's inbox.")]
+    unread: Annotated[int, Meta(description="Unread messages of all threads.")]
+    threads: list[ThreadView]
+    next: Annotated[str, Meta(description="Cursor of the page that follows; missing at the end.")] | UnsetType = UNSET
+
+
+class NotePage(Struct, frozen=True):
+    """Answer of `GET /rooms/{roomId}/notes`."""
+
+    roomId: str
+    notes: list[Note]
+    next: Annotated[str, Meta(description="Cursor of the page that follows; missing at the end.")] | UnsetType = UNSET
+
+
+QueueTarget = Literal["message", "note", "person"]
+Resolution = Literal["dismissed", "deleted", "muted", "banned"]
+
+
+class QueueItem(Struct, frozen=True):
+    """Something that moderators are to look at."""
+
+    itemId: int
+    source: Literal["report", "filter"]
+    target: QueueTarget
+    roomId: str
+    targetId: Annotated[str, Meta(description="`messageId`, `noteId` or user id.")]
+    userId: Annotated[str, Meta(description="Whose doing it is.")]
+    excerpt: str
+    openedAtMs: int
+    reports: Annotated[list["ReportView"], Meta(description="Who reported it, and why; at most 20.")]
+    reportCount: int
+    epoch: EpochField | UnsetType = UNSET
+    seq: SeqField | UnsetType = UNSET
+    claimedBy: str | UnsetType = UNSET
+    claimedAtMs: int | UnsetType = UNSET
+    resolution: Resolution | UnsetType = UNSET
+    resolvedBy: str | UnsetType = UNSET
+    resolvedAtMs: int | UnsetType = UNSET
+    note: str | UnsetType = UNSET
+
+
+class ReportView(Struct, frozen=True):
+    """One person's report."""
+
+    userId: str
+    reason: str
+    atMs: int
+
+
+class QueuePage(Struct, frozen=True):
+    """Answer of `GET /admin/moderation/queue`, the longest open first."""
+
+    items: list[QueueItem]
+    next: str | UnsetType = UNSET
+
+
+class ClaimRequest(Struct, frozen=True):
+    """Body of `POST /admin/moderation/queue/{itemId}/claim` and `.../release`."""
+
+    moderator: UserIdField
+
+
+class ResolveRequest(Struct, frozen=True):
+    """Body of `POST /admin/moderation/queue/{itemId}/resolve`. `seconds`: of a mute or ban; without it: no end."""
+
+    moderator: UserIdField
+    resolution: Resolution
+    note: Annotated[str, Meta(pattern=NO_NUL_PATTERN, max_length=500)] = ""
+    seconds: Annotated[float, Meta(gt=0, le=10 * 365 * 86400)] | UnsetType = UNSET
+
+
+class AuditEntry(Struct, frozen=True):
+    """Something that was done, and by whom."""
+
+    entryId: int
+    atMs: int
+    actor: str
+    action: str
+    details: dict[str, Any]
+    roomId: str | UnsetType = UNSET
+    userId: Annotated[str, Meta(description="To whom.")] | UnsetType = UNSET
+
+
+class AuditPage(Struct, frozen=True):
+    """Answer of `GET /admin/moderation/audit`, the newest first."""
+
+    entries: list[AuditEntry]
+    next: str | UnsetType = UNSET
 
 
 class ModerationRequest(Struct, frozen=True):

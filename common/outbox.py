@@ -1,17 +1,17 @@
-"""What a shard's outbox holds: messages on their way to the durable store, and whom to tell when they are there."""
+"""What a shard's outbox holds: records on their way to the durable store, and whom to tell when they are there."""
 
 from typing import Final
 
 from msgspec import Struct, msgpack
 
-from common.durable import ChatMessage
+from common.durable import Record
 from common.ids import ConnNumber, EdgeId
 
 
 class OutboxEntry(Struct, array_like=True, frozen=True):
-    """A message, and the connection that sent it."""
+    """A record, and the connection that is told `persisted`: none where `edge_id` is empty."""
 
-    message: ChatMessage
+    record: Record
     edge_id: EdgeId
     conn: ConnNumber
 

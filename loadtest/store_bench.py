@@ -90,7 +90,7 @@ async def _measure(url: str, args: argparse.Namespace) -> None:
     source = Source(args.rooms)
     await _measure_appends(store, source, args.seconds)
     while source.made < args.messages:
-        await store.append_messages(source.take(min(FILL_BATCH, args.messages - source.made)))
+        await store.append(source.take(min(FILL_BATCH, args.messages - source.made)))
     await connection.execute("VACUUM ANALYZE messages")
     bytes_stored = await connection.fetchval("SELECT pg_total_relation_size('messages')")
     _say(
@@ -113,7 +113,7 @@ async def _measure_appends(store: PostgresStore, source: Source, seconds: float)
         while time.perf_counter() - begun_s < seconds:
             batch = source.take(size)
             call_s = time.perf_counter()
-            await store.append_messages(batch)
+            await store.append(batch)
             times_ms.append((time.perf_counter() - call_s) * 1000)
         # Of the calls alone: making the messages is not the store's work.
         rate = size * len(times_ms) / (sum(times_ms) / 1000)

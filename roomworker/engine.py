@@ -35,6 +35,7 @@ from common.commands import (
     decode_batch,
 )
 from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
+from common.durable import BoardNote, ChatMessage, NoteRemoved
 from common.errors import ErrorCode
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
 from common.messages import Persisted, refusal
@@ -424,8 +425,11 @@ class Engine:
         plan.kept[kept.shard] = KeptUpto(kept.upto, count)
         replies = plan.replies.setdefault(kept.shard, [])
         for entry in kept.entries:
-            message = entry.message
-            event = Persisted(message.room_id, message.epoch, message.seq, message.message_id)
+            record = entry.record
+            if not entry.edge_id or not isinstance(record, ChatMessage | BoardNote | NoteRemoved):
+                continue
+            message_id = record.message_id if isinstance(record, ChatMessage) else UNSET
+            event = Persisted(record.room_id, record.epoch, record.seq, message_id)
             replies.append((entry.edge_id, Direct(entry.conn, [encode_event(event, now_ms)])))
 
     def _plan_timers(self, plan: Plan, partition: Partition, now_ms: int) -> None:

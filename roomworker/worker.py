@@ -17,7 +17,7 @@ from msgspec import json
 
 from common.bus import Acquired, ClusterShape, Held, ShardEntry, WorkerBus
 from common.clock import Clock
-from common.durable import ChatMessage, DurableStore
+from common.durable import DurableStore, Record
 from common.errors import BusUnavailable, SchemaMismatch, StoreUnavailable
 from common.ids import EdgeId, LeaseToken, Partition, RoomId, Shard, UserId, WorkerId
 from common.log import get_logger
@@ -42,7 +42,7 @@ TIDY_INTERVAL_MS: Final = 1_000
 OUTBOX_ENTRIES_AT_ONCE: Final = 500
 """From each shard."""
 
-APPEND_MESSAGES_AT_ONCE: Final = 1_000
+APPEND_RECORDS_AT_ONCE: Final = 1_000
 """In one call of the store, from all shards. After an outage every shard has a backlog, and a call that takes
 longer than its deadline would be repeated for ever: so many of the longest messages, 8 MB, took 0.15 s."""
 
@@ -252,7 +252,7 @@ class Worker:
             for entry in entries:
                 waiting.setdefault(entry.shard, []).append(decode_entry(entry.data))
                 positions[entry.shard] = entry.position
-            if not await self._append(store, [kept.message for of_shard in waiting.values() for kept in of_shard]):
+            if not await self._append(store, [kept.record for of_shard in waiting.values() for kept in of_shard]):
                 return
             for shard, of_shard in waiting.items():
                 seen[shard, tokens[shard]] = positions[shard]
@@ -263,25 +263,25 @@ class Worker:
             with contextlib.suppress(BusUnavailable):
                 await self._bus.wake(partition, self.worker_id)
 
-    async def _append(self, store: DurableStore, messages: list[ChatMessage]) -> bool:
+    async def _append(self, store: DurableStore, records: list[Record]) -> bool:
         """Append until the store has all; False when the worker stops before."""
-        for start in range(0, len(messages), APPEND_MESSAGES_AT_ONCE):
-            if not await self._append_part(store, messages[start : start + APPEND_MESSAGES_AT_ONCE]):
+        for start in range(0, len(records), APPEND_RECORDS_AT_ONCE):
+            if not await self._append_part(store, records[start : start + APPEND_RECORDS_AT_ONCE]):
                 return False
         return True
 
-    async def _append_part(self, store: DurableStore, messages: list[ChatMessage]) -> bool:
+    async def _append_part(self, store: DurableStore, records: list[Record]) -> bool:
         attempt = 0
         while True:
             try:
-                await store.append_messages(messages)
+                await store.append(records)
             except Exception as error:
                 # Operational or a bug: what was accepted stays in the outbox, and the bound of that shows it.
                 if isinstance(error, StoreUnavailable | SchemaMismatch):
                     if attempt == 0:
-                        self._log.warning("database does not answer", waiting=len(messages), error=str(error))
+                        self._log.warning("database does not answer", waiting=len(records), error=str(error))
                 elif attempt % len(RETRY_MS) == 0:
-                    self._log.error("database refuses messages", waiting=len(messages), exc_info=error)
+                    self._log.error("database refuses messages", waiting=len(records), exc_info=error)
                 self.metrics.store_waits.inc()
                 await self._pause(RETRY_MS[min(attempt, len(RETRY_MS) - 1)])
                 attempt += 1
@@ -289,7 +289,7 @@ class Worker:
                     return False
             else:
                 if attempt:
-                    self._log.info("database answers again", kept=len(messages))
+                    self._log.info("database answers again", kept=len(records))
                 return True
 
     # --- the control loop ---------------------------------------------------------------------------------

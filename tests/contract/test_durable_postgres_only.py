@@ -35,13 +35,13 @@ async def test_a_restart_of_the_server_is_survived_without_one_of_ours(tmp_path:
     with EmbeddedPostgres(tmp_path) as server:
         await upgrade(server.url)
         store = await PostgresStore.connect(server.url, call_timeout_ms=2_000)
-        await store.append_messages([message(1)])
+        await store.append([message(1)])
         await asyncio.to_thread(server.stop)
         with pytest.raises(StoreUnavailable) as raised:
-            await store.append_messages([message(2)])
+            await store.append([message(2)])
         assert raised.value.__cause__ is not None
         await asyncio.to_thread(server.start)
-        await store.append_messages([message(2)])
+        await store.append([message(2)])
         assert seqs(await store.page(ROOM, limit=5)) == [1, 2]
         # A crash, while several calls are under way.
         await asyncio.to_thread(server.kill)
@@ -76,10 +76,10 @@ async def test_a_call_that_takes_too_long_is_given_up_and_the_next_one_works(dat
     holder = await asyncpg.connect(database_url)
     await holder.execute("BEGIN; LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
     with pytest.raises(StoreUnavailable, match="TimeoutError"):
-        await store.append_messages([message(1)])
+        await store.append([message(1)])
     await holder.execute("ROLLBACK")
     await holder.close()
-    await store.append_messages([message(1)])
+    await store.append([message(1)])
     assert seqs(await store.page(ROOM, limit=5)) == [1]
     await store.close()
 
@@ -102,7 +102,7 @@ async def test_a_cancelled_call_leaves_no_connection_half_read(database_url: str
 
 async def test_more_calls_than_connections_wait_their_turn(database_url: str) -> None:
     store = await PostgresStore.connect(database_url, connections_max=2)
-    await asyncio.gather(*(store.append_messages([message(seq)]) for seq in range(1, 51)))
+    await asyncio.gather(*(store.append([message(seq)]) for seq in range(1, 51)))
     assert seqs(await store.page(ROOM, limit=200)) == list(range(1, 51))
     await store.close()
 
@@ -113,7 +113,7 @@ async def test_a_server_that_is_away_is_told_without_the_password() -> None:
     assert "hunter2" not in str(raised.value)
     later = PostgresStore("postgresql://ada:hunter2@127.0.0.1:1/rooms")
     with pytest.raises(StoreUnavailable):
-        await later.append_messages([message(1)])
+        await later.append([message(1)])
     await later.close()
 
 
@@ -126,7 +126,7 @@ async def test_after_close_a_call_fails_at_once(store: PostgresStore) -> None:
 async def test_a_batch_that_is_refused_is_refused_whole(store: PostgresStore) -> None:
     """A place below 1 is a bug of ours: it must show as one, and store nothing."""
     with pytest.raises(asyncpg.CheckViolationError):
-        await store.append_messages([message(1), message(0)])
+        await store.append([message(1), message(0)])
     assert (await store.page(ROOM, limit=5)).messages == []
 
 
@@ -164,7 +164,7 @@ async def test_one_made_while_the_server_was_away_looks_at_the_version_later(dat
     await downgrade(database_url, "0003")
     store = PostgresStore(database_url)
     with pytest.raises(SchemaMismatch, match="0003"):
-        await store.append_messages([message(1)])
+        await store.append([message(1)])
     await store.close()
 
 
@@ -188,7 +188,7 @@ async def test_pages_walk_the_primary_key_and_read_little_more_than_they_return(
     rooms = [RoomId(f"lobby:{number}") for number in range(ROOMS)]
     for room in rooms:
         for begin in range(1, MESSAGES // ROOMS, 1_000):
-            await store.append_messages([message(seq, room=room) for seq in range(begin, begin + 1_000)])
+            await store.append([message(seq, room=room) for seq in range(begin, begin + 1_000)])
     connection = await asyncpg.connect(database_url)
     await connection.execute(f"ANALYZE messages; SET plan_cache_mode = {mode}")
     epoch = Epoch(1_700_000_000_000)
@@ -212,7 +212,7 @@ async def test_pages_walk_the_primary_key_and_read_little_more_than_they_return(
 
 
 async def test_hidden_authors_cost_only_what_they_wrote(store: PostgresStore, database_url: str) -> None:
-    await store.append_messages([message(seq, author=EVE if seq % 2 else ADA) for seq in range(1, 5_001)])
+    await store.append([message(seq, author=EVE if seq % 2 else ADA) for seq in range(1, 5_001)])
     connection = await asyncpg.connect(database_url)
     await connection.execute("ANALYZE messages")
     plan = await explain(connection, PAGE_STATEMENTS["newest"], ROOM, 51, [EVE])

@@ -57,7 +57,7 @@ CALLS = st.lists(
 
 async def answer(store: MemoryDurableStore | PostgresStore, call: Append | Ask) -> Any:
     if isinstance(call, Append):
-        return await store.append_messages(call.messages)
+        return await store.append(call.messages)
     return await store.page(
         call.room_id, before=call.before, after=call.after, limit=call.limit, hidden_authors=call.hidden_authors
     )

@@ -232,7 +232,7 @@ async def test_a_database_of_a_newer_release_is_left_alone(database_url: str) ->
 async def test_a_store_that_runs_goes_on_while_later_steps_are_undone_and_taken(database_url: str) -> None:
     store = await PostgresStore.connect(database_url)
     await downgrade(database_url, "0001")
-    await store.append_messages([message(1)])
+    await store.append([message(1)])
     await upgrade(database_url)
     assert seqs(await store.page(ROOM, limit=5)) == [1]
     await store.close()

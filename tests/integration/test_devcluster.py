@@ -148,7 +148,7 @@ async def remember(url: str, text: str) -> list[str]:
     """Store a message; return the texts of those that were there."""
     store = await PostgresStore.connect(url)
     before = (await store.page(RoomId("lobby:it"), limit=10)).messages
-    await store.append_messages(
+    await store.append(
         [ChatMessage(RoomId("lobby:it"), Epoch(1), Seq(len(before) + 1), text, UserId("a"), "A", text, 1)]
     )
     await store.close()

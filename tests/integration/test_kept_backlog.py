@@ -28,11 +28,11 @@ class SlowStore(MemoryDurableStore):
         super().__init__()
         self.stored = 0
 
-    async def append_messages(self, messages: Sequence[ChatMessage]) -> None:
+    async def append(self, messages: Sequence[ChatMessage]) -> None:
         await asyncio.sleep(0)
         if len(messages) > AT_ONCE:
             raise StoreUnavailable(f"{len(messages)} messages took too long")
-        await super().append_messages(messages)
+        await super().append(messages)
         self.stored += len(messages)
 
 

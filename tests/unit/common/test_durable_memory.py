@@ -13,9 +13,9 @@ from tests.contract.durable import ROOM, message
 def test_while_it_is_down_every_call_fails_and_nothing_is_lost() -> None:
     async def story() -> None:
         store = MemoryDurableStore()
-        await store.append_messages([message(1)])
+        await store.append([message(1)])
         store.down = True
-        for call in (store.append_messages([message(2)]), store.page(ROOM, limit=1), store.ping_ms()):
+        for call in (store.append([message(2)]), store.page(ROOM, limit=1), store.ping_ms()):
             with pytest.raises(StoreUnavailable):
                 await call
         store.down = False

@@ -73,7 +73,7 @@ async def test_an_empty_room_has_no_cursors(pages: Pages) -> None:
 
 
 async def test_a_page_is_what_clients_get_of_a_message_elsewhere(pages: Pages, store: MemoryDurableStore) -> None:
-    await store.append_messages([message(1)])
+    await store.append([message(1)])
     page = await get(pages)
     assert page["messages"] == [
         {
@@ -91,7 +91,7 @@ async def test_a_page_is_what_clients_get_of_a_message_elsewhere(pages: Pages, s
 
 
 async def test_a_later_epoch_stands_behind_an_earlier_one(pages: Pages, store: MemoryDurableStore) -> None:
-    await store.append_messages([message(1, epoch=6), message(9), message(2, epoch=6), message(10)])
+    await store.append([message(1, epoch=6), message(9), message(2, epoch=6), message(10)])
     seen: list[str] = []
     page = await get(pages, limit="1")
     while True:
@@ -106,7 +106,7 @@ async def test_a_later_epoch_stands_behind_an_earlier_one(pages: Pages, store: M
 async def test_blocked_authors_are_left_out_and_do_not_count(
     pages: Pages, store: MemoryDurableStore, bus: MemoryBus
 ) -> None:
-    await store.append_messages([message(seq, "ann" if seq % 2 else "bob") for seq in range(1, 11)])
+    await store.append([message(seq, "ann" if seq % 2 else "bob") for seq in range(1, 11)])
     await bus.set_block(UserId("eve"), UserId("bob"), blocked=True)
     page = await get(pages, user="eve", limit="3")
     assert [one["seq"] for one in page["messages"]] == [5, 7, 9]
@@ -118,7 +118,7 @@ async def test_blocked_authors_are_left_out_and_do_not_count(
 
 
 async def test_a_room_of_blocked_authors_only_is_empty(pages: Pages, store: MemoryDurableStore, bus: MemoryBus) -> None:
-    await store.append_messages([message(1, "bob"), message(2, "bob")])
+    await store.append([message(1, "bob"), message(2, "bob")])
     await bus.set_block(UserId("eve"), UserId("bob"), blocked=True)
     assert await get(pages, user="eve") == {"roomId": ROOM, "messages": [], "moreAfter": False, "settled": True}
 
@@ -134,7 +134,7 @@ async def test_without_knowing_the_blocks_nothing_is_shown(
     async def away(_: object) -> None:
         raise BusUnavailable("Redis does not answer")
 
-    await store.append_messages([message(1, "bob")])
+    await store.append([message(1, "bob")])
     monkeypatch.setattr(bus, "blocks_of", away)
     assert (await get(pages, status=503))["error"]["code"] == "unavailable"
 

@@ -403,10 +403,10 @@ class Reluctant(MemoryDurableStore):
         super().__init__()
         self.errors = list(errors)
 
-    async def append_messages(self, messages: Sequence[ChatMessage]) -> None:
+    async def append(self, messages: Sequence[ChatMessage]) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        await super().append_messages(messages)
+        await super().append(messages)
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), SchemaMismatch("old"), ValueError("a bug")])

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.commands import AnyRoomCommand, CatchUp, Disconnect, Identity, Join, Leave, Post
+from common.commands import Active, AnyRoomCommand, CatchUp, Disconnect, Identity, Join, Leave, Post
 from common.errors import AuthErrorCode, CloseCode
-from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
+from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId, kind_of
 from common.settings import EdgeSettings
 from edge.connection import JOIN_RATE, Connection
 from edge.tokens import Claims, TokenVerifier, mint, secret_key
@@ -47,11 +47,21 @@ class Verifier:
         )
 
 
+def is_quiet(command: AnyRoomCommand) -> bool:
+    return (
+        isinstance(command, Active | Disconnect | Join)
+        and kind_of(command.room_id) == "user"
+        and (not isinstance(command, Join) or command.quiet)
+    )
+
+
 class Port:
     """Everything that a connection did, in order."""
 
     def __init__(self) -> None:
         self.done: list[Any] = []
+        self.inbox: list[AnyRoomCommand] = []
+        """Commands to the person's own inbox, apart from the rest: they come by themselves."""
         self.busy = False
         self.positions: dict[RoomId, tuple[Epoch, Seq]] = {}
         self.notes: list[tuple[str, RoomId | None, str]] = []
@@ -64,7 +74,7 @@ class Port:
     def forward(self, command: AnyRoomCommand, *, must: bool) -> bool:
         if self.busy and not must:
             return False
-        self.done.append(command)
+        (self.inbox if is_quiet(command) else self.done).append(command)
         return True
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -73,7 +83,8 @@ class Port:
         self.done.append((code, reason))
 
     def unsubscribe(self, room_id: RoomId) -> None:
-        self.done.append(("unsubscribe", room_id))
+        if kind_of(room_id) != "user":
+            self.done.append(("unsubscribe", room_id))
 
     def position(self, room_id: RoomId) -> tuple[Epoch, Seq] | None:
         return self.positions.get(room_id)

@@ -135,7 +135,7 @@ async def test_without_knowing_the_blocks_nothing_is_shown(
         raise BusUnavailable("Redis does not answer")
 
     await store.append([message(1, "bob")])
-    monkeypatch.setattr(bus, "blocks_of", away)
+    monkeypatch.setattr(bus, "people", away)
     assert (await get(pages, status=503))["error"]["code"] == "unavailable"
 
 

@@ -448,9 +448,9 @@ def test_a_commit_whose_reply_was_lost_is_written_once(bench: Bench) -> None:
     entries = bench.store.inputs_after(bench.engine.cursors(P0), 10)
     plan = bench.engine.plan(P0, entries, bench.now_ms)
     turns, _ = bench.engine.run(plan, bench.now_ms, {})
-    commit = bench.engine.commit_of(turns, bench.worker)
+    commit = bench.engine.commit_of(P0, turns, bench.worker, bench.now_ms)
     assert bench.store.commit(P0, commit).done
-    again = bench.store.commit(P0, bench.engine.commit_of(turns, bench.worker))
+    again = bench.store.commit(P0, bench.engine.commit_of(P0, turns, bench.worker, bench.now_ms))
     assert again.already
     bench.engine.settle(turns)
     assert names_of(bench.output()) == ["chat_broadcast"]
@@ -485,7 +485,7 @@ def test_rooms_that_nothing_changed_are_not_written(bench: Bench) -> None:
     bench.send(inspect(5))
     entries = bench.store.inputs_after(bench.engine.cursors(P0), 10)
     turns, _ = bench.engine.run(bench.engine.plan(P0, entries, bench.now_ms), bench.now_ms, {})
-    commit = bench.engine.commit_of(turns, bench.worker)
+    commit = bench.engine.commit_of(P0, turns, bench.worker, bench.now_ms)
     assert [part.rooms for part in commit.shards] == [[]]
     assert set(commit.outputs) == {E1}
 

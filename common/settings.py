@@ -373,6 +373,12 @@ class WorkerSettings(CommonSettings):
     space_chat_characters_max: int = _setting(
         240, "ROOMRING_SPACE_CHAT_CHARACTERS_MAX", "Characters of a `chat_send` in a space.", low=1, high=2_000
     )
+    word_list_file: str = _setting(
+        "",
+        "ROOMRING_WORD_LIST_FILE",
+        "TOML file with the words that chat is filtered by; the same on all workers. Empty: no filter. "
+        "`roomring word-filter check` tries it.",
+    )
     lobby_latest_messages: int = _setting(
         50, "ROOMRING_LOBBY_LATEST_MESSAGES", "Messages that `room_state` of a lobby carries. 0: none.", low=0, high=200
     )

@@ -33,6 +33,7 @@ WITHOUT_IO = (
     "common.durable",
     "common.durable_memory",
     "common.errors",
+    "common.folding",
     "common.ids",
     "common.keys",
     "common.messages",
@@ -40,6 +41,7 @@ WITHOUT_IO = (
     "common.ring",
     "common.schema_version",
     "common.token_bucket",
+    "common.word_filter",
     "edge.connection",
     "edge.frames",
     "edge.hub",
@@ -139,6 +141,7 @@ def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
             "process",
             "redis_link",
             "settings",
+            "word_list",
         },
         "edge": {
             "client",

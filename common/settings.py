@@ -420,6 +420,7 @@ class WorkerSettings(CommonSettings):
     )
     board_latest_notes: int = _setting(
         200, "ROOMRING_BOARD_LATEST_NOTES", "Notes that `room_state` of a board carries.", low=1, high=1_000
+    )
     word_list_file: str = _setting(
         "",
         "ROOMRING_WORD_LIST_FILE",

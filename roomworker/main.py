@@ -35,7 +35,7 @@ async def _serve(settings: WorkerSettings, word_filter: WordFilter, stop: asynci
     log = get_logger("roomworker")
     async with open_bus(settings) as bus, open_store(settings) as store:
         await bus.open_cluster(ClusterShape(settings.shards, settings.partitions))
-        worker = Worker(worker_id, settings, bus, SystemClock(), WorkerMetrics(), store)
+        worker = Worker(worker_id, settings, bus, SystemClock(), WorkerMetrics(), store, word_filter)
         internal = None
         if settings.internal_port:
             internal = await listen(

@@ -68,6 +68,7 @@ from common.messages import (
 from common.outbox import OutboxEntry, encode_entry
 from common.settings import WorkerSettings
 from common.token_bucket import Rate, TokenBucket
+from common.word_filter import NO_FILTER, Verdict, WordFilter
 from roomworker.effects import (
     AnswerOperator,
     AttachConnection,
@@ -149,6 +150,7 @@ class Room:
         settings: WorkerSettings,
         stored: Mapping[str, bytes],
         now_ms: int,
+        word_filter: WordFilter = NO_FILTER,
     ) -> None:
         """Rebuild a room from its stored fields, or begin a new one where there are none."""
         self.room_id = room_id
@@ -156,6 +158,7 @@ class Room:
         self.outbox_is_full = False
         """Set by the engine: the shard's way to the durable store has no room."""
         self._rules = rules
+        self._word_filter = word_filter
         self._settings = settings
         self._now_ms = now_ms
         self._tag = blake2b(room_id.encode(), digest_size=4).hexdigest()
@@ -518,6 +521,10 @@ class Room:
             self._alarms[name] = at_ms
         else:
             del self._alarms[name]
+
+    def screen(self, text: str) -> Verdict:
+        """See `RoomServices.screen`."""
+        return self._word_filter.check(text)
 
     def can_keep(self) -> bool:
         """See `RoomServices.can_keep`."""

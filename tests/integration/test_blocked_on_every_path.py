@@ -115,7 +115,7 @@ def traces(found: Any, mark: str) -> list[str]:
 
 def own_doing(event: Event) -> bool:
     """The blocker's own blocking, and what answers it, name the blocked person."""
-    return event["t"] == "block_changed"
+    return bool(event["t"] == "block_changed")
 
 
 @pytest.mark.parametrize("by_application", [False, True])

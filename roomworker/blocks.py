@@ -21,6 +21,10 @@ class Blocks:
         self._blocks: dict[UserId, frozenset[UserId]] = {}
         self._hidden_from: dict[UserId, tuple[UserId, ...]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether any member blocks anybody."""
+        return bool(self._blocks)
+
     def of(self, user_id: UserId) -> frozenset[UserId]:
         """Return whom a member blocks."""
         return self._blocks.get(user_id, NOBODY)

@@ -232,6 +232,10 @@ class Room:
             return None
         return after
 
+    def looks_back(self, message: ClientMessage) -> bool:
+        """Tell whether a message may ask for past events. Most do not; it spares them `wants_history`."""
+        return type(message) in self._rules.looks_back
+
     def add_history(self, after: Seq, stored: list[tuple[Seq, bytes]]) -> None:
         """Take what the store has after a place that `wants_history` told."""
         self._history.prepend(after, stored, self._redactions.events)
@@ -546,12 +550,12 @@ class Room:
     def show(self, event: ServerEvent, actor: UserId) -> None:
         """See `RoomServices.show`."""
         self.counters.transforms += 1
-        of_actor = self._showing.get(actor)
-        if of_actor is None:
-            self._showing[actor] = {type(event): event}
-            return
-        self.counters.transforms_merged += type(event) in of_actor
-        of_actor[type(event)] = event
+        of_type = self._showing.get(type(event))
+        if of_type is None:
+            of_type = self._showing[type(event)] = {}
+        elif actor in of_type:
+            self.counters.transforms_merged += 1
+        of_type[actor] = event
 
     def touch(self, member: Member) -> None:
         """See `RoomServices.touch`."""
@@ -719,7 +723,8 @@ class Room:
         assert not member.connections
         self._rules.left(self, member)
         self.counters.leaves += 1
-        self._showing.pop(user_id, None)
+        for of_type in self._showing.values():
+            of_type.pop(user_id, None)
         del self._members[user_id]
         self._away.pop(user_id, None)
         self._blocks.put(user_id, NOBODY)
@@ -953,7 +958,7 @@ class Room:
 
     def _begin_turn(self) -> None:
         self._effects: list[Effect] = []
-        self._showing: dict[UserId, dict[type[ServerEvent], ServerEvent]] = {}
+        self._showing: dict[type[ServerEvent], dict[UserId, ServerEvent]] = {}
         self._touched: dict[UserId, Member] = {}
         self._history_new: list[tuple[Seq, bytes]] = []
         self._rate_notices: list[tuple[UserId, str]] = []
@@ -1004,10 +1009,16 @@ class Room:
         self._changes.put("m:" + member.user_id, member.record())
 
     def _ephemeral(self) -> list[EphemeralGroup]:
+        now_ms = self._now_ms
+        if not self._blocks:
+            messages = [
+                encode_event(event, now_ms) for by_actor in self._showing.values() for event in by_actor.values()
+            ]
+            return [EphemeralGroup(messages, ())] if messages else []
         groups: dict[tuple[UserId, ...], list[bytes]] = {}
-        for actor, events in self._showing.items():
-            encoded = [encode_event(event, self._now_ms) for event in events.values()]
-            groups.setdefault(self._blocks.hidden_from(actor), []).extend(encoded)
+        for by_actor in self._showing.values():
+            for actor, event in by_actor.items():
+                groups.setdefault(self._blocks.hidden_from(actor), []).append(encode_event(event, now_ms))
         return [EphemeralGroup(messages, hidden) for hidden, messages in groups.items()]
 
     def _lifetime(self) -> tuple[int | None, bool | None]:

@@ -287,6 +287,9 @@ class RoomRules(Protocol):
         """Return of whom `RoomServices.person` will be asked for a letter."""
         ...
 
+    looks_back: frozenset[type]
+    """Types of messages that ask for past events."""
+
     def history_needed(self, message: ClientMessage | AnyLetter) -> Seq | None:
         """Return after which place of this epoch `past_event` will be asked; None: not at all."""
         ...
@@ -336,6 +339,7 @@ class PlainRules:
     joinable: bool = True
     takes_calls: bool = False
     idle_ttl_ms: int | None = None
+    looks_back: frozenset[type] = frozenset({Report})
 
     def new_room_state(self) -> Any:
         """See `RoomRules.new_room_state`."""

@@ -22,12 +22,12 @@ from tests.unit.bench import Bench, messages_of
 from tests.unit.stage import ADA, BEN, CY, Envelope
 
 PEOPLE = (ADA, BEN, CY)
-pairs = st.sampled_from([(one, other) for one in PEOPLE for other in PEOPLE if one != other])
+pairs = st.sampled_from([(ADA, BEN), (BEN, ADA), (ADA, BEN), (BEN, ADA), (BEN, CY), (CY, BEN), (ADA, CY)])
 steps = st.one_of(
     st.tuples(st.just("write"), pairs),
     st.tuples(st.just("write"), pairs),
     st.tuples(st.just("write"), pairs),
-    st.tuples(st.just("read"), pairs, st.integers(0, 6)),
+    st.tuples(st.just("read"), pairs, st.integers(0, 4)),
     st.tuples(st.just("block"), pairs, st.booleans()),
     st.tuples(st.just("befriend"), pairs, st.booleans()),
     st.tuples(st.just("take over")),
@@ -94,13 +94,17 @@ class Play:
         """Open the inbox with another connection, and return its state."""
         self.conns[user] = ConnNumber(self.conns[user] + 10)
         self.do(Join(inbox_of(user), self.conns[user], Identity(user, user, "fox"), "desktop"))
-        return [event for event in self.heard[user] if event["t"] == "room_state"][-1]["payload"]
+        state: Envelope = [event for event in self.heard[user] if event["t"] == "room_state"][-1]["payload"]
+        return state
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, max_size=40))
 def test_threads_and_inboxes_do_what_the_model_does(course: list[tuple[Any, ...]]) -> None:
     model, play = Model(), Play()
+    # Most that can happen happens between friends.
+    for request, (one, other) in enumerate([(ADA, BEN), (BEN, CY)], 1_001):
+        take(("befriend", (one, other), True), request, model, play)
     for number, step in enumerate(course):
         take(step, number, model, play)
     for user in PEOPLE:

@@ -68,7 +68,11 @@ def commands_in(document: Path) -> Iterator[tuple[str, list[str]]]:
                 yield match[1], re.findall(r"(?<!\S)--[a-z-]+", match[2])
 
 
-DEFAULTS = {field.metadata["env"]: field.default for cls in (EdgeSettings, WorkerSettings, JobsSettings) for field in fields(cls)}
+DEFAULTS = {
+    field.metadata["env"]: field.default
+    for cls in (EdgeSettings, WorkerSettings, JobsSettings)
+    for field in fields(cls)
+}
 METRICS = {
     family.name + ("_total" if family.type == "counter" else "")
     for metrics in (EdgeMetrics(), WorkerMetrics())

@@ -165,7 +165,9 @@ def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
 @pytest.mark.parametrize("process", ["edge.main", "roomworker.main"])
 def test_no_process_loads_what_only_migrations_and_jobs_need(process: str) -> None:
     """Alembic and SQLAlchemy take longer to load than a process to start, and so does the job library."""
-    assert not {"alembic", "sqlalchemy", "procrastinate", "psycopg"} & {name.split(".")[0] for name in reached_from(process)}
+    assert not {"alembic", "sqlalchemy", "procrastinate", "psycopg"} & {
+        name.split(".")[0] for name in reached_from(process)
+    }
 
 
 def test_the_store_in_memory_reads_no_clock_and_draws_no_numbers() -> None:

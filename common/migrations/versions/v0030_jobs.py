@@ -136,7 +136,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
-    execute(f"DROP SCHEMA {JOBS_SCHEMA} CASCADE", "DROP INDEX messages_by_deleter", "DROP INDEX messages_by_kind_and_time")
+    execute(
+        f"DROP SCHEMA {JOBS_SCHEMA} CASCADE", "DROP INDEX messages_by_deleter", "DROP INDEX messages_by_kind_and_time"
+    )
     drop(*TABLES)
 
 

@@ -28,26 +28,26 @@ _SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1}
 """Some 50 ms for each try: ids of persons are short, and could be guessed one after the other."""
 
 STATEMENTS: Final[dict[str, str]] = {
-    # $1 the person, $2 the pseudonym, $3 rows at most. Each is repeated until it changes less than that, and so
+    # $1 the person, $2 rows at most, $3 the pseudonym. Each is repeated until it changes less than that, and so
     # must not find again what it has changed.
     "messages emptied": """\
-UPDATE messages SET author_id = $2, author_name = '', text = '', deleted_at = coalesce(deleted_at, now())
-WHERE (room_id, epoch, seq) IN (SELECT room_id, epoch, seq FROM messages WHERE author_id = $1 LIMIT $3)""",
+UPDATE messages SET author_id = $3, author_name = '', text = '', deleted_at = coalesce(deleted_at, now())
+WHERE (room_id, epoch, seq) IN (SELECT room_id, epoch, seq FROM messages WHERE author_id = $1 LIMIT $2)""",
     "deletions renamed": """\
-UPDATE messages SET deleted_by = $2
-WHERE (room_id, epoch, seq) IN (SELECT room_id, epoch, seq FROM messages WHERE deleted_by = $1 LIMIT $3)""",
+UPDATE messages SET deleted_by = $3
+WHERE (room_id, epoch, seq) IN (SELECT room_id, epoch, seq FROM messages WHERE deleted_by = $1 LIMIT $2)""",
     "threads renamed": """\
-UPDATE threads SET created_by = $2
-WHERE room_id IN (SELECT room_id FROM threads WHERE created_by = $1 LIMIT $3)""",
+UPDATE threads SET created_by = $3
+WHERE room_id IN (SELECT room_id FROM threads WHERE created_by = $1 LIMIT $2)""",
     "memberships deleted": """\
 DELETE FROM thread_members
-WHERE (room_id, user_id) IN (SELECT room_id, user_id FROM thread_members WHERE user_id = $1 LIMIT $3)""",
+WHERE (room_id, user_id) IN (SELECT room_id, user_id FROM thread_members WHERE user_id = $1 LIMIT $2)""",
     "friendships deleted": """\
 DELETE FROM friendships WHERE (low_id, high_id) IN
-    (SELECT low_id, high_id FROM friendships WHERE $1 IN (low_id, high_id) LIMIT $3)""",
+    (SELECT low_id, high_id FROM friendships WHERE $1 IN (low_id, high_id) LIMIT $2)""",
     "blocks deleted": """\
 DELETE FROM blocks WHERE (blocker_id, blocked_id) IN
-    (SELECT blocker_id, blocked_id FROM blocks WHERE $1 IN (blocker_id, blocked_id) LIMIT $3)""",
+    (SELECT blocker_id, blocked_id FROM blocks WHERE $1 IN (blocker_id, blocked_id) LIMIT $2)""",
     # A note of somebody else whose words now are the person's falls back to the newest that are not.
     "notes reverted": """\
 UPDATE notes n SET x = r.x, y = r.y, text = r.text, colour = r.colour, tags = r.tags, revision = n.revision + 1,
@@ -61,61 +61,61 @@ WHERE (r.room_id, r.note_id) = (n.room_id, n.note_id)
         WHERE w.author_id = $1 AND w.revision = b.revision AND b.author_id <> $1
             AND EXISTS (SELECT FROM note_revisions o
                         WHERE (o.room_id, o.note_id) = (b.room_id, b.note_id) AND o.author_id <> $1)
-        LIMIT $3)""",
+        LIMIT $2)""",
     # Of those that have no other words nothing stays but that there was one, for who catches up.
     "notes emptied": """\
 UPDATE notes SET text = '', tags = '{}', author_name = CASE author_id WHEN $1 THEN '' ELSE author_name END,
-    author_id = CASE author_id WHEN $1 THEN $2 ELSE author_id END,
+    author_id = CASE author_id WHEN $1 THEN $3 ELSE author_id END,
     revision = revision + 1, updated_at = now(), deleted_at = coalesce(deleted_at, now())
 WHERE (room_id, note_id) IN (
     SELECT room_id, note_id FROM notes WHERE author_id = $1
     UNION
     SELECT w.room_id, w.note_id FROM note_revisions w JOIN notes b USING (room_id, note_id)
     WHERE w.author_id = $1 AND w.revision = b.revision
-    LIMIT $3)""",
+    LIMIT $2)""",
     "note deletions renamed": """\
-UPDATE notes SET deleted_by = $2
-WHERE (room_id, note_id) IN (SELECT room_id, note_id FROM notes WHERE deleted_by = $1 LIMIT $3)""",
+UPDATE notes SET deleted_by = $3
+WHERE (room_id, note_id) IN (SELECT room_id, note_id FROM notes WHERE deleted_by = $1 LIMIT $2)""",
     "note revisions deleted": """\
 DELETE FROM note_revisions WHERE (room_id, note_id, revision) IN (
     SELECT room_id, note_id, revision FROM note_revisions WHERE author_id = $1
     UNION
     SELECT r.room_id, r.note_id, r.revision FROM note_revisions r JOIN notes n USING (room_id, note_id)
-    WHERE n.author_id = $2
-    LIMIT $3)""",
+    WHERE n.author_id = $3
+    LIMIT $2)""",
     "reports renamed": """\
-UPDATE reports SET reporter_id = $2, details = ''
-WHERE report_id IN (SELECT report_id FROM reports WHERE reporter_id = $1 LIMIT $3)""",
+UPDATE reports SET reporter_id = $3, details = ''
+WHERE report_id IN (SELECT report_id FROM reports WHERE reporter_id = $1 LIMIT $2)""",
     "reports emptied": """\
 UPDATE reports SET details = '' WHERE report_id IN (
     SELECT report_id FROM reports JOIN moderation_queue USING (item_id)
-    WHERE subject_id = $1 AND details <> '' LIMIT $3)""",
+    WHERE subject_id = $1 AND details <> '' LIMIT $2)""",
     "moderation items emptied": """\
-UPDATE moderation_queue SET excerpt = '', resolution_note = NULL, subject_id = $2,
-    target_id = CASE target_id WHEN $1 THEN $2 ELSE target_id END,
+UPDATE moderation_queue SET excerpt = '', resolution_note = NULL, subject_id = $3,
+    target_id = CASE target_id WHEN $1 THEN $3 ELSE target_id END,
     resolution = coalesce(resolution, CASE target WHEN 'person' THEN 'dismissed' ELSE 'deleted' END),
     resolved_at = coalesce(resolved_at, now())
-WHERE item_id IN (SELECT item_id FROM moderation_queue WHERE subject_id = $1 LIMIT $3)""",
+WHERE item_id IN (SELECT item_id FROM moderation_queue WHERE subject_id = $1 LIMIT $2)""",
     "moderator renamed": """\
-UPDATE moderation_queue SET claimed_by = CASE claimed_by WHEN $1 THEN $2 ELSE claimed_by END,
-    resolved_by = CASE resolved_by WHEN $1 THEN $2 ELSE resolved_by END
-WHERE item_id IN (SELECT item_id FROM moderation_queue WHERE $1 IN (claimed_by, resolved_by) LIMIT $3)""",
+UPDATE moderation_queue SET claimed_by = CASE claimed_by WHEN $1 THEN $3 ELSE claimed_by END,
+    resolved_by = CASE resolved_by WHEN $1 THEN $3 ELSE resolved_by END
+WHERE item_id IN (SELECT item_id FROM moderation_queue WHERE $1 IN (claimed_by, resolved_by) LIMIT $2)""",
     "restrictions renamed": """\
-UPDATE restrictions SET user_id = $2, reason = '' WHERE restriction_id IN (
+UPDATE restrictions SET user_id = $3, reason = '' WHERE restriction_id IN (
     SELECT restriction_id FROM restrictions
-    WHERE user_id = $1 AND (lifted_at IS NOT NULL OR ends_at <= now()) LIMIT $3)""",
+    WHERE user_id = $1 AND (lifted_at IS NOT NULL OR ends_at <= now()) LIMIT $2)""",
     "restrictions emptied": """\
 UPDATE restrictions SET reason = ''
-WHERE restriction_id IN (SELECT restriction_id FROM restrictions WHERE user_id = $1 AND reason <> '' LIMIT $3)""",
+WHERE restriction_id IN (SELECT restriction_id FROM restrictions WHERE user_id = $1 AND reason <> '' LIMIT $2)""",
     "imposer renamed": """\
-UPDATE restrictions SET imposed_by = CASE imposed_by WHEN $1 THEN $2 ELSE imposed_by END,
-    lifted_by = CASE lifted_by WHEN $1 THEN $2 ELSE lifted_by END
-WHERE restriction_id IN (SELECT restriction_id FROM restrictions WHERE $1 IN (imposed_by, lifted_by) LIMIT $3)""",
+UPDATE restrictions SET imposed_by = CASE imposed_by WHEN $1 THEN $3 ELSE imposed_by END,
+    lifted_by = CASE lifted_by WHEN $1 THEN $3 ELSE lifted_by END
+WHERE restriction_id IN (SELECT restriction_id FROM restrictions WHERE $1 IN (imposed_by, lifted_by) LIMIT $2)""",
     # What was noted about the person's doings may quote the person: only the fact stays.
     "audit entries emptied": """\
-UPDATE audit_log SET details = '{}', subject_id = CASE subject_id WHEN $1 THEN $2 ELSE subject_id END,
-    actor_id = CASE actor_id WHEN $1 THEN $2 ELSE actor_id END
-WHERE entry_id IN (SELECT entry_id FROM audit_log WHERE $1 IN (actor_id, subject_id) LIMIT $3)""",
+UPDATE audit_log SET details = '{}', subject_id = CASE subject_id WHEN $1 THEN $3 ELSE subject_id END,
+    actor_id = CASE actor_id WHEN $1 THEN $3 ELSE actor_id END
+WHERE entry_id IN (SELECT entry_id FROM audit_log WHERE $1 IN (actor_id, subject_id) LIMIT $2)""",
 }
 
 _COUNT: Final = """\
@@ -250,9 +250,10 @@ def hash_of(user_id: str, salt: bytes) -> bytes:
 
 
 async def _repeat(work: Work, erasure_id: int, name: str, statement: str, user_id: str, pseudonym: str) -> None:
+    arguments = [user_id, work.rows_max, *([pseudonym] if "$3" in statement else [])]
     while True:
         async with work.chunk():
-            count = changed(await work.connection.execute(statement, user_id, pseudonym, work.rows_max))
+            count = changed(await work.connection.execute(statement, *arguments))
             if count:
                 await work.connection.execute(_COUNT, erasure_id, name, count)
             await work.done(name, count)

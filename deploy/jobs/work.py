@@ -10,7 +10,7 @@ in a terminal) one at a time is in a chunk.
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
@@ -27,7 +27,7 @@ INSERT INTO job_progress (job_id, step, rows_done) VALUES ($1, $2, $3)
 ON CONFLICT (job_id) DO UPDATE SET step = excluded.step, rows_done = job_progress.rows_done + excluded.rows_done,
     error = NULL, updated_at = now()"""
 
-Connection = asyncpg.Connection[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 
 class Interrupted(RoomringError):

@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -130,7 +132,7 @@ async def _show_job(work: Work, job_id: int, *, as_json: bool) -> int:
 
 
 async def _run_now(work: Work, settings: JobsSettings, name: str) -> int:
-    async with queue.open_queue(settings.database_url) as app:
+    async with queue.open_queue(settings.database_url, settings.database_timeout_ms) as app:
         job_id = await queue.put(app, name)
     _say(f"{name} is queued already" if job_id is None else f"{name} is queued as job {job_id}")
     if not await _is_live(work.connection, settings):
@@ -139,7 +141,7 @@ async def _run_now(work: Work, settings: JobsSettings, name: str) -> int:
 
 
 async def _change_job(settings: JobsSettings, action: str, job_id: int) -> int:
-    async with queue.open_queue(settings.database_url) as app:
+    async with queue.open_queue(settings.database_url, settings.database_timeout_ms) as app:
         if action == "retry":
             await queue.retry(app, job_id)
             _say(f"job {job_id} is queued again")
@@ -242,8 +244,9 @@ def _archive(archive: Archive) -> dict[str, Any]:
 async def _erase(work: Work, settings: JobsSettings, args: argparse.Namespace) -> int:
     request = await erasure.request(work.connection, args.user, args.requested_by)
     # Between the two a crash does no harm: the job process finds what nobody queued.
-    async with queue.open_queue(settings.database_url) as app:
-        await queue.put_erasure(app, request.erasure_id)
+    if request.erasure_id in await queue.waiting_erasures(work.connection, also_failed=True):
+        async with queue.open_queue(settings.database_url, settings.database_timeout_ms) as app:
+            await queue.put_erasure(app, request.erasure_id)
     verb = "asked for" if request.is_new else "under way already; asked to go through everything again now"
     _say(f"erasure {request.erasure_id} {verb}")
     if not await _is_live(work.connection, settings):
@@ -295,13 +298,28 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _settings() -> JobsSettings:
-    settings = load(JobsSettings)
+    settings = load(JobsSettings, _environment(os.environ, Path(".roomring")))
     if not settings.database_url:
         raise SettingsError(
             "set ROOMRING_DATABASE_URL to the database of the cluster, for example "
             "postgresql://user:password@127.0.0.1:5432/roomring"
         )
     return settings
+
+
+def _environment(environ: Mapping[str, str], data_dir: Path) -> dict[str, str]:
+    """Return the settings to use: where they name no database, that of a `roomring up` that runs from a folder."""
+    merged = dict(environ)
+    if merged.get("ROOMRING_DATABASE_URL", "").strip():
+        return merged
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
+        cluster = json.loads((data_dir / "cluster.json").read_text())
+        os.kill(cluster["pid"], 0)
+        return merged | {
+            "ROOMRING_DATABASE_URL": cluster["database"]["url"],
+            "ROOMRING_ARCHIVE_DIR": cluster["archives"],
+        }
+    return merged
 
 
 def _run(settings: JobsSettings, command: Callable[[Work], Awaitable[int]]) -> int:

@@ -26,8 +26,6 @@ from deploy.jobs.work import Interrupted, Work, open_connection
 _SILENT_HEARTBEATS: Final = 3
 _AGAIN_S: Final = 2.0
 """Between two tries to reach PostgreSQL."""
-_POLL_S: Final = 5.0
-"""How long a job waits at most where its notification was lost."""
 _HOURS_PER_DAY: Final = 24
 _ERROR_CHARACTERS_MAX: Final = 500
 
@@ -80,7 +78,7 @@ async def _serve(settings: JobsSettings, stop: asyncio.Event) -> int:
     while not stop.is_set():
         try:
             await _check_versions(settings)
-            async with queue.make_app(settings.database_url).open_async() as app:
+            async with queue.make_app(settings.database_url, settings.database_timeout_ms).open_async() as app:
                 log.info("database answers again" if away else "jobs started")
                 away = False
                 await _work_queue(settings, app, stop)
@@ -110,7 +108,8 @@ async def _work_queue(settings: JobsSettings, app: App, stop: asyncio.Event) -> 
         app.run_worker_async(
             queues=[queue.QUEUE],
             concurrency=1,
-            fetch_job_polling_interval=_POLL_S,
+            # What is new is notified; this is for what was taken up, or whose pause is over.
+            fetch_job_polling_interval=heartbeat_s,
             update_heartbeat_interval=heartbeat_s,
             stalled_worker_timeout=silent_s,
             install_signal_handlers=False,
@@ -186,7 +185,7 @@ def _register(settings: JobsSettings, app: App, stop: asyncio.Event) -> None:
     for name, do in _JOBS.items():
         task = app.task(name=name, pass_context=True, retry=queue.Repeat())(_body(name, do, settings, stop))
         if name in queue.BY_NAME:
-            app.periodic(cron=f"17 {settings.jobs_hour} * * *", **queue.periodic_options(name))(task)
+            app.periodic(cron=f"17 {settings.jobs_hour} * * *", **queue.options_of(name))(task)
 
 
 def _body(name: str, do: _Do, settings: JobsSettings, stop: asyncio.Event) -> Callable[..., Awaitable[None]]:

@@ -36,13 +36,13 @@ _ERASURE_PRIORITY: Final = 10
 _PAUSE_FIRST_S: Final = 5
 _PAUSE_MAX_S: Final = 1_800
 _CONNECTIONS_MAX: Final = 3
-_OPEN_TIMEOUT_S: Final = 10.0
 _MISSED_S: Final = 26 * 3_600
 """A job of the day that was missed, since no process ran, is made up for within this time."""
 
+_NOT_DONE: Final = [status.value for status in Status if status is not Status.SUCCEEDED]
 _WAITING_ERASURES: Final = f"""\
 SELECT erasure_id FROM erasures WHERE due_at <= now() AND coalesce(
-    (SELECT status = 'succeeded' FROM {JOBS_SCHEMA}.procrastinate_jobs
+    (SELECT status::text <> ALL ($2::text[]) FROM {JOBS_SCHEMA}.procrastinate_jobs
      WHERE task_name = $1 AND (args ->> 'erasure_id')::bigint = erasure_id ORDER BY id DESC LIMIT 1), true)
 ORDER BY due_at"""  # noqa: S608 - a constant
 
@@ -67,8 +67,12 @@ def is_last_attempt(job: Job) -> bool:
     return job.attempts + 1 >= ATTEMPTS_MAX
 
 
-def make_app(url: str) -> App:
-    """Return the library's application for a database; it is not open yet."""
+def make_app(url: str, timeout_ms: int) -> App:
+    """Return the library's application for a database; it is not open yet.
+
+    Args:
+        timeout_ms: how long a call waits for a connection.
+    """
     # The library says what we say ourselves, with every outage as an error.
     for name in ("procrastinate", "psycopg.pool"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -77,20 +81,20 @@ def make_app(url: str) -> App:
         kwargs={"options": f"-c search_path={JOBS_SCHEMA},public", "application_name": APPLICATION_NAME},
         min_size=1,
         max_size=_CONNECTIONS_MAX,
-        timeout=_OPEN_TIMEOUT_S,
+        timeout=timeout_ms / 1000,
     )
     return App(connector=connector, periodic_defaults={"max_delay": _MISSED_S})
 
 
 @contextlib.asynccontextmanager
-async def open_queue(url: str) -> AsyncIterator[App]:
+async def open_queue(url: str, timeout_ms: int) -> AsyncIterator[App]:
     """Open the queue, for a command.
 
     Raises:
         StoreUnavailable: PostgreSQL does not answer.
     """
     try:
-        async with make_app(url).open_async() as app:
+        async with make_app(url, timeout_ms).open_async() as app:
             yield app
     except UNAVAILABLE as error:
         raise StoreUnavailable(f"PostgreSQL: {one_line(error)}") from error
@@ -114,25 +118,32 @@ async def check_library(connection: Connection) -> None:
 
 async def put(app: App, name: str) -> int | None:
     """Queue a job of `BY_NAME`. Returns its number; None: one is waiting already."""
-    return await _put(app, name, name, 0)
+    if list(await app.job_manager.list_jobs_async(task=name, status=Status.TODO.value)):
+        return None
+    return await app.configure_task(name, **options_of(name)).defer_async()
 
 
-async def put_erasure(app: App, erasure_id: int) -> int | None:
-    """Queue the next pass of an erasure. Returns the job's number; None: one is waiting already."""
-    return await _put(app, ERASE_PERSON, f"{ERASE_PERSON}:{erasure_id}", _ERASURE_PRIORITY, erasure_id=erasure_id)
+async def put_erasure(app: App, erasure_id: int) -> int:
+    """Queue the next pass of an erasure. Returns the job's number. A job too many finds nothing to do."""
+    return await app.configure_task(ERASE_PERSON, **options_of(ERASE_PERSON)).defer_async(erasure_id=erasure_id)
 
 
-def periodic_options(name: str) -> dict[str, Any]:
-    """Return how the daily job of a name is queued."""
-    return {"lock": _LOCK, "queueing_lock": name, "queue": QUEUE}
+def options_of(name: str) -> dict[str, Any]:
+    """Return how the jobs of a name are queued.
+
+    Without the library's queueing lock, which lets one job of a name wait: a job that runs could not go back into the
+    queue while another waits.
+    """
+    return {"queue": QUEUE, "lock": _LOCK, "priority": _ERASURE_PRIORITY if name == ERASE_PERSON else 0}
 
 
-async def waiting_erasures(connection: Connection) -> list[int]:
+async def waiting_erasures(connection: Connection, *, also_failed: bool = False) -> list[int]:
     """Return the erasures whose next pass is due and that no job is about.
 
-    One whose last job failed or was cancelled is not among them: somebody has to look.
+    Args:
+        also_failed: those as well whose last job failed or was cancelled, so that somebody has to look.
     """
-    rows = await connection.fetch(_WAITING_ERASURES, ERASE_PERSON)
+    rows = await connection.fetch(_WAITING_ERASURES, ERASE_PERSON, ["todo", "doing"] if also_failed else _NOT_DONE)
     return [row["erasure_id"] for row in rows]
 
 
@@ -184,11 +195,3 @@ async def status_of(app: App, job_id: int) -> Status:
         return await app.job_manager.get_job_status_async(job_id)
     except library_errors.NoResult as error:
         raise SettingsError(f"there is no job {job_id}; `roomring jobs` lists them") from error
-
-
-async def _put(app: App, name: str, queueing_lock: str, priority: int, **arguments: Any) -> int | None:
-    deferrer = app.configure_task(name, queue=QUEUE, lock=_LOCK, queueing_lock=queueing_lock, priority=priority)
-    try:
-        return await deferrer.defer_async(**arguments)
-    except library_errors.AlreadyEnqueued:
-        return None

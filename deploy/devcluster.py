@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol, Self
 
@@ -285,13 +286,16 @@ class DevCluster:
                 self._ready = True
             # Who died between the last look and now counts as a failed start too.
             self._raise_failure()
+            # Only now: who waits for the cluster need not wait for what a job process has to load.
+            for child in self._jobs:
+                self._call(partial(self._start_child, child))
             self._write_description()
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop edges and jobs, workers, Valkey and PostgreSQL in this order; who takes too long is killed. Idempotent."""
+        """Stop edges and jobs, workers, Valkey, PostgreSQL in this order; who takes too long is killed. Idempotent."""
         with self._lock:
             self._stopping = True
         if self._supervisor is not None:
@@ -493,7 +497,8 @@ class DevCluster:
             self._start_store()
             self._start_database()
             for child in self._children():
-                self._start_child(child)
+                if child not in self._jobs:
+                    self._start_child(child)
         except BaseException as error:
             # `start` raises it, in the thread of the caller.
             self._failure = error
@@ -647,7 +652,7 @@ class DevCluster:
             os.write(self._wake_write, b"\0")
 
     def _children(self) -> list[Child]:
-        # Workers first: an edge is ready only when every shard has an owner. Nobody waits for jobs.
+        # Workers first: an edge is ready only when every shard has an owner.
         return [*(child for child, _ in self._workers), *(child for child, _, _ in self._edges), *self._jobs]
 
     def _write_description(self) -> None:

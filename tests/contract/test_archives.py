@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from common.ids import RoomId, kind_of
 from deploy.jobs import records
 from deploy.jobs.archive_file import ArchiveDamaged
 from deploy.jobs.archives import OLD_MESSAGES, Archive, Archiver, find_all
@@ -82,6 +83,20 @@ async def test_what_is_too_old_leaves_and_comes_back_the_same(archiver: Archiver
     await connection.execute("UPDATE messages SET text = '' WHERE seq = 1")
     assert [await archiver.restore(archive, 30) for archive in archives] == [0, 0, 0, 0]
     assert await connection.fetchval("SELECT count(*) FROM messages WHERE text = ''") == 6
+
+
+async def test_kinds_are_those_of_the_rooms(archiver: Archiver, connection: Connection) -> None:
+    rooms = [RoomId(room) for room in ("plaza", "plaza.b", "lobby:a", "lobby:b", "a:b:c", "a:", "Lobby:a", "space:x")]
+    for room in rooms:
+        await add_messages(connection, 1, room=room)
+    asked: list[str] = []
+
+    def never(kind: str) -> int:
+        asked.append(kind)
+        return 0
+
+    assert await archiver.trim(never) == 0
+    assert asked == sorted({kind_of(room) for room in rooms})
 
 
 async def test_what_was_brought_back_stays_while_it_is_held(archiver: Archiver, connection: Connection) -> None:

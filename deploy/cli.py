@@ -393,6 +393,8 @@ def _add_archive(commands: "_Commands[_Parser]") -> None:
     listing = actions.add_parser("list", help="list the archives, oldest first", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="print JSON in place of the table")
     actions.add_parser("verify", help="compare all files with what was written", allow_abbrev=False)
+    forget = actions.add_parser("forget", help="take a lost file out of the list", allow_abbrev=False)
+    forget.add_argument("file", metavar="FILE", help="name of an archive that is missing or damaged")
     restore = actions.add_parser("restore", help="bring messages back", allow_abbrev=False)
     restore.add_argument("file", nargs="?", metavar="FILE", help="name of one archive")
     restore.add_argument(

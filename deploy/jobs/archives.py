@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from common.errors import SettingsError
 from deploy.jobs import archive_file
 from deploy.jobs.time_ranges import TimeRange, open_ranges
 from deploy.jobs.work import Connection, Interrupted, Work, changed
@@ -226,6 +227,20 @@ class Archiver:
         if archive_file.times(lines) != (archive.first_at, archive.last_at):
             raise archive_file.ArchiveDamaged(f"{archive.file}: its messages are of another time")
 
+    async def forget(self, archive: Archive) -> None:
+        """Take an archive that is lost out of the table, so that no job stumbles over it. Its file is not touched.
+
+        Raises:
+            SettingsError: it is as it was written.
+        """
+        try:
+            await self.verify(archive)
+        except archive_file.ArchiveDamaged:
+            async with self.work.chunk():
+                await self.work.connection.execute("DELETE FROM archives WHERE archive_id = $1", archive.archive_id)
+        else:
+            raise SettingsError(f"{archive.file} is as it was written; only what is lost can be forgotten")
+
     async def rewrite(self, archive: Archive, change: Callable[[list[str]], tuple[list[str], int]]) -> int:
         """Put a changed file in the place of an archive's, and remove the old one.
 
@@ -275,9 +290,14 @@ FROM archives WHERE file IS NOT NULL"""
 
 
 async def find(connection: Connection, archive_id: int) -> Archive:
-    """Return an archive by its number, which must be there."""
+    """Return an archive by its number.
+
+    Raises:
+        Interrupted: it is there no more.
+    """
     row = await connection.fetchrow(f"{_SELECT} AND archive_id = $1", archive_id)
-    assert row is not None, "a finished archive is never removed"
+    if row is None:
+        raise Interrupted("the archive was forgotten meanwhile")
     return Archive(**row)
 
 

@@ -79,6 +79,8 @@ def run_archive(args: argparse.Namespace) -> int:
         return _run(settings, lambda work: _list_archives(work, as_json=args.json))
     if args.action == "verify":
         return _run(settings, lambda work: _verify(Archiver(work, folder)))
+    if args.action == "forget":
+        return _run(settings, lambda work: _forget(Archiver(work, folder), args.file))
     if (args.file is None) == (args.first is None and args.last is None):
         raise SettingsError("name one file, or a time with --from and --to; `roomring archive list` shows them")
     return _run(settings, lambda work: _restore(Archiver(work, folder), args))
@@ -203,12 +205,18 @@ async def _verify(archiver: Archiver) -> int:
     return 1 if damaged else 0
 
 
+async def _forget(archiver: Archiver, file: str) -> int:
+    for archive in await _named(archiver, file):
+        await archiver.forget(archive)
+        _say(f"{archive.file}: forgotten, with its {archive.messages} messages")
+    return 0
+
+
 async def _restore(archiver: Archiver, args: argparse.Namespace) -> int:
-    file = None if args.file is None else Path(args.file).name
-    archives = await find_all(archiver.work.connection, file=file, first=args.first, last=args.last)
-    if not archives:
-        what = f"no archive {file!r}" if file else "no archive of that time"
-        raise SettingsError(f"there is {what} in this database; `roomring archive list` shows them")
+    if args.file is not None:
+        archives = await _named(archiver, args.file)
+    else:
+        archives = await find_all(archiver.work.connection, first=args.first, last=args.last)
     total = 0
     for archive in archives:
         if args.dry_run:
@@ -222,6 +230,13 @@ async def _restore(archiver: Archiver, args: argparse.Namespace) -> int:
         f"{total} messages " + ("would come back" if args.dry_run else f"came back, for {args.hold_days} days or more")
     )
     return 0
+
+
+async def _named(archiver: Archiver, file: str) -> list[Archive]:
+    found = await find_all(archiver.work.connection, file=Path(file).name)
+    if not found:
+        raise SettingsError(f"there is no archive {file!r} in this database; `roomring archive list` shows them")
+    return found
 
 
 def _archive(archive: Archive) -> dict[str, Any]:

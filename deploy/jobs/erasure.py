@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from common.errors import SettingsError
 from deploy.jobs import archive_file
 from deploy.jobs.archives import Archive, Archiver, find_next
 from deploy.jobs.work import Connection, Work, changed
@@ -192,6 +193,7 @@ async def run(
 
     Raises:
         Interrupted, ArchiveDamaged: what is done stays, and the next call goes on.
+        SettingsError: there are archives, and `archiver` is None; nothing was done.
     """
     connection = work.connection
     row = await connection.fetchrow(
@@ -205,6 +207,8 @@ async def run(
         await tell_rooms(user_id, pseudonym)
     if archiver is not None:
         await archiver.tidy()
+    elif await find_next(connection, 0) is not None:
+        raise SettingsError("there are archives, and the person may be in them: set ROOMRING_ARCHIVE_DIR")
     for name, statement in STATEMENTS.items():
         await _repeat(work, erasure_id, name, statement, user_id, pseudonym)
     if archiver is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from common.errors import SettingsError
 from common.ids import RoomId, kind_of
 from deploy.jobs import records
 from deploy.jobs.archive_file import ArchiveDamaged
@@ -225,6 +226,17 @@ async def test_a_damaged_archive_is_told_and_nothing_of_it_is_restored(
         with pytest.raises(ArchiveDamaged, match=archive.file):
             await attempt
     assert await stored(connection) == []
+    await archiver.forget(archive)
+    assert await find_all(connection) == []
+
+
+async def test_an_archive_that_is_whole_is_not_forgotten(archiver: Archiver, connection: Connection) -> None:
+    await add_messages(connection, 3, days_old=100)
+    await archiver.trim(days_of)
+    (archive,) = await find_all(connection)
+    with pytest.raises(SettingsError, match="as it was written"):
+        await archiver.forget(archive)
+    assert await find_all(connection) == [archive]
 
 
 async def test_columns_that_came_after_an_archive_take_their_defaults(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import SettingsError
 from deploy.jobs import erasure
 from deploy.jobs.archives import Archiver, find_all
 from deploy.jobs.work import Connection, Work, open_connection
@@ -236,9 +237,15 @@ async def test_rooms_are_told_before_anything_changes(archiver: Archiver, connec
         count = await connection.fetchval("SELECT count(*) FROM messages WHERE author_id = $1", EVE)
         told.append((user_id, pseudonym, count))
 
-    await erasure.run(archiver.work, None, request.erasure_id, 0, tell_rooms=tell)
+    await erasure.run(archiver.work, archiver, request.erasure_id, 0, tell_rooms=tell)
     pseudonym = await connection.fetchval("SELECT pseudonym FROM erasures")
     assert told == [(EVE, pseudonym, 2)]
+
+
+async def test_archives_are_not_left_out_for_want_of_a_folder(archiver: Archiver, connection: Connection) -> None:
+    request = await erasure.request(connection, EVE, "office")
+    with pytest.raises(SettingsError, match="ROOMRING_ARCHIVE_DIR"):
+        await erasure.run(archiver.work, None, request.erasure_id, 0)
 
 
 async def test_ids_that_need_care_are_found_in_archives(connection: Connection, tmp_path: Path) -> None:

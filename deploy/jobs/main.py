@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +74,8 @@ async def _serve(settings: JobsSettings, stop: asyncio.Event) -> int:
     node = new_node_id("jobs")
     configure(settings.log_format, settings.log_level, role="jobs", node=node)
     log = get_logger("jobs")
-    asyncio.get_running_loop().set_exception_handler(_quiet_about_outages)
+    broken = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(partial(_notice_outage, broken))
     away = False
     while not stop.is_set():
         try:
@@ -81,7 +83,8 @@ async def _serve(settings: JobsSettings, stop: asyncio.Event) -> int:
             async with queue.make_app(settings.database_url, settings.database_timeout_ms).open_async() as app:
                 log.info("database answers again" if away else "jobs started")
                 away = False
-                await _work_queue(settings, app, stop)
+                broken.clear()
+                await _work_queue(settings, app, stop, broken)
         except (*queue.UNAVAILABLE, StoreUnavailable) as error:
             if not away:
                 log.warning("database does not answer", error=one_line(error))
@@ -99,8 +102,13 @@ async def _check_versions(settings: JobsSettings) -> None:
         await queue.check_library(connection)
 
 
-async def _work_queue(settings: JobsSettings, app: App, stop: asyncio.Event) -> None:
-    """Work until told to stop, or until PostgreSQL does not answer."""
+async def _work_queue(settings: JobsSettings, app: App, stop: asyncio.Event, broken: asyncio.Event) -> None:
+    """Work until told to stop, or until PostgreSQL does not answer.
+
+    Args:
+        broken: set where the library could not write down how a job ended. The job would stay `running` as long as
+            its worker lives, and keep others out; so the worker must end, and another take the job up.
+    """
     _register(settings, app, stop)
     heartbeat_s = settings.jobs_heartbeat_ms / 1000
     silent_s = heartbeat_s * _SILENT_HEARTBEATS
@@ -118,6 +126,7 @@ async def _work_queue(settings: JobsSettings, app: App, stop: asyncio.Event) -> 
     others = [
         asyncio.create_task(_watch(settings, app, heartbeat_s, silent_s)),
         asyncio.create_task(stop.wait()),
+        asyncio.create_task(broken.wait()),
     ]
     try:
         await asyncio.wait([worker, *others], return_when=asyncio.FIRST_COMPLETED)
@@ -230,7 +239,9 @@ def describe_failure(error: Exception) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
 
 
-def _quiet_about_outages(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Leave out what the library's tasks say when PostgreSQL goes away under them: `_serve` tells it once."""
-    if not isinstance(context.get("exception"), queue.UNAVAILABLE):
+def _notice_outage(broken: asyncio.Event, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Take what the library's tasks die of when PostgreSQL goes away under them; `_serve` tells of it once."""
+    if isinstance(context.get("exception"), queue.UNAVAILABLE):
+        broken.set()
+    else:
         loop.default_exception_handler(context)

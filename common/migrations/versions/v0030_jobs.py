@@ -2,8 +2,8 @@
 
 The library (procrastinate) keeps its queue in a schema of its own, JOBS_SCHEMA, made with the SQL that comes with
 the installed release; its version stands in the comment of that schema. Making the index of messages holds up
-writers of messages for as long as it takes, about a second for a million rows; what is sent meanwhile waits in
-the outboxes.
+writers of messages for as long as it takes, two or three seconds for a million rows; what is sent meanwhile waits
+in the outboxes.
 """
 
 from typing import Any, Final

@@ -269,8 +269,7 @@ async def _erase(work: Work, settings: JobsSettings, args: argparse.Namespace) -
         return 1 if args.wait else 0
     if not args.wait:
         return 0
-    passes = await _passes(work.connection, request.erasure_id)
-    while await _passes(work.connection, request.erasure_id) == passes:
+    while await _passes(work.connection, request.erasure_id) == request.passes:
         await asyncio.sleep(_WAIT_POLL_S)
         state = await _last_state(work.connection, request.erasure_id)
         if state in ("failed", "cancelled", "aborted"):

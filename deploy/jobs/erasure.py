@@ -142,10 +142,16 @@ RETURNING restriction_id"""
 
 
 class Request(NamedTuple):
-    """An erasure that was asked for; `is_new` is False where one for the same person was under way already."""
+    """An erasure that was asked for.
+
+    Attributes:
+        is_new: False where one for the same person was under way already.
+        passes: how many were done when it was asked for.
+    """
 
     erasure_id: int
     is_new: bool
+    passes: int
 
 
 async def request(connection: Connection, user_id: str, requested_by: str) -> Request:
@@ -166,13 +172,14 @@ async def request(connection: Connection, user_id: str, requested_by: str) -> Re
         hash_of(user_id, salt),
     )
     if erasure_id is not None:
-        return Request(erasure_id, True)
+        return Request(erasure_id, True, 0)
     # Asked for again while it waits for the second pass: what came since should not wait for that.
-    erasure_id = await connection.fetchval(
-        "UPDATE erasures SET due_at = now() WHERE user_id = $1 RETURNING erasure_id", user_id
+    row = await connection.fetchrow(
+        "UPDATE erasures SET due_at = now() WHERE user_id = $1 RETURNING erasure_id, passes", user_id
     )
-    # It was finished in between.
-    return Request(erasure_id, False) if erasure_id is not None else await request(connection, user_id, requested_by)
+    if row is None:  # It was finished in between.
+        return await request(connection, user_id, requested_by)
+    return Request(row["erasure_id"], False, row["passes"])
 
 
 async def run(

@@ -28,13 +28,12 @@ BY_NAME: Final = (TRIM_MESSAGES, TRIM_RECORDS)
 """Jobs that need no arguments: those that run each day, and that `roomring jobs run-now` takes."""
 
 ATTEMPTS_MAX: Final = 10
-"""After so many the job has failed, and somebody must look. With the pauses below that is after two hours."""
+"""After so many, with the pauses below within three quarters of an hour, a job has failed, and somebody must look."""
 
 _LOCK: Final = "data"
 """One job at a time in the whole cluster: they work on the same rows, and none is in a hurry."""
 _ERASURE_PRIORITY: Final = 10
 _PAUSE_FIRST_S: Final = 5
-_PAUSE_MAX_S: Final = 1_800
 _CONNECTIONS_MAX: Final = 3
 _MISSED_S: Final = 26 * 3_600
 """A job of the day that was missed, since no process ran, is made up for within this time."""
@@ -59,7 +58,7 @@ class Repeat(BaseRetryStrategy):
             return RetryDecision(retry_in={"seconds": 0})
         if is_last_attempt(job) or not isinstance(exception, Exception):
             return None
-        return RetryDecision(retry_in={"seconds": min(_PAUSE_MAX_S, _PAUSE_FIRST_S * 2**job.attempts)})
+        return RetryDecision(retry_in={"seconds": _PAUSE_FIRST_S * 2**job.attempts})
 
 
 def is_last_attempt(job: Job) -> bool:

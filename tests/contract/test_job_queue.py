@@ -76,8 +76,8 @@ async def test_a_job_that_is_taken_up_again_and_again_has_failed(app: App) -> No
 async def test_erasures_that_nobody_queued_are_found_but_not_those_that_failed(
     app: App, connection: Connection
 ) -> None:
-    first, _ = await erasure.request(connection, "eve", "office")
-    second, _ = await erasure.request(connection, "mallory", "office")
+    first, _, _ = await erasure.request(connection, "eve", "office")
+    second, _, _ = await erasure.request(connection, "mallory", "office")
     assert await queue.waiting_erasures(connection) == [first, second]
     number = await queue.put_erasure(app, first)
     assert await queue.waiting_erasures(connection) == [second]

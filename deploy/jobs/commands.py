@@ -13,12 +13,13 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from common.durable_postgres import PostgresStore
+from common.erasure_request import request_erasure
 from common.errors import RoomringError, SettingsError, StoreUnavailable
 from common.ids import is_label
 from common.job_schema import JOBS_SCHEMA
 from common.postgres_link import describe
 from common.settings import JobsSettings, load
-from deploy.jobs import archive_file, erasure, queue
+from deploy.jobs import archive_file, queue
 from deploy.jobs.archives import Archive, Archiver, find_all, in_thread
 from deploy.jobs.work import Connection, Work, open_connection
 
@@ -257,7 +258,7 @@ def _archive(archive: Archive) -> dict[str, Any]:
 
 
 async def _erase(work: Work, settings: JobsSettings, args: argparse.Namespace) -> int:
-    request = await erasure.request(work.connection, args.user, args.requested_by)
+    request = await request_erasure(work.connection.fetch, args.user, args.requested_by)
     # Between the two a crash does no harm: the job process finds what nobody queued.
     if request.erasure_id in await queue.waiting_erasures(work.connection, also_failed=True):
         async with queue.open_queue(settings.database_url, settings.database_timeout_ms) as app:

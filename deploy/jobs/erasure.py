@@ -5,28 +5,24 @@ at the end, so that what has to stay (places in a room's order, decisions of mod
 are two passes: the second catches what was still on its way into the database. docs/operations.md says for operators
 what goes and what stays; keep both alike.
 
-Invariant: after the last pass no table and no archive has the person's id, name or words, but for mutes and bans
+Invariant: after the last pass nothing in tables and archives has the person's id, or is the person's, but for mutes and bans
 that still run; those keep the id until they end.
 """
 
-import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from common.errors import SettingsError
 from deploy.jobs import archive_file
 from deploy.jobs.archives import Archive, Archiver, find_next
-from deploy.jobs.work import Connection, Work, changed
+from deploy.jobs.work import Work, changed
 
 ACTOR: Final = "jobs"
 """Who the audit log says has done it."""
 
 _PASSES: Final = 2
-_SALT_BYTES: Final = 16
-_SCRYPT: Final = {"n": 2**14, "r": 8, "p": 1}
-"""Some 50 ms for each try: ids of persons are short, and could be guessed one after the other."""
 
 STATEMENTS: Final[dict[str, str]] = {
     # $1 the person, $2 rows at most, $3 the pseudonym. Each is repeated until it changes less than that, and so
@@ -141,47 +137,6 @@ UPDATE restrictions SET user_id = $2 WHERE restriction_id IN (
 RETURNING restriction_id"""
 
 
-class Request(NamedTuple):
-    """An erasure that was asked for.
-
-    Attributes:
-        is_new: False where one for the same person was under way already.
-        passes: how many were done when it was asked for.
-    """
-
-    erasure_id: int
-    is_new: bool
-    passes: int
-
-
-async def request(connection: Connection, user_id: str, requested_by: str) -> Request:
-    """Ask for an erasure. The job `erase_person` does it.
-
-    Args:
-        user_id: 1 to 128 characters, not checked further: nobody need exist by that id.
-        requested_by: who asked for it, for the record.
-    """
-    salt = secrets.token_bytes(_SALT_BYTES)
-    erasure_id = await connection.fetchval(
-        "INSERT INTO erasures (requested_by, user_id, pseudonym, salt, user_hash) VALUES ($1, $2, $3, $4, $5)"
-        " ON CONFLICT (user_id) DO NOTHING RETURNING erasure_id",
-        requested_by,
-        user_id,
-        f"erased-{secrets.token_hex(12)}",
-        salt,
-        hash_of(user_id, salt),
-    )
-    if erasure_id is not None:
-        return Request(erasure_id, True, 0)
-    # Asked for again while it waits for the second pass: what came since should not wait for that.
-    row = await connection.fetchrow(
-        "UPDATE erasures SET due_at = now() WHERE user_id = $1 RETURNING erasure_id, passes", user_id
-    )
-    if row is None:  # It was finished in between.
-        return await request(connection, user_id, requested_by)
-    return Request(row["erasure_id"], False, row["passes"])
-
-
 async def run(
     work: Work,
     archiver: Archiver | None,
@@ -253,11 +208,6 @@ async def forget_ended_restrictions(work: Work) -> int:
             await work.done("forgot ended restrictions", len(ended))
             count += len(ended)
     return count
-
-
-def hash_of(user_id: str, salt: bytes) -> bytes:
-    """Return by what a finished erasure can be compared with an id that somebody names."""
-    return hashlib.scrypt(user_id.encode(), salt=salt, dklen=32, **_SCRYPT)
 
 
 async def _repeat(work: Work, erasure_id: int, name: str, statement: str, user_id: str, pseudonym: str) -> None:

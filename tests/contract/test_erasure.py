@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.erasure_request import hash_of, request_erasure
 from common.errors import SettingsError
 from common.schema_version import VERSION_TABLE
 from deploy.jobs import erasure
@@ -122,7 +123,7 @@ def in_archives(archiver: Archiver) -> list[str]:
 async def erase_once(archiver: Archiver, crash: Crash | None = None, rows_max: int = 2) -> int:
     """Do the pass that is due."""
     connection = archiver.work.connection
-    request = await erasure.request(connection, EVE, "office")
+    request = await request_erasure(connection.fetch, EVE, "office")
     work = Work(connection, rows_max) if crash is None else Work(connection, rows_max, on_step=crash)
     await erasure.run(work, Archiver(work, archiver.folder), request.erasure_id, SECOND_PASS_MS)
     return request.erasure_id
@@ -142,7 +143,7 @@ async def test_nothing_is_left_of_the_person_and_all_of_the_others(archiver: Arc
     row = await connection.fetchrow("SELECT * FROM erasures")
     assert row is not None
     assert (row["passes"], row["pseudonym"], row["requested_by"]) == (2, None, "office")
-    assert erasure.hash_of(EVE, row["salt"]) == row["user_hash"] != erasure.hash_of("ben", row["salt"])
+    assert hash_of(EVE, row["salt"]) == row["user_hash"] != hash_of("ben", row["salt"])
     counts = json.loads(row["counts"])
     assert counts["messages emptied"] == 2
     assert counts["archived messages emptied"] == 4
@@ -243,7 +244,7 @@ async def test_a_ban_that_runs_keeps_the_id_until_it_ends(archiver: Archiver, co
 
 
 async def test_who_asks_for_the_own_erasure_is_not_named_afterwards(archiver: Archiver, connection: Connection) -> None:
-    await erasure.request(connection, EVE, EVE)
+    await request_erasure(connection.fetch, EVE, EVE)
     await erase_once(archiver)
     await erase_once(archiver)
     assert traces(await dump(connection), EVE) == []
@@ -253,7 +254,7 @@ async def test_who_asks_for_the_own_erasure_is_not_named_afterwards(archiver: Ar
 
 
 async def test_rooms_are_told_before_anything_changes(archiver: Archiver, connection: Connection) -> None:
-    request = await erasure.request(connection, EVE, "office")
+    request = await request_erasure(connection.fetch, EVE, "office")
     told: list[tuple[str, str, int]] = []
 
     async def tell(user_id: str, pseudonym: str) -> None:
@@ -266,7 +267,7 @@ async def test_rooms_are_told_before_anything_changes(archiver: Archiver, connec
 
 
 async def test_archives_are_not_left_out_for_want_of_a_folder(archiver: Archiver, connection: Connection) -> None:
-    request = await erasure.request(connection, EVE, "office")
+    request = await request_erasure(connection.fetch, EVE, "office")
     with pytest.raises(SettingsError, match="ROOMRING_ARCHIVE_DIR"):
         await erasure.run(archiver.work, None, request.erasure_id, 0)
 
@@ -287,7 +288,7 @@ async def test_ids_that_need_care_are_found_in_archives(connection: Connection, 
     await add_messages(connection, 2, author=strange + "!", first_seq=10)
     archiver = Archiver(Work(connection, 100), tmp_path)
     await archiver.trim(lambda _kind: 1)
-    request = await erasure.request(connection, strange, "office")
+    request = await request_erasure(connection.fetch, strange, "office")
     await erasure.run(archiver.work, archiver, request.erasure_id, 0)
     (archive,) = await find_all(connection)
     assert await archiver.restore(archive, 1) == 4

@@ -9,10 +9,11 @@ from procrastinate import App
 from procrastinate import exceptions as library_errors
 from procrastinate.jobs import Job, Status
 
+from common.erasure_request import request_erasure
 from common.errors import SchemaMismatch, SettingsError
 from common.job_schema import JOBS_SCHEMA
 from common.settings import JobsSettings
-from deploy.jobs import erasure, main, queue
+from deploy.jobs import main, queue
 from deploy.jobs.work import Connection, open_connection
 
 TIMEOUT_MS = 2_000
@@ -76,8 +77,8 @@ async def test_a_job_that_is_taken_up_again_and_again_has_failed(app: App) -> No
 async def test_erasures_that_nobody_queued_are_found_but_not_those_that_failed(
     app: App, connection: Connection
 ) -> None:
-    first, _, _ = await erasure.request(connection, "eve", "office")
-    second, _, _ = await erasure.request(connection, "mallory", "office")
+    first, _, _ = await request_erasure(connection.fetch, "eve", "office")
+    second, _, _ = await request_erasure(connection.fetch, "mallory", "office")
     assert await queue.waiting_erasures(connection) == [first, second]
     number = await queue.put_erasure(app, first)
     assert await queue.waiting_erasures(connection) == [second]

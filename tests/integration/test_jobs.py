@@ -145,7 +145,7 @@ async def test_a_trim_that_is_killed_and_stopped_is_finished_by_others_and_all_c
         assert "job taken up" in running.events()
         assert running.events()[-2:] == ["job interrupted", "jobs stopped"]
     found = shown(number, settings)
-    assert (found["state"], found["attempts"], found["rows"] % 20) == ("queued", 2, 0)
+    assert (found["state"], found["attempts"] >= 2, found["rows"] % 20) == ("queued", True, 0)
     assert 0 < await connection.fetchval("SELECT count(*) FROM messages") < left
 
     with job_process(settings) as running:

@@ -134,6 +134,7 @@ def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
             "bus_redis",
             "clock",
             "durable_postgres",
+            "erasure_request",
             "job_schema",
             "log",
             "postgres_link",

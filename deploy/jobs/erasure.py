@@ -5,8 +5,8 @@ at the end, so that what has to stay (places in a room's order, decisions of mod
 are two passes: the second catches what was still on its way into the database. docs/operations.md says for operators
 what goes and what stays; keep both alike.
 
-Invariant: after the last pass nothing in tables and archives has the person's id, or is the person's, but for mutes and bans
-that still run; those keep the id until they end.
+Invariant: after the last pass nothing in tables and archives has the person's id, or is the person's, but for mutes
+and bans that still run; those keep the id until they end.
 """
 
 import secrets

@@ -306,7 +306,7 @@ def test_blocks_and_questions_of_operators_reach_everybody() -> None:
         ada, ben, cy = (town.person(user, edge).join() for user, edge in ((ADA, 0), (BEN, 1), (CY, 0)))
         await settle()
         await town.edges[0].bus.set_block(BEN, ADA, blocked=True)
-        await town.edges[0].tell_all_shards(BlockChanged(BEN, ADA, blocked=True))
+        town.edges[0]._uplink.offer(HALL, BlockChanged(BEN, ADA, blocked=True), must=True)
         await settle()
         ada.chat("unseen")
         await settle()

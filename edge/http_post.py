@@ -1,0 +1,126 @@
+"""`POST /rooms/{roomId}/messages`: sending without a socket, by the same rules.
+
+The room's worker decides, as it does for sockets: its order, rates, mutes and remembered answers are the same.
+"""
+
+from typing import Final
+
+from aiohttp import web
+from msgspec import UNSET, Raw, Struct, UnsetType, json
+
+from common.commands import Call, Identity
+from common.durable import DurableStore
+from common.ids import INBOX_KIND, THREAD_KIND, ConnNumber, kind_of
+from common.messages import (
+    ChatSend,
+    ChatSendPayload,
+    DirectSend,
+    DirectSendPayload,
+    PostMessageRequest,
+    PostMessageResponse,
+    RoomMessage,
+)
+from edge.gateway import Gateway
+from edge.http_history import history_off
+from edge.problems import body_of, json_answer, problem, refused, room_id_of
+from edge.readers import Readers, not_there, other_of_thread
+from edge.tokens import Claims, TokenVerifier
+
+NO_CONNECTION: Final = ConnNumber(0)
+ID_CHARACTERS_MAX: Final = 64
+
+
+class _Told(Struct, frozen=True):
+    """The event that the worker answered."""
+
+    t: str
+    payload: Raw
+
+
+class _Refusal(Struct, frozen=True):
+    """What `error`, `auth_error` and `message_rejected` have in common."""
+
+    code: str
+    message: str
+
+
+_body_decoder: Final = json.Decoder(PostMessageRequest)
+_told_decoder: Final = json.Decoder(_Told)
+_ack_decoder: Final = json.Decoder(PostMessageResponse)
+_refusal_decoder: Final = json.Decoder(_Refusal)
+
+
+class Posting:
+    """The handler."""
+
+    def __init__(self, gateway: Gateway, verifier: TokenVerifier, store: DurableStore | None) -> None:
+        self._gateway = gateway
+        self._readers = Readers(gateway, verifier)
+        self._store = store
+
+    async def post(self, request: web.Request) -> web.StreamResponse:
+        """Send one message, and answer with its place."""
+        room_id = room_id_of(request)
+        if isinstance(room_id, web.Response):
+            return room_id
+        sender = self._readers.of_room(request, room_id)
+        if isinstance(sender, web.Response):
+            return sender
+        kind = kind_of(room_id)
+        if kind == INBOX_KIND:
+            return not_there("room with messages")
+        body = await body_of(request, _body_decoder)
+        if isinstance(body, web.Response):
+            return body
+        message_id = _message_id(request, body)
+        if isinstance(message_id, web.Response):
+            return message_id
+        now_ms = self._gateway.clock.now_ms()
+        message: RoomMessage
+        if kind == THREAD_KIND:
+            if self._store is None:
+                return history_off()
+            other_id = await other_of_thread(self._store, room_id, sender.user_id)
+            if other_id is None:
+                return not_there("thread")
+            direct = DirectSendPayload(other_id, body.text, body.replyTo)
+            message = DirectSend(v=1, ts=now_ms, id=message_id, payload=direct)
+        else:
+            chat = ChatSendPayload(room_id, body.text, body.replyTo)
+            message = ChatSend(v=1, ts=now_ms, id=message_id, payload=chat)
+        identity = _identity(sender)
+        told = await self._gateway.operations.ask(
+            lambda number: Call(room_id, NO_CONNECTION, identity, sender.device, message, number), must=False
+        )
+        return _answer(told)
+
+
+def _message_id(request: web.Request, body: PostMessageRequest) -> str | UnsetType | web.Response:
+    if body.id is not UNSET:
+        return body.id
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return UNSET
+    # A header's bytes that are no UTF-8 come as halves of pairs, which no stream can carry.
+    if not (0 < len(key) <= ID_CHARACTERS_MAX and key.isascii() and key.isprintable()):
+        return problem(
+            400, "invalid_id", f"`Idempotency-Key` has 1 to {ID_CHARACTERS_MAX} characters of printable ASCII"
+        )
+    return key
+
+
+def _identity(claims: Claims) -> Identity:
+    """The person as the token says; without a name in it the id is shown, as nobody is there to say another."""
+    return Identity(claims.user_id, claims.display_name or claims.user_id, claims.avatar_id or "", claims.roles)
+
+
+def _answer(told: bytes) -> web.Response:
+    event = _told_decoder.decode(told)
+    match event.t:
+        case "ack":
+            return json_answer(_ack_decoder.decode(event.payload), 201)
+        case "error" | "auth_error" | "message_rejected":
+            refusal = _refusal_decoder.decode(event.payload)
+            return refused(refusal.code, refusal.message)
+        case _:
+            raise AssertionError(f"a worker answered a message with {event.t}")

@@ -43,7 +43,7 @@ CURSOR_FORMAT: Final = "cursor"
 NOT_DESCRIBED: Final[Mapping[str, str]] = {
     "/ws": "the WebSocket; docs/protocol.md describes it, OpenAPI cannot",
     "/": "the demo page, in development mode only",
-    "/web/{path:.+}": "files of the demo page, in development mode only",
+    "/web/{path}": "files of the demo page, in development mode only",
 }
 """Paths that have no place in the documents, and why. Preflights (OPTIONS) have none either: browsers send them."""
 

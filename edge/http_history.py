@@ -110,10 +110,10 @@ def _message_page(room_id: RoomId, page: Page, after: MessagePlace | None, *, se
     return MessagePage(
         room_id,
         [_past(message) for message in messages],
-        UNSET if oldest is None or not page.more_before else encode_cursor(oldest),
-        UNSET if newest is None else encode_cursor(newest),
         page.more_after,
         settled,
+        UNSET if oldest is None or not page.more_before else encode_cursor(oldest),
+        UNSET if newest is None else encode_cursor(newest),
     )
 
 

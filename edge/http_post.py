@@ -3,6 +3,7 @@
 The room's worker decides, as it does for sockets: its order, rates, mutes and remembered answers are the same.
 """
 
+import re
 from typing import Final
 
 from aiohttp import web
@@ -22,12 +23,12 @@ from common.messages import (
 )
 from edge.gateway import Gateway
 from edge.http_history import history_off
+from edge.openapi import MESSAGE_KEY_PATTERN
 from edge.problems import body_of, json_answer, problem, refused, room_id_of
 from edge.readers import Readers, not_there, other_of_thread
 from edge.tokens import Claims, TokenVerifier
 
 NO_CONNECTION: Final = ConnNumber(0)
-ID_CHARACTERS_MAX: Final = 64
 
 
 class _Told(Struct, frozen=True):
@@ -44,6 +45,7 @@ class _Refusal(Struct, frozen=True):
     message: str
 
 
+_message_key: Final = re.compile(MESSAGE_KEY_PATTERN)
 _body_decoder: Final = json.Decoder(PostMessageRequest)
 _told_decoder: Final = json.Decoder(_Told)
 _ack_decoder: Final = json.Decoder(PostMessageResponse)
@@ -96,16 +98,11 @@ class Posting:
 
 
 def _message_id(request: web.Request, body: PostMessageRequest) -> str | UnsetType | web.Response:
-    if body.id is not UNSET:
-        return body.id
     key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return UNSET
-    # A header's bytes that are no UTF-8 come as halves of pairs, which no stream can carry.
-    if not (0 < len(key) <= ID_CHARACTERS_MAX and key.isascii() and key.isprintable()):
-        return problem(
-            400, "invalid_id", f"`Idempotency-Key` has 1 to {ID_CHARACTERS_MAX} characters of printable ASCII"
-        )
+    if key is not None and not _message_key.fullmatch(key):
+        return problem(400, "invalid_id", "`Idempotency-Key` has 1 to 64 characters of printable ASCII without spaces")
+    if body.id is not UNSET or key is None:
+        return body.id
     return key
 
 

@@ -35,10 +35,14 @@ from edge import shapes
 from edge.problems import Problem
 
 MODERATOR_PATTERN: Final = r"^[!-~]([ -~]{0,126}[!-~])?$(?!\n)"
+MESSAGE_KEY_PATTERN: Final = r"^[!-~]{1,64}$(?!\n)"
 ITEM_NUMBER_MAX: Final = 2**53 - 1
 THREADS_MAX: Final = 100
 LIMIT_DEFAULT: Final = 50
-CURSOR_FORMAT: Final = "cursor"
+MESSAGE_CURSOR: Final = "message-cursor"
+THREAD_CURSOR: Final = "thread-cursor"
+NOTE_CURSOR: Final = "note-cursor"
+ENTRY_CURSOR: Final = "entry-cursor"
 
 NOT_DESCRIBED: Final[Mapping[str, str]] = {
     "/ws": "the WebSocket; docs/protocol.md describes it, OpenAPI cannot",
@@ -92,8 +96,8 @@ def _limit(limit_max: int) -> Parameter:
     return _parameter("limit", kind, "How many at most.")
 
 
-def _cursor(name: str, description: str) -> Parameter:
-    kind = Annotated[str, Meta(min_length=1, max_length=256, extra_json_schema={"format": CURSOR_FORMAT})]
+def _cursor(name: str, form: str, description: str) -> Parameter:
+    kind = Annotated[str, Meta(min_length=1, max_length=256, extra_json_schema={"format": form})]
     return _parameter(name, kind, f"{description} An opaque cursor of an earlier answer.")
 
 
@@ -110,16 +114,15 @@ _PATH: Final[Mapping[str, Any]] = {
     "itemId": _ItemId,
 }
 
-_BEFORE: Final = _cursor("before", "What stands before this place, the newest of it.")
-_AFTER: Final = _cursor("after", "What stands after this place, the oldest of it.")
-_NEXT: Final = _cursor("after", "The page that follows.")
+_BEFORE: Final = _cursor("before", MESSAGE_CURSOR, "What stands before this place, the newest of it.")
+_AFTER: Final = _cursor("after", MESSAGE_CURSOR, "What stands after this place, the oldest of it.")
 _LIMIT: Final = _limit(PAGE_MESSAGES_MAX)
 _MODERATOR: Final = _parameter(
     "X-Moderator", _Moderator, "Who acts, for the audit log; without it `admin-key`.", place="header"
 )
 _IDEMPOTENCY_KEY: Final = _parameter(
     "Idempotency-Key",
-    Annotated[str, Meta(pattern=r"^[!-~]{1,64}$(?!\n)", min_length=1, max_length=64)],
+    Annotated[str, Meta(pattern=MESSAGE_KEY_PATTERN, min_length=1, max_length=64)],
     "The message's `id`, where the body has none.",
     place="header",
 )
@@ -166,7 +169,7 @@ _PUBLIC: Final = (
         auth="token",
         parameters=(
             _parameter("rect", _Rectangle, "Only what hangs between two corners, these included: x, y, x, y."),
-            _NEXT,
+            _cursor("after", NOTE_CURSOR, "The page that follows."),
             _LIMIT,
         ),
         answer=NotePage,
@@ -179,7 +182,7 @@ _PUBLIC: Final = (
         name="listThreads",
         summary="The reader's threads, the most lately active first.",
         auth="token",
-        parameters=(_cursor("before", "The page that follows."), _limit(THREADS_MAX)),
+        parameters=(_cursor("before", THREAD_CURSOR, "The page that follows."), _limit(THREADS_MAX)),
         answer=ThreadPage,
         tagged=True,
         problems=(400, 401, 501, 503),
@@ -309,7 +312,7 @@ _INTERNAL: Final = (
         auth="key",
         parameters=(
             _parameter("status", Literal["open", "all"], "Which items; without it those that are open."),
-            _NEXT,
+            _cursor("after", ENTRY_CURSOR, "The page that follows."),
             _LIMIT,
         ),
         answer=QueuePage,
@@ -361,7 +364,7 @@ _INTERNAL: Final = (
         summary="What was done, and by whom, the newest first.",
         auth="key",
         parameters=(
-            _cursor("before", "The page that follows."),
+            _cursor("before", ENTRY_CURSOR, "The page that follows."),
             _LIMIT,
             _parameter("userId", UserIdField, "Only what was done to this person."),
         ),

@@ -115,7 +115,7 @@ async def test_a_bad_body_is_refused(stage: Stage, body: Any) -> None:
     assert not stage.worker.sent
 
 
-@pytest.mark.parametrize("key", ["", "x" * 65, "é"])
+@pytest.mark.parametrize("key", ["", "x" * 65, "é", "a b"])
 async def test_a_bad_id_in_the_header_is_refused(stage: Stage, key: str) -> None:
     answer = await post(await stage.public(), {"text": "Hi"}, status=400, headers={"Idempotency-Key": key})
     assert answer["error"]["code"] == "invalid_id"

@@ -1,0 +1,50 @@
+"""Loaded by schemathesis (SCHEMATHESIS_HOOKS): values that a document can name, but not describe."""
+
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+
+from common.cursor import encode_cursor, encode_entry_cursor, encode_note_cursor, encode_thread_cursor
+from common.durable import MessagePlace
+from common.ids import THREAD_KIND, Epoch, RoomId, Seq, UserId, is_room_id, kind_of, thread_of
+from edge.openapi import ENTRY_CURSOR, MESSAGE_CURSOR, NOTE_CURSOR, THREAD_CURSOR
+
+numbers = st.integers(0, 2**63 - 1)
+
+CURSORS = {
+    MESSAGE_CURSOR: st.builds(MessagePlace, numbers.map(Epoch), numbers.map(Seq)).map(encode_cursor),
+    THREAD_CURSOR: st.builds(encode_thread_cursor, numbers, st.sampled_from([RoomId("dm:a:b"), RoomId("dm::00")])),
+    NOTE_CURSOR: st.builds(encode_note_cursor, numbers, st.sampled_from(["a", "n-1"])),
+    ENTRY_CURSOR: numbers.map(encode_entry_cursor),
+}
+for name, strategy in CURSORS.items():
+    schemathesis.openapi.format(name, strategy)
+
+
+KINDS = {
+    "listMessages": "lobby",
+    "postMessage": "lobby",
+    "listNotes": "notes",
+    "inspectRoom": "lobby",
+    "moderate": "lobby",
+}
+READER = "reader"
+
+
+@schemathesis.hook
+def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict[str, Any] | None) -> Any:
+    """Have good ids name something that is there: rooms of a kind that the endpoint knows, threads of the reader.
+
+    Ids that are no good stay as they are.
+    """
+    if path_parameters is None:
+        return None
+    changed = dict(path_parameters)
+    room_id, thread_id = changed.get("roomId"), changed.get("threadId")
+    kind = KINDS.get(context.operation.definition.raw["operationId"])
+    if isinstance(room_id, str) and is_room_id(room_id) and ":" not in room_id and kind is not None:
+        changed["roomId"] = f"{kind}:{room_id[:100]}"
+    if isinstance(thread_id, str) and is_room_id(thread_id) and kind_of(RoomId(thread_id)) == THREAD_KIND:
+        changed["threadId"] = thread_of(UserId(READER), UserId(str(len(thread_id))))
+    return changed

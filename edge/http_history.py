@@ -63,7 +63,7 @@ class History:
         if self._store is None:
             return history_off()
         user_id = reader.user_id
-        hidden = await self._readers.hidden_from(user_id)
+        hidden = await self._readers.hidden_from(self._store, user_id)
         threads, unread = await self._store.threads(user_id, before=before, limit=limit, hidden=hidden)
         last = threads[-1] if len(threads) == limit else None
         after = UNSET if last is None else encode_thread_cursor(last.active_at_ms, last.room_id)
@@ -83,7 +83,7 @@ class History:
             return history_off()
         if kind_of(room_id) == THREAD_KIND and await other_of_thread(self._store, room_id, reader) is None:
             return not_there("thread")
-        hidden = await self._readers.hidden_from(reader)
+        hidden = await self._readers.hidden_from(self._store, reader)
         # Asked before the page is read: what waits then may be missing from it.
         settled = not await self._waiting(room_id)
         page = await self._store.page(room_id, before=before, after=after, limit=limit, hidden_authors=hidden)

@@ -152,7 +152,7 @@ class _Internal:
         user_id = UserId(body.userId)
         answer = operator_answer(
             await self._gateway.operations.ask(
-                lambda number: Moderate(room_id, number, user_id, body.type, body.reason, duration_ms)
+                lambda number: Moderate(room_id, number, user_id, body.type, body.reason, duration_ms, actor)
             )
         )
         if answer.status == 200:
@@ -171,7 +171,7 @@ class _Internal:
         if isinstance(actor, web.Response):
             return actor
         answer = operator_answer(
-            await self._gateway.operations.ask(lambda number: LiftRestrictions(room_id, number, user_id))
+            await self._gateway.operations.ask(lambda number: LiftRestrictions(room_id, number, user_id, actor))
         )
         if answer.status == 200:
             await self._audit.write(actor, "lift", room_id, user_id, {})

@@ -170,7 +170,8 @@ def _order(entry: QueueEntry, body: ResolveRequest, room_id: RoomId, number: int
         assert entry.seq is not None
         return DeleteMessage(room_id, number, entry.epoch, entry.seq, entry.target_id, body.moderator)
     duration_ms = None if body.seconds is UNSET else int(body.seconds * 1000)
-    return Moderate(room_id, number, entry.subject_id, _PUNISHMENTS[body.resolution], body.note, duration_ms)
+    action = _PUNISHMENTS[body.resolution]
+    return Moderate(room_id, number, entry.subject_id, action, body.note, duration_ms, body.moderator)
 
 
 def _resolved_before(entry: QueueEntry, body: ResolveRequest) -> web.Response:

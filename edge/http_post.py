@@ -21,6 +21,7 @@ from common.messages import (
     PostMessageResponse,
     RoomMessage,
 )
+from edge.connection import DEFAULT_AVATAR_ID, NAME_CHARACTERS_MAX
 from edge.gateway import Gateway
 from edge.http_history import history_off
 from edge.openapi import MESSAGE_KEY_PATTERN
@@ -107,8 +108,9 @@ def _message_id(request: web.Request, body: PostMessageRequest) -> str | UnsetTy
 
 
 def _identity(claims: Claims) -> Identity:
-    """The person as the token says; without a name in it the id is shown, as nobody is there to say another."""
-    return Identity(claims.user_id, claims.display_name or claims.user_id, claims.avatar_id or "", claims.roles)
+    """The person as the token says, as at a sign-in by the upgrade request."""
+    name = claims.display_name or claims.user_id[:NAME_CHARACTERS_MAX]
+    return Identity(claims.user_id, name, claims.avatar_id or DEFAULT_AVATAR_ID, claims.roles)
 
 
 def _answer(told: bytes) -> web.Response:

@@ -35,13 +35,19 @@ class Readers:
             return claims
         return problem(403, AuthErrorCode.ROOM_MISMATCH, AUTH_ERROR_MEANING[AuthErrorCode.ROOM_MISMATCH])
 
-    async def hidden_from(self, reader: UserId) -> frozenset[UserId]:
+    async def hidden_from(self, store: DurableStore, reader: UserId) -> frozenset[UserId]:
         """Return whom a person blocks: nothing that these caused may be shown.
 
         Raises:
-            BusUnavailable: it is not known now, so nothing may be shown.
+            BusUnavailable, StoreUnavailable: it is not known now, so nothing may be shown.
         """
-        return (await self._gateway.bus.blocks_of([reader]))[reader]
+        bus = self._gateway.bus
+        person = (await bus.people([reader]))[reader]
+        if not person.filled:
+            # Redis is new, or lost its data, and nobody asked for this person's blocks yet.
+            await bus.fill_blocks(reader, (await store.blocks_of([reader]))[reader])
+            person = (await bus.people([reader]))[reader]
+        return person.blocks
 
 
 def not_there(what: str) -> web.Response:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from common.bus import Person
 from common.commands import (
     AnyRoomCommand,
     CatchUp,
@@ -326,10 +327,11 @@ def perform(
     blocks: Mapping[UserId, frozenset[UserId]],
 ) -> None:
     """Hand a command to a room, after what the store must be asked for it, as the worker does."""
+    people = {user_id: Person(of_user) for user_id, of_user in blocks.items()}
     after = room.wants_history(command)
     if after is not None:
         room.add_history(after, store.history(room.epoch, after))
-    room.handle(edge, command, now_ms, arrived_ms, blocks)
+    room.handle(edge, command, now_ms, arrived_ms, people)
 
 
 def _hear(heard: Heard, place: Place, messages: Iterable[bytes]) -> None:

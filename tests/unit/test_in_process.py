@@ -11,9 +11,9 @@ from aiohttp import WSMessage, WSMsgType
 
 from common.bus import ClusterShape
 from common.bus_memory import MemoryBus, MemoryStore
-from common.commands import BlockChanged, Inspect
+from common.commands import ChangeBlock, Inspect
 from common.errors import AuthErrorCode, CloseCode
-from common.ids import EdgeId, Partition, UserId, WorkerId
+from common.ids import EdgeId, Partition, UserId, WorkerId, inbox_of
 from common.settings import EdgeSettings, WorkerSettings
 from edge.client import Client
 from edge.gateway import Gateway
@@ -305,8 +305,7 @@ def test_blocks_and_questions_of_operators_reach_everybody() -> None:
     async def course(town: Town) -> None:
         ada, ben, cy = (town.person(user, edge).join() for user, edge in ((ADA, 0), (BEN, 1), (CY, 0)))
         await settle()
-        await town.edges[0].bus.set_block(BEN, ADA, blocked=True)
-        town.edges[0]._uplink.offer(HALL, BlockChanged(BEN, ADA, blocked=True), must=True)
+        await town.edges[0].operations.ask(lambda request: ChangeBlock(inbox_of(BEN), request, BEN, ADA, True))
         await settle()
         ada.chat("unseen")
         await settle()

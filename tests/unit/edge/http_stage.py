@@ -47,6 +47,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.down = False
+        self.blocks: dict[UserId, frozenset[UserId]] = {}
         self.members: dict[RoomId, tuple[UserId, ...]] = {}
         self.pages: dict[RoomId, list[ChatMessage]] = {}
         self.summaries: list[ThreadSummary] = []
@@ -54,6 +55,10 @@ class FakeStore:
         self.items: dict[int, QueueEntry] = {}
         self.entries: list[Audited] = []
         self.asked: list[dict[str, Any]] = []
+
+    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
+        self._ask()
+        return {user_id: self.blocks.get(user_id, frozenset()) for user_id in user_ids}
 
     async def thread_members(self, room_id: RoomId) -> tuple[UserId, ...]:
         self._ask()

@@ -46,7 +46,10 @@ async def test_direct_moderation_is_in_the_audit_log(stage: Stage, kind: Any, ac
     body = {"userId": "ann", "type": kind, "reason": "rude", "seconds": 2}
     await ask(pages, "POST", f"rooms/{LOBBY}/moderation", body, moderator="mia")
     await ask(pages, "DELETE", f"rooms/{LOBBY}/moderation/ann")
-    assert stage.worker.sent == [Moderate(LOBBY, 7, ANN, kind, "rude", 2_000), LiftRestrictions(LOBBY, 7, ANN)]
+    assert stage.worker.sent == [
+        Moderate(LOBBY, 7, ANN, kind, "rude", 2_000, "mia"),
+        LiftRestrictions(LOBBY, 7, ANN, "admin-key"),
+    ]
     first, second = stage.store.entries
     assert (first.actor, first.action, first.room_id, first.subject_id) == ("mia", action, LOBBY, "ann")
     assert first.details == {"reason": "rude", "seconds": 2.0}

@@ -111,7 +111,7 @@ async def test_who_is_muted_or_banned_for_a_thread_is_so_everywhere(
 ) -> None:
     stage.store.items = {1: entry(room=room)}
     await ask(await stage.internal(), "POST", "queue/1/resolve", decision(resolution, seconds=1.5))
-    assert stage.worker.sent == [Moderate(RoomId(place), 7, EVE, action, "rude", 1_500)]
+    assert stage.worker.sent == [Moderate(RoomId(place), 7, EVE, action, "rude", 1_500, "mia")]
 
 
 async def test_dismissing_asks_no_worker(stage: Stage) -> None:

@@ -62,7 +62,7 @@ async def test_pages_go_on_from_their_cursor_and_end(stage: Stage) -> None:
 
 
 async def test_the_rectangle_and_whom_the_reader_blocks_reach_the_store(stage: Stage) -> None:
-    await stage.bus.set_block(UserId("ann"), UserId("bob"), blocked=True)
+    stage.store.blocks = {UserId("ann"): frozenset([UserId("bob")])}
     pages = await stage.public()
     await get(pages, rect="3,-4.5,1e1,2")
     assert stage.store.asked[-1]["rectangle"] == Rectangle(3, -4.5, 10, 2)

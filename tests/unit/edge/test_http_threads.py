@@ -81,10 +81,18 @@ async def test_pages_of_threads_go_on_from_their_cursor_and_end(stage: Stage) ->
 
 async def test_threads_with_a_blocked_person_do_not_appear_and_do_not_count(stage: Stage) -> None:
     stage.store.summaries = [summary(BOB, 30, unread=2), summary(CARL, 20, unread=1)]
-    await stage.bus.set_block(ANN, BOB, blocked=True)
+    stage.store.blocks = {ANN: frozenset([BOB])}
     page = await get(await stage.public(), "/threads")
     assert [one["userId"] for one in page["threads"]] == ["carl"]
     assert page["unread"] == 1
+
+
+async def test_blocks_that_redis_knows_hold_also_where_the_store_lags(stage: Stage) -> None:
+    stage.store.summaries = [summary(BOB, 30), summary(CARL, 20)]
+    await stage.bus.fill_blocks(ANN, [CARL])
+    stage.store.blocks = {ANN: frozenset([BOB])}
+    page = await get(await stage.public(), "/threads")
+    assert [one["userId"] for one in page["threads"]] == ["bob"]
 
 
 async def test_an_unchanged_list_is_not_sent_again(stage: Stage) -> None:
@@ -132,7 +140,7 @@ async def test_what_is_no_thread_of_the_reader_is_not_there(stage: Stage, thread
 async def test_what_a_blocked_person_wrote_in_a_thread_is_hidden(stage: Stage) -> None:
     thread = thread_of(ANN, BOB)
     stage.store.pages = {thread: [message(thread, 1, ANN, BOB), message(thread, 2, BOB, ANN)]}
-    await stage.bus.set_block(ANN, BOB, blocked=True)
+    stage.store.blocks = {ANN: frozenset([BOB])}
     pages = await stage.public()
     assert [one["seq"] for one in (await get(pages, f"/threads/{thread}/messages"))["messages"]] == [1]
 

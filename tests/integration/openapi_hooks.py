@@ -22,19 +22,26 @@ for name, strategy in CURSORS.items():
     schemathesis.openapi.format(name, strategy)
 
 
-KINDS = {
+READER = "reader"
+"""Whose token is shown."""
+
+FRIENDS = [UserId(f"friend-{number}") for number in range(5)]
+"""With whom the reader has threads."""
+
+ROOMS = {
     "listMessages": "lobby",
     "postMessage": "lobby",
     "listNotes": "notes",
     "inspectRoom": "lobby",
     "moderate": "lobby",
+    "lift": "lobby",
 }
-READER = "reader"
+"""Operation -> the kind of room that it is about. Other kinds are asked for as well, by ids with a colon."""
 
 
 @schemathesis.hook
 def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict[str, Any] | None) -> Any:
-    """Have good ids name something that is there: rooms of a kind that the endpoint knows, threads of the reader.
+    """Have good ids name what is there: rooms of a kind that the operation knows, threads of the reader.
 
     Ids that are no good stay as they are.
     """
@@ -42,9 +49,9 @@ def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict
         return None
     changed = dict(path_parameters)
     room_id, thread_id = changed.get("roomId"), changed.get("threadId")
-    kind = KINDS.get(context.operation.definition.raw["operationId"])
+    kind = ROOMS.get(context.operation.definition.raw["operationId"])
     if isinstance(room_id, str) and is_room_id(room_id) and ":" not in room_id and kind is not None:
         changed["roomId"] = f"{kind}:{room_id[:100]}"
     if isinstance(thread_id, str) and is_room_id(thread_id) and kind_of(RoomId(thread_id)) == THREAD_KIND:
-        changed["threadId"] = thread_of(UserId(READER), UserId(str(len(thread_id))))
+        changed["threadId"] = thread_of(UserId(READER), FRIENDS[len(thread_id) % len(FRIENDS)])
     return changed

@@ -40,18 +40,15 @@ ROOMS = {
 
 
 @schemathesis.hook
-def map_path_parameters(context: schemathesis.HookContext, path_parameters: dict[str, Any] | None) -> Any:
+def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kwargs: dict[str, Any]) -> None:
     """Have good ids name what is there: rooms of a kind that the operation knows, threads of the reader.
 
     Ids that are no good stay as they are.
     """
-    if path_parameters is None:
-        return None
-    changed = dict(path_parameters)
-    room_id, thread_id = changed.get("roomId"), changed.get("threadId")
-    kind = ROOMS.get(context.operation.definition.raw["operationId"])
+    named = case.path_parameters or {}
+    room_id, thread_id = named.get("roomId"), named.get("threadId")
+    kind = ROOMS.get(case.operation.definition.raw["operationId"])
     if isinstance(room_id, str) and is_room_id(room_id) and ":" not in room_id and kind is not None:
-        changed["roomId"] = f"{kind}:{room_id[:100]}"
+        named["roomId"] = f"{kind}:{room_id[:100]}"
     if isinstance(thread_id, str) and is_room_id(thread_id) and kind_of(RoomId(thread_id)) == THREAD_KIND:
-        changed["threadId"] = thread_of(UserId(READER), FRIENDS[len(thread_id) % len(FRIENDS)])
-    return changed
+        named["threadId"] = thread_of(UserId(READER), FRIENDS[len(thread_id) % len(FRIENDS)])

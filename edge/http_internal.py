@@ -202,7 +202,7 @@ class _Internal:
         if isinstance(actor, web.Response):
             return actor
         if user_id == other_id:
-            return problem(409, "same_person", "nobody can block or befriend themselves")
+            return problem(400, "invalid_request", "nobody can block or befriend themselves")
 
         def order(number: int) -> AnyRoomCommand:
             if action in ("block", "unblock"):

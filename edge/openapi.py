@@ -272,7 +272,7 @@ _INTERNAL: Final = (
         auth="key",
         parameters=(_MODERATOR,),
         answer=shapes.BlockSet,
-        problems=(*_ADMIN, 409),
+        problems=_ADMIN,
     ),
     Endpoint(
         method="delete",
@@ -282,7 +282,7 @@ _INTERNAL: Final = (
         auth="key",
         parameters=(_MODERATOR,),
         answer=shapes.BlockSet,
-        problems=(*_ADMIN, 409),
+        problems=_ADMIN,
     ),
     Endpoint(
         method="put",
@@ -292,7 +292,7 @@ _INTERNAL: Final = (
         auth="key",
         parameters=(_MODERATOR,),
         answer=shapes.FriendshipSet,
-        problems=(*_ADMIN, 409),
+        problems=_ADMIN,
     ),
     Endpoint(
         method="delete",
@@ -302,7 +302,7 @@ _INTERNAL: Final = (
         auth="key",
         parameters=(_MODERATOR,),
         answer=shapes.FriendshipSet,
-        problems=(*_ADMIN, 409),
+        problems=_ADMIN,
     ),
     Endpoint(
         method="get",

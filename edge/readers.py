@@ -4,7 +4,7 @@ from aiohttp import web
 
 from common.durable import DurableStore
 from common.errors import AUTH_ERROR_MEANING, AuthErrorCode
-from common.ids import THREAD_KIND, RoomId, UserId, kind_of, thread_of
+from common.ids import THREAD_KIND, RoomId, UserId, kind_of, thread_of, thread_pair
 from edge.gateway import Gateway
 from edge.problems import bearer, problem
 from edge.tokens import Claims, TokenVerifier
@@ -63,7 +63,8 @@ async def other_of_thread(store: DurableStore, room_id: RoomId, user_id: UserId)
     Raises:
         StoreUnavailable: it is not known now.
     """
-    named = [UserId(name) for name in room_id.split(":")[1:]]
-    plain = len(named) == 2 and thread_of(named[0], named[1]) == room_id
-    members = named if plain else await store.thread_members(room_id)
-    return next((other for other in members if other != user_id), None) if user_id in members else None
+    pair: tuple[UserId, ...] | None = thread_pair(room_id)
+    # The two in another order, or ids that do not stand in it as they are: of no thread.
+    if pair is None or thread_of(*pair) != room_id:
+        pair = await store.thread_members(room_id)
+    return next((other for other in pair if other != user_id), None) if user_id in pair else None

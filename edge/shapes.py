@@ -144,3 +144,4 @@ class FriendshipSet(Struct, frozen=True):
     userId: str
     friendId: str
     friends: bool
+    changed: bool

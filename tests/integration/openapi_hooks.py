@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.cursor import encode_cursor, encode_entry_cursor, encode_note_cursor, encode_thread_cursor
 from common.durable import MessagePlace
-from common.ids import THREAD_KIND, Epoch, RoomId, Seq, UserId, is_room_id, kind_of, thread_of
+from common.ids import THREAD_KIND, Epoch, RoomId, Seq, UserId, is_label, is_room_id, kind_of, thread_of
 from edge.openapi import ENTRY_CURSOR, MESSAGE_CURSOR, NOTE_CURSOR, THREAD_CURSOR
 
 numbers = st.integers(0, 2**63 - 1)
@@ -43,7 +43,7 @@ ROOMS = {
 def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kwargs: dict[str, Any]) -> None:
     """Have good ids name what is there: rooms of a kind that the operation knows, threads of the reader.
 
-    Ids that are no good stay as they are.
+    And never the same person twice, which no document can ask for. Ids that are no good stay as they are.
     """
     named = case.path_parameters or {}
     room_id, thread_id = named.get("roomId"), named.get("threadId")
@@ -52,3 +52,6 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kw
         named["roomId"] = f"{kind}:{room_id[:100]}"
     if isinstance(thread_id, str) and is_room_id(thread_id) and kind_of(RoomId(thread_id)) == THREAD_KIND:
         named["threadId"] = thread_of(UserId(READER), FRIENDS[len(thread_id) % len(FRIENDS)])
+    for other in ("blockedUserId", "friendId"):
+        if isinstance(named.get(other), str) and is_label(named[other]) and named[other] == named.get("userId"):
+            named[other] = f"{named[other][:100]} too"

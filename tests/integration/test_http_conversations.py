@@ -85,9 +85,16 @@ async def test_who_sends_over_http_is_heard_once_by_who_is_connected(
     assert [one["text"] for one in await until(both)] == ["Hello", "Behind it"]
 
 
-async def test_a_space_takes_nothing_from_outside(talkers: People, room: str, person: Person) -> None:
-    refused = await post(talkers, room, person("ann"), {"text": "Hello"})
-    assert (refused.status, refused.code) == (403, "not_allowed")
+async def test_a_space_hears_what_comes_from_outside_and_its_limits_hold(
+    talkers: People, room: str, person: Person
+) -> None:
+    bob = await talkers.join(room, person("bob"))
+    assert (await post(talkers, room, person("ann"), {"text": "Hello"})).status == 201
+    await bob.wait("chat_broadcast", text="Hello")
+    refused = await post(talkers, room, person("ann"), {"text": "x" * 241})
+    assert (refused.status, refused.code) == (400, "invalid_payload")
+    refused = await post(talkers, f"cave:{room}", person("ann"), {"text": "Hello"})
+    assert (refused.status, refused.code) == (404, "unsupported_kind")
 
 
 async def test_friends_write_to_each_other_and_nobody_else_sees_it(talkers: People, room: str, person: Person) -> None:

@@ -226,7 +226,7 @@ class Client:
             self._positions.pop(room, None)
         elif "seq" in event and not event.get("replay"):
             if room not in self._positions and room.startswith("user:"):
-                # The edge brings people to their inboxes without a word; the first event says where it stands.
+                # The edge brought the connection there, at whatever place the inbox was.
                 self._positions[room] = (event["epoch"], event["seq"] - 1)
             if room not in self._positions:
                 self.breaches.append(f"{room}: {event['t']} {event['seq']} before any room_state")

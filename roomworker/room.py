@@ -277,6 +277,9 @@ class Room:
                 restriction.barred_until_ms = max(restriction.barred_until_ms, until_ms)
             self._set["r:" + found.user_id] = _encoder.encode(restriction)
         self._rules.seed(self, seed)
+        if seed.content is not None:
+            # The database was away when they came in: they were shown the room without it.
+            self._all_anew("restored")
 
     # --- commands -----------------------------------------------------------------------------------------
 
@@ -380,9 +383,7 @@ class Room:
         self._drop_replacements(lambda seq: True)
         self._meta_changed = True
         self._rules.epoch_began(self)
-        for member in self._members.values():
-            for connection in member.connections.values():
-                self._attach_anew(connection, member, "new_epoch")
+        self._all_anew("new_epoch")
 
     def take(self) -> RoomTurn:
         """Return everything since the last `take`, and begin a new turn."""
@@ -762,6 +763,11 @@ class Room:
         else:
             reason: ResyncReason = "history_too_short" if command.epoch == self._epoch else "new_epoch"
             self._attach_anew(member.connections[ref], member, reason)
+
+    def _all_anew(self, reason: ResyncReason) -> None:
+        for member in self._members.values():
+            for connection in member.connections.values():
+                self._attach_anew(connection, member, reason)
 
     def _attach_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
         messages = self._resync_messages(member, reason)

@@ -160,7 +160,8 @@ def test_a_note_that_was_taken_off_may_be_put_again_and_its_revisions_go_on() ->
     assert (note["revision"], note["userId"], note["text"]) == (4, BEN, "again")
     # What was based on the note before has no effect on this one.
     for revision in (1, 2, 3):
-        assert "note_conflict" in stage.hear(change(1, "n1", revision, text="late")).names(1)
+        assert stage.hear(change(1, "n1", revision, text="late")).names(1) == ["note_conflict"]
+        assert stage.hear(delete(1, "n1", revision)).names(1) == ["note_conflict"]
 
 
 def test_of_the_notes_that_were_taken_off_the_latest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +298,7 @@ def test_a_replay_leaves_out_what_the_reader_must_not_see() -> None:
 
 def test_a_note_that_somebody_must_not_see_is_answered_like_none() -> None:
     stage = board()
-    stage.hear(put(1, "a", "secret"), put(1, "gone"), delete(1, "gone", 1), put(3, "c"), delete(1, "c", 1))
+    stage.hear(put(1, "a", "secret"), put(1, "gone"), delete(3, "gone", 1), put(3, "c"), delete(1, "c", 1))
     stage.block(BEN, ADA).turn()
     unknown = answer_of(stage.hear(change(2, "never", 1, id="m", x=9.0)), 2)
     for note_id in ("a", "gone", "c"):
@@ -376,6 +377,11 @@ def test_who_types_is_shown_until_the_note_is_there() -> None:
     stage.wait(60_000).tick()
     assert "typing_broadcast" not in stage.turn().names(2), "the note has ended it"
     stage.hear(typing)
+    stage.hear(change(1, "a", 1, text="more"))
+    stage.wait(60_000).tick()
+    assert "typing_broadcast" not in stage.turn().names(2)
+    stage.hear(typing)
+    stage.hear(change(1, "a", 2, x=8.0))
     stage.wait(60_000).tick()
     assert stage.turn().the("typing_broadcast", 2)["payload"]["typing"] is False
 

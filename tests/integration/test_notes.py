@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from common.ids import RoomId
+from common.ids import RoomId, UserId, inbox_of
 from common.ring import shard_of
 from deploy.devcluster import DevCluster
 from tests.integration.client import WAIT_S, Client, Event, join_payload
@@ -199,11 +199,13 @@ async def test_nothing_of_a_blocked_person_is_on_the_board(
     await put(author, board, "secret", "of ann")
     await put(other, board, "touched", "of eve")
     await put(other, board, "open", "of eve")
-    await blocker.wait("note_placed", since=0)
+    await blocker.wait(lambda event: event["t"] == "note_placed" and event["payload"]["note"]["noteId"] == "open")
     blocker.hides.add(board)
+    inbox = inbox_of(UserId(bob))
+    assert (await blocker.join(inbox, bob, token=mint(bob, inbox)))["t"] == "room_state"
     mark = blocker.mark()
     assert (await blocker.ask("block_user", {"userId": ann}))["t"] == "ack"
-    state = await blocker.wait("room_state", since=mark)
+    state = await blocker.wait("room_state", since=mark, roomId=board)
     assert [note["noteId"] for note in state["payload"]["notes"]] == ["touched", "open"]
     mark = blocker.mark()
     assert (await change(author, board, "touched", 1, text="by ann"))["t"] == "ack"

@@ -102,6 +102,10 @@ class NotesRules(CrowdRules):
                 room.drop_record(_GONE + stored.note_id)
                 room.put_record(_NOTE + stored.note_id, stored)
 
+    def epoch_began(self, room: RoomServices) -> None:
+        """See `RoomRules.epoch_began`. What Redis lost of the board may be in the database already."""
+        room.forget_seed()
+
     def snapshot(self, room: RoomServices, reader: Member, *, recovered: bool) -> RoomState:
         """See `RoomRules.snapshot`."""
         blocked = room.blocks_of(reader.user_id)

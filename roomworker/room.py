@@ -278,7 +278,7 @@ class Room:
             self._set["r:" + found.user_id] = _encoder.encode(restriction)
         self._rules.seed(self, seed)
         if seed.content is not None:
-            # The database was away when they came in: they were shown the room without it.
+            # Who is here already was shown the room without it.
             self._all_anew("restored")
 
     # --- commands -----------------------------------------------------------------------------------------
@@ -451,6 +451,11 @@ class Room:
         """See `RoomServices.latest_events`."""
         unseen = self._blocks.get(reader.user_id, NO_BLOCKS)
         return [past for past in self._history.latest(count) if past.is_seen_past(unseen)]
+
+    def forget_seed(self) -> None:
+        """See `RoomServices.forget_seed`."""
+        self._is_seeded = not self._settings.database_url
+        self._meta_changed = True
 
     @property
     def records(self) -> Mapping[str, Any]:

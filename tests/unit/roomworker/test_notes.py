@@ -397,6 +397,8 @@ def test_a_new_order_keeps_notes_and_revisions() -> None:
     state = stage.turn().the("room_state", 2)["payload"]
     assert state["notes"] == before
     assert state["epoch"] > epoch
+    stage.room.seed(RoomSeed([], []), stage.now_ms)
+    assert stage.turn().the("room_state", 2)["payload"]["notes"] == before
     ack = stage.hear(change(1, "b", 1, text="B2")).the("ack", 1)["payload"]
     assert (ack["seq"], ack["revision"]) == (1, 2)
     assert texts(stage.look()) == ["A2", "B2"], "what is written in the new order stands behind the old"
@@ -435,7 +437,8 @@ def test_while_the_database_is_away_a_new_board_takes_nothing_and_shows_it_late(
     assert [answer_of(stage.hear(post), 1)["t"] for post in three(1)] == ["ack", "ack", "note_conflict"]
 
 
-def test_of_what_is_here_and_what_the_database_has_the_later_holds() -> None:
+def test_after_a_loss_of_the_last_writes_the_later_of_board_and_database_holds() -> None:
+    """Redis came back as it was a second ago; what was written since was in the database already."""
     stage = board(database_url=DATABASE)
     epoch = stage.room.epoch
     stage.hear(put(1, "here", "H"), put(1, "there", "T"), put(1, "off"), delete(1, "off", 1))
@@ -444,9 +447,15 @@ def test_of_what_is_here_and_what_the_database_has_the_later_holds() -> None:
         stored_note("off", at=(epoch, 3)),
         stored_note("there", at=(epoch, 99), revision=7, text="T7"),
     ]
+    stage.take_over().begin_epoch().turn()
+    assert answer_of(stage.hear(change(1, "there", 1, id="c", text="mine")), 1)["payload"]["code"] == "busy"
+    stage.take_over()
     stage.room.seed(RoomSeed([], stored), stage.now_ms)
-    stage.turn()
-    assert texts(stage.look()) == ["H", "T7"]
+    resync, state = stage.turn().to(1)
+    assert resync["payload"]["reason"] == "restored"
+    assert texts(state["payload"]) == ["H", "T7"]
+    assert stage.hear(change(1, "there", 1, id="c", text="mine")).names(1) == ["note_conflict"]
+    assert stage.hear(change(1, "there", 7, text="T8")).the("ack", 1)["payload"]["revision"] == 8
 
 
 def test_without_a_database_a_board_stays_for_ever() -> None:

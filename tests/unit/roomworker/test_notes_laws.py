@@ -166,6 +166,8 @@ class Play:
             case ("begin_epoch",):
                 self.stage.wait(1).take_over().begin_epoch()
                 self._turn()
+                self.stage.room.seed(RoomSeed([], self.archive.notes()), self.stage.now_ms)
+                self._turn()
             case ("lose_redis",):
                 # Then nothing is left but the database, and that does not tell what was taken off.
                 self.stage = self._stage(self.stage.now_ms + 1)

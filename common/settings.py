@@ -421,6 +421,12 @@ class WorkerSettings(CommonSettings):
     board_latest_notes: int = _setting(
         200, "ROOMRING_BOARD_LATEST_NOTES", "Notes that `room_state` of a board carries.", low=1, high=1_000
     )
+    word_list_file: str = _setting(
+        "",
+        "ROOMRING_WORD_LIST_FILE",
+        "TOML file with the words that chat is filtered by; the same on all workers. Empty: no filter. "
+        "`roomring word-filter check` tries it.",
+    )
     lobby_latest_messages: int = _setting(
         50, "ROOMRING_LOBBY_LATEST_MESSAGES", "Messages that `room_state` of a lobby carries. 0: none.", low=0, high=200
     )

@@ -41,7 +41,7 @@ from roomworker.letters import (
     TypingSeen,
 )
 from roomworker.member import Member
-from roomworker.reports import file_report
+from roomworker.reports import file_report, queue_filtered
 from roomworker.rules import Incoming, Operation, PlainRules, RoomSeed, RoomServices
 from roomworker.typing_marks import TypingMarks
 
@@ -174,6 +174,9 @@ class DirectRules(PlainRules):
         is_muted = room.person(sender.user_id).muted_until_ms > incoming.now_ms
         if is_muted or room.is_muted(sender.user_id, incoming.now_ms):
             return rejection(RejectionCode.MUTED, other_id)
+        verdict = room.screen(payload.text)
+        if verdict.action == "reject":
+            return rejection(RejectionCode.FILTERED, other_id)
         if not room.can_keep():
             return refusal(ErrorCode.BUSY, room.room_id)
         if not room.admit(incoming, "direct_send", self._rate):
@@ -183,7 +186,7 @@ class DirectRules(PlainRules):
         message_id = room.message_id(room.next_seq())
         seq = room.sequence(
             ChatBroadcast(
-                room.room_id, sender.user_id, sender.display_name, payload.text, message_id, replyTo=payload.replyTo
+                room.room_id, sender.user_id, sender.display_name, verdict.text, message_id, replyTo=payload.replyTo
             ),
             sender.user_id,
         )
@@ -202,7 +205,7 @@ class DirectRules(PlainRules):
                 message_id,
                 sender.user_id,
                 sender.display_name,
-                payload.text,
+                verdict.text,
                 incoming.now_ms,
                 reply_to,
                 other_id,
@@ -221,11 +224,12 @@ class DirectRules(PlainRules):
                     sender.user_id,
                     sender.display_name,
                     other_id,
-                    payload.text,
+                    verdict.text,
                     reply_to,
                     reader.unread,
                 ),
             )
+        queue_filtered(room, sender.user_id, seq, message_id, payload.text, verdict)
         return Ack(room.room_id, seq, message_id)
 
     def message_deleted(self, room: RoomServices, author_id: UserId, message_id: str, epoch: Epoch, seq: Seq) -> None:

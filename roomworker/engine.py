@@ -48,6 +48,7 @@ from common.messages import Persisted, refusal
 from common.outbox import OutboxEntry
 from common.ring import partition_of_shard, shard_of
 from common.settings import WorkerSettings
+from common.word_filter import NO_FILTER, WordFilter
 from roomworker.effects import RoomTurn
 from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
@@ -171,8 +172,9 @@ FailureHook = Callable[[RoomId, Task, Exception], None]
 class Engine:
     """The rooms of one worker, in the shards that it owns."""
 
-    def __init__(self, settings: WorkerSettings, on_failure: FailureHook) -> None:
+    def __init__(self, settings: WorkerSettings, on_failure: FailureHook, word_filter: WordFilter = NO_FILTER) -> None:
         self._settings = settings
+        self._word_filter = word_filter
         self._on_failure = on_failure
         self._shards: dict[Shard, OwnedShard] = {}
         self._rules: dict[str, RoomRules] = {kind: make(settings) for kind, make in KINDS.items()}
@@ -210,7 +212,7 @@ class Engine:
         owned = self._shards[shard_of(room_id, self._settings.shards)]
         if room_id in owned.rooms:
             return
-        room = Room(room_id, self._rules[kind_of(room_id)], self._settings, stored, now_ms)
+        room = Room(room_id, self._rules[kind_of(room_id)], self._settings, stored, now_ms, self._word_filter)
         owned.rooms[room_id] = room
         self._schedule(room)
         if owned.new_epoch and stored:

@@ -309,6 +309,9 @@ class InboxRules(PlainRules):
     def _message(self, room: RoomServices, letter: MessageArrived) -> None:
         other_id = letter.recipient_id if letter.author_id == letter.owner_id else letter.author_id
         self._set_unread(room, letter.thread_id, letter.unread, other_id)
+        friend = room.records.get("f:" + letter.author_id)
+        if friend is not None and friend[2] != letter.author_name:
+            room.put_record("f:" + letter.author_id, [friend[0], friend[1], letter.author_name])
         event = DirectMessage(
             room.room_id,
             letter.thread_id,

@@ -77,7 +77,10 @@ class LongMemory:
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_MS / 1000.0):
                 await look
-        except (StoreUnavailable, SchemaMismatch, BusUnavailable, TimeoutError) as error:
+        except Exception as error:
+            # Operational or a bug: rooms that wait for an answer that cannot come would be worse.
+            if not isinstance(error, StoreUnavailable | SchemaMismatch | BusUnavailable | TimeoutError):
+                self._log.error("database refuses to tell", exc_info=error)
             self._rest_until_ms = self._clock.monotonic_ms() + REST_MS
             self._metrics.store_misses.inc()
             self._log.warning("rooms go on without the database", error=str(error) or "it did not answer in time")

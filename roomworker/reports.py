@@ -9,10 +9,14 @@ from common.errors import ErrorCode
 from common.ids import Epoch, Seq, UserId
 from common.messages import Ack, ErrorEvent, Report, refusal
 from common.token_bucket import Rate
+from common.word_filter import Verdict
 from roomworker.rules import Incoming, RoomServices
 
 REPORT_RATE: Final = Rate(0.2, 5.0)
 """Nobody has more to report by hand."""
+
+
+REASON_CHARACTERS_MAX: Final = 500
 
 
 class Said(Struct, rename="camel"):
@@ -60,6 +64,29 @@ def file_report(room: RoomServices, incoming: Incoming, message: Report) -> Ack 
         )
     )
     return Ack(room.room_id, seq)
+
+
+def queue_filtered(
+    room: RoomServices, author_id: UserId, seq: Seq, message_id: str, text: str, verdict: Verdict
+) -> None:
+    """Hand a message to the moderation queue in which the word filter found something to look at."""
+    if verdict.action != "queue":
+        return
+    reason = "Words: " + ", ".join(verdict.words)
+    room.keep(
+        Reported(
+            room.room_id,
+            room.epoch,
+            seq,
+            message_id,
+            author_id,
+            text,
+            UserId(""),
+            reason[:REASON_CHARACTERS_MAX],
+            "filter",
+            room.now_ms,
+        )
+    )
 
 
 def said_at(room: RoomServices, seq: Seq) -> Said | None:

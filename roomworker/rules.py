@@ -20,6 +20,7 @@ from common.errors import ERROR_MEANING, ErrorCode
 from common.ids import Epoch, RoomId, Seq, UserId
 from common.messages import ClientMessage, Report, RoomState, ServerEvent
 from common.token_bucket import Rate
+from common.word_filter import Verdict
 from roomworker.history import PastEvent
 from roomworker.letters import AnyLetter
 from roomworker.member import Connection, Member
@@ -175,6 +176,10 @@ class RoomServices(Protocol):
 
     def is_muted(self, user_id: UserId, now_ms: int) -> bool:
         """Tell whether a moderator muted the person here."""
+        ...
+
+    def screen(self, text: str) -> Verdict:
+        """Look for words that operators do not want, and return what to do with the text."""
         ...
 
     def can_keep(self) -> bool:

@@ -31,7 +31,7 @@ from common.settings import WorkerSettings
 from common.token_bucket import Rate
 from roomworker.chat import send_chat
 from roomworker.member import ConnRef, Member
-from roomworker.reports import file_report
+from roomworker.reports import file_report, queue_filtered
 from roomworker.rules import Incoming, PlainRules, RoomServices
 from roomworker.typing_marks import TypingMarks
 
@@ -160,14 +160,18 @@ class SpaceRules(PlainRules):
         member = incoming.member
         if room.is_muted(member.user_id, incoming.now_ms):
             return refusal(ErrorCode.MUTED, room.room_id)
+        verdict = room.screen(message.payload.text)
+        if verdict.action == "reject":
+            return refusal(ErrorCode.FILTERED, room.room_id)
         if not room.admit(incoming, "local_chat", self._chat_rate):
             return refusal(ErrorCode.RATE_LIMITED, room.room_id)
         self._typing.sent(room, member)
         message_id = room.message_id(room.next_seq())
         seq = room.sequence(
-            ChatBroadcast(room.room_id, member.user_id, member.display_name, message.payload.text, message_id),
+            ChatBroadcast(room.room_id, member.user_id, member.display_name, verdict.text, message_id),
             member.user_id,
         )
+        queue_filtered(room, member.user_id, seq, message_id, message.payload.text, verdict)
         return Ack(room.room_id, seq, message_id)
 
     def _emote(self, room: RoomServices, incoming: Incoming, message: Emote) -> Ack | ErrorEvent:

@@ -24,6 +24,7 @@ from common.log import get_logger
 from common.outbox import OutboxEntry, decode_entry
 from common.ring import partition_of_shard
 from common.settings import WorkerSettings
+from common.word_filter import NO_FILTER, WordFilter
 from roomworker.engine import Engine, Kept, Plan, RoomPlan, ShardTurn, Task
 from roomworker.gather import Gather
 from roomworker.long_memory import LongMemory
@@ -68,6 +69,7 @@ class Worker:
         clock: Clock,
         metrics: WorkerMetrics,
         store: DurableStore | None = None,
+        word_filter: WordFilter = NO_FILTER,
     ) -> None:
         """Prepare.
 
@@ -81,7 +83,7 @@ class Worker:
         self._store = store
         self._clock = clock
         self._log = get_logger("roomworker").bind(worker=worker_id)
-        self._engine = Engine(settings, self._failed)
+        self._engine = Engine(settings, self._failed, word_filter)
         self._memory = LongMemory(bus, store, clock, metrics, self._log)
         self._partitions = [Partition(n) for n in range(settings.partitions)]
         self._locks = {partition: asyncio.Lock() for partition in self._partitions}

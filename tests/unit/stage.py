@@ -144,6 +144,7 @@ class Store:
         for name in patch.delete_fields:
             self.fields.pop(name, None)
         self._log += [(patch.epoch, seq, data) for seq, data in patch.history]
+        self._log = [entry for entry in self._log if entry[0] != patch.epoch or entry[1] not in patch.redacted]
         del self._log[: -self._history_events_max]
 
     def history(self, epoch: Epoch, after: Seq) -> list[tuple[Seq, bytes]]:

@@ -5,6 +5,9 @@ grow, also when a note is taken off and put again: the board remembers the last 
 one whose removal it no longer knows, revisions begin at 1 again. That is harmless to what is shown: of a note's
 records in the durable store the one with the greatest place counts, not the one with the greatest revision.
 
+Texts go through the word filter: it refuses and masks. Moderators have no queue for notes, so words that they should
+look at pass.
+
 A reader sees a note if the reader blocks neither who put it there nor who wrote it last.
 
 Records: `n:<note>` a note, as the durable store has it; `g:<note>` one that was taken off.
@@ -25,9 +28,11 @@ from common.messages import (
     Note,
     NoteChange,
     NoteChanged,
+    NoteChangePayload,
     NoteConflict,
     NoteDelete,
     NoteDeleted,
+    NoteDeletePayload,
     NotePlaced,
     NotePut,
     NotePutPayload,
@@ -148,16 +153,20 @@ class NotesRules(CrowdRules):
             return refusal(ErrorCode.BUSY, room.room_id)
         if not room.admit(incoming, str(message.__struct_config__.tag), NOTE_RATE):
             return refusal(ErrorCode.RATE_LIMITED, room.room_id)
-        match message:
-            case NotePut():
-                return self._put(room, incoming, message)
-            case NoteChange():
-                return self._change(room, incoming, message)
-            case NoteDelete():
-                return self._delete(room, incoming, message)
+        if isinstance(message, NoteDelete):
+            return self._delete(room, incoming, message.payload)
+        text = message.payload.text
+        if text is not UNSET:
+            verdict = room.screen(text)
+            if verdict.action == "reject":
+                return refusal(ErrorCode.FILTERED, room.room_id)
+            text = verdict.text
+        if isinstance(message, NotePut):
+            return self._put(room, incoming, structs.replace(message.payload, text=text))
+        return self._change(room, incoming, structs.replace(message.payload, text=text))
 
-    def _put(self, room: RoomServices, incoming: Incoming, message: NotePut) -> ServerEvent:
-        payload, member, now_ms = message.payload, incoming.member, incoming.now_ms
+    def _put(self, room: RoomServices, incoming: Incoming, payload: NotePutPayload) -> ServerEvent:
+        member, now_ms = incoming.member, incoming.now_ms
         there = _note(room, payload.noteId)
         if there is not None:
             if not _is_seen(there, room.blocks_of(member.user_id)):
@@ -192,8 +201,8 @@ class NotesRules(CrowdRules):
         self._typing.sent(room, member)
         return _enter(room, incoming, note, NotePlaced(room.room_id, _view(note)))
 
-    def _change(self, room: RoomServices, incoming: Incoming, message: NoteChange) -> ServerEvent:
-        payload, member = message.payload, incoming.member
+    def _change(self, room: RoomServices, incoming: Incoming, payload: NoteChangePayload) -> ServerEvent:
+        member = incoming.member
         there = _note(room, payload.noteId)
         if there is None or not _is_seen(there, room.blocks_of(member.user_id)):
             return _missing(room, member, payload.noteId)
@@ -227,8 +236,8 @@ class NotesRules(CrowdRules):
             self._typing.sent(room, member)
         return _enter(room, incoming, note, NoteChanged(room.room_id, _view(note)))
 
-    def _delete(self, room: RoomServices, incoming: Incoming, message: NoteDelete) -> ServerEvent:
-        payload, member = message.payload, incoming.member
+    def _delete(self, room: RoomServices, incoming: Incoming, payload: NoteDeletePayload) -> ServerEvent:
+        member = incoming.member
         there, gone = _note(room, payload.noteId), _gone(room, payload.noteId)
         if gone is not None and gone.removed_by == member.user_id and gone.revision == payload.revision + 1:
             return Ack(room.room_id, room.seq)

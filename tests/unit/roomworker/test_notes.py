@@ -9,7 +9,10 @@ from common.durable import BoardNote, NoteRemoved
 from common.ids import ConnNumber, Epoch, Seq
 from common.messages import Report, ReportPayload, Typing, TypingPayload
 from common.outbox import decode_entry
+from common.word_list import parse_word_list
 from roomworker import notes
+from roomworker.notes import NotesRules
+from roomworker.room import Room
 from roomworker.rules import RoomSeed
 from tests.unit.board import BOARD, DATABASE, change, delete, kept, put, texts
 from tests.unit.stage import ADA, BEN, CY, E1, E2, START_MS, Envelope, Heard, Stage, chat, join, leave, moderate, say
@@ -358,6 +361,17 @@ def test_too_many_at_once_are_refused_each_message_for_itself() -> None:
     assert answer_of(heard, 1)["payload"]["code"] == "rate_limited"
     assert answer_of(stage.hear(put(1, "b", id="other")), 1)["t"] == "ack"
     assert answer_of(stage.wait(100).hear(change(1, "a", 21, id="more", x=1.0)), 1)["t"] == "ack"
+
+
+def test_the_word_filter_refuses_and_masks_the_texts_of_notes() -> None:
+    stage = board()
+    words = parse_word_list('mask = ["ugly"]\nreject = ["awful"]')
+    stage.room = Room(BOARD, NotesRules(stage.settings), stage.settings, stage.store.fields, stage.now_ms, words)
+    assert stage.hear(put(1, "a", "an ugly word")).the("note_placed", 2)["payload"]["note"]["text"] == "an **** word"
+    assert stage.hear(put(1, "a", "an ugly word")).names(1) == ["ack"], "the same again, as it was masked"
+    for post in (put(1, "b", "awful", id="m"), change(1, "a", 1, id="m", text="awful")):
+        assert answer_of(stage.hear(post), 1)["payload"]["code"] == "filtered"
+    assert stage.hear(change(1, "a", 1, text="ugly")).the("note_changed", 2)["payload"]["note"]["text"] == "****"
 
 
 def test_chat_and_reports_have_no_place_on_a_board() -> None:

@@ -1,6 +1,7 @@
 """Boards in real clusters: live to everybody, conflicts, takeovers, blocks, and what is left when Redis forgot all."""
 
 import asyncio
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 from common.ids import RoomId, UserId, inbox_of
 from common.ring import shard_of
 from deploy.devcluster import DevCluster
+from loadtest.kept_chat_drill import signal_tree
 from tests.integration.client import WAIT_S, Client, Event, join_payload
 from tests.integration.conftest import People, _people, mint, running_cluster
 from tests.integration.kept import database
@@ -219,6 +221,26 @@ async def test_nothing_of_a_blocked_person_is_on_the_board(
     assert [event["payload"]["note"]["noteId"] for event in heard] == ["open"]
     found = await state_of(plain, board, bob, edge=0)
     assert (brief(found["notes"]), found["noteCount"]) == ([("open", "the end", 2)], 1)
+
+
+async def test_a_board_that_the_database_could_not_be_asked_of_is_shown_late(kept: People, board: str) -> None:
+    assert kept.cluster.database_pid is not None
+    signal_tree(kept.cluster.database_pid, signal.SIGSTOP)
+    try:
+        ann = await kept.join(board, "ann", edge=0)
+        mark = ann.mark()
+        refused = await put(ann, board, "n", "text")
+        assert (refused["t"], refused["payload"]["code"]) == ("error", "busy")
+        assert not ann.all("resync")
+    finally:
+        signal_tree(kept.cluster.database_pid, signal.SIGCONT)
+    async with asyncio.timeout(TAKEOVER_S):
+        # Each message has the worker ask again.
+        while (answer := await put(ann, board, "n", "text"))["t"] != "ack":
+            assert answer["payload"]["code"] == "busy"
+            await asyncio.sleep(0.1)
+    await ann.wait("resync", since=mark, reason="restored")
+    await stored(ann, answer)
 
 
 async def test_a_board_comes_back_from_the_database_when_redis_forgot_all(kept: People, board: str) -> None:

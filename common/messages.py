@@ -882,7 +882,7 @@ class RateLimited(ServerEvent, frozen=True):
     roomId: str | UnsetType = UNSET
 
 
-ResyncReason = Literal["history_too_short", "new_epoch", "blocks_changed", "slow_reader"]
+ResyncReason = Literal["history_too_short", "new_epoch", "blocks_changed", "slow_reader", "restored"]
 
 
 class Resync(ServerEvent, frozen=True):

@@ -407,11 +407,11 @@ class WorkerSettings(CommonSettings):
         low=1,
         high=10_000,
     )
-    inbox_idle_ttl_ms: int = _setting(
+    kept_idle_ttl_ms: int = _setting(
         7 * 86_400_000,
-        "ROOMRING_INBOX_IDLE_TTL_MS",
-        "How long an inbox or a thread without activity stays in Redis; after it, it comes back from PostgreSQL. "
-        "Without a database they stay for ever.",
+        "ROOMRING_KEPT_IDLE_TTL_MS",
+        "How long an inbox, a thread or a board without activity stays in Redis; after it, it comes back from "
+        "PostgreSQL. Without a database they stay for ever.",
         low=60_000,
         high=365 * 86_400_000,
     )

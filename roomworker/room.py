@@ -265,6 +265,9 @@ class Room:
         self._is_seeded = self._meta_changed = True
         self._restrictions.seed(seed.restrictions)
         self._rules.seed(self, seed)
+        if seed.content is not None:
+            # Who is here already was shown the room without it.
+            self._all_anew("restored")
 
     # --- commands -----------------------------------------------------------------------------------------
 
@@ -368,9 +371,7 @@ class Room:
         self._redactions.forget(NOWHERE)
         self._meta_changed = True
         self._rules.epoch_began(self)
-        for member in self._members.values():
-            for connection in member.connections.values():
-                self._attach_anew(connection, member, "new_epoch")
+        self._all_anew("new_epoch")
 
     def take(self) -> RoomTurn:
         """Return everything since the last `take`, and begin a new turn."""
@@ -438,6 +439,11 @@ class Room:
         """See `RoomServices.latest_events`."""
         unseen = self._blocks.of(reader.user_id)
         return [past for past in self._history.latest(count) if past.is_seen_past(unseen)]
+
+    def forget_seed(self) -> None:
+        """See `RoomServices.forget_seed`."""
+        self._is_seeded = not self._settings.database_url
+        self._meta_changed = True
 
     @property
     def records(self) -> Mapping[str, Any]:
@@ -747,6 +753,11 @@ class Room:
         else:
             reason: ResyncReason = "history_too_short" if command.epoch == self._epoch else "new_epoch"
             self._attach_anew(member.connections[ref], member, reason)
+
+    def _all_anew(self, reason: ResyncReason) -> None:
+        for member in self._members.values():
+            for connection in member.connections.values():
+                self._attach_anew(connection, member, reason)
 
     def _attach_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
         messages = self._resync_messages(member, reason)

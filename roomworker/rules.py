@@ -90,6 +90,10 @@ class RoomServices(Protocol):
         """Whether what the durable store has of the room is known; True where the cluster has none."""
         ...
 
+    def forget_seed(self) -> None:
+        """Have `RoomRules.seed` called again: the durable store may know more by now than Redis, which lost data."""
+        ...
+
     @property
     def records(self) -> Mapping[str, Any]:
         """Things of the kind, by key. Each is stored by itself; `state` is stored as a whole."""

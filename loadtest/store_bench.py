@@ -20,9 +20,10 @@ import asyncpg
 
 from common.arguments import count, positive
 from common.durable import ChatMessage, MessagePlace
-from common.durable_postgres import PAGE_STATEMENTS, PostgresStore
+from common.durable_postgres import PostgresStore
 from common.errors import RoomringError, SettingsError
 from common.ids import Epoch, RoomId, Seq, UserId
+from common.postgres_pages import PAGE_STATEMENTS
 
 EPOCH: Final = Epoch(1_700_000_000_000)
 BATCHES: Final = (1, 10, 50, 100, 500, 1_000)

@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 
 from common.durable import MessagePlace
-from common.durable_postgres import PAGE_STATEMENTS, PostgresStore
+from common.durable_postgres import PostgresStore
 from common.errors import SchemaMismatch, SettingsError, StoreUnavailable
 from common.ids import Epoch, RoomId, Seq
+from common.postgres_pages import PAGE_STATEMENTS
 from deploy.embedded_postgres import EmbeddedPostgres
 from deploy.migrate import downgrade, upgrade
 from tests.contract.durable import ADA, EVE, ROOM, message, seqs

@@ -33,12 +33,9 @@ CROSS JOIN LATERAL (
           FROM reports WHERE item_id = item.item_id AND reporter_id <> '') AS of_item) AS told
 ORDER BY item_id"""
 
-QUEUE_STATEMENTS: Final = {
-    "open": _ENTRIES % "resolved_at IS NULL AND item_id > $2",
-    "all": _ENTRIES % "item_id > $2",
-    "one": _ENTRIES % "item_id = $2",
-}
-"""For the tests of their plans."""
+_QUEUE_OPEN: Final = _ENTRIES % "resolved_at IS NULL AND item_id > $2"
+_QUEUE_ALL: Final = _ENTRIES % "item_id > $2"
+_QUEUE_ONE: Final = _ENTRIES % "item_id = $2"
 
 # An item that is as it is to be is answered alike and logged once.
 _CLAIM: Final = """\
@@ -75,10 +72,12 @@ INSERT INTO audit_log (actor_id, action, room_id, subject_id, details) VALUES ($
 
 _AUDITED: Final = f"""\
 SELECT entry_id, {milliseconds("happened_at")} AS at_ms, actor_id, action, room_id, subject_id, details
-FROM audit_log WHERE entry_id < $2 %s ORDER BY entry_id DESC LIMIT $1"""
-
-AUDIT_STATEMENTS: Final = {"all": _AUDITED % "", "subject": _AUDITED % "AND subject_id = $3"}
-"""For the tests of their plans."""
+FROM audit_log WHERE """
+_AUDITED_ALL: Final = f"{_AUDITED} entry_id < $2 ORDER BY entry_id DESC LIMIT $1"
+# The subject's own entries, said so that only the index of subjects has their order: with `subject_id = $3` the
+# planner may walk all entries instead, as they lie beside each other.
+_AUDITED_SUBJECT: Final = f"""\
+{_AUDITED} subject_id >= $3 AND (subject_id, entry_id) < ($3, $2) ORDER BY subject_id DESC, entry_id DESC LIMIT $1"""
 
 
 def restrictions_statement(room_id: RoomId, now_ms: int) -> Statement:
@@ -94,8 +93,8 @@ def restrictions_of_rows(rows: Sequence[Any]) -> list[Restriction]:
 def queue_statement(*, open_only: bool, after: int | None, limit: int, item_id: int | None) -> Statement:
     """Return what asks for items of the queue."""
     if item_id is not None:
-        return QUEUE_STATEMENTS["one"], (1, clamped(item_id))
-    return QUEUE_STATEMENTS["open" if open_only else "all"], (limit, clamped(after or 0))
+        return _QUEUE_ONE, (1, clamped(item_id))
+    return _QUEUE_OPEN if open_only else _QUEUE_ALL, (limit, clamped(after or 0))
 
 
 def queue_of_rows(rows: Sequence[Any]) -> list[QueueEntry]:
@@ -129,8 +128,8 @@ def audited_statement(before: int | None, limit: int, subject_id: UserId | None)
     """Return what asks for a page of the audit log."""
     first = clamped(2**63 if before is None else before)
     if subject_id is None:
-        return AUDIT_STATEMENTS["all"], (limit, first)
-    return AUDIT_STATEMENTS["subject"], (limit, first, storable(subject_id))
+        return _AUDITED_ALL, (limit, first)
+    return _AUDITED_SUBJECT, (limit, first, storable(subject_id))
 
 
 def audited_of_rows(rows: Sequence[Any]) -> list[Audited]:

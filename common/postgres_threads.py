@@ -58,8 +58,8 @@ _BEFORE: Final = (
     f"AND active_at <= {moment('$4::bigint')} AND (active_at < {moment('$4::bigint')} OR room_id > $5::text)"
 )
 
-THREADS_STATEMENTS: Final = {"newest": _THREADS % "", "before": _THREADS % _BEFORE}
-"""For the tests of their plans."""
+_THREADS_NEWEST: Final = _THREADS % ""
+_THREADS_BEFORE: Final = _THREADS % _BEFORE
 
 
 def members_statement(room_id: RoomId) -> Statement:
@@ -123,9 +123,9 @@ def threads_statement(
     person = UserId(storable(user_id))
     rooms = [thread_of(person, UserId(storable(other))) for other in hidden]
     if before is None:
-        return THREADS_STATEMENTS["newest"], (person, limit, rooms)
+        return _THREADS_NEWEST, (person, limit, rooms)
     active_at_ms, room_id = before
-    return THREADS_STATEMENTS["before"], (person, limit, rooms, clamped_ms(active_at_ms), storable(room_id))
+    return _THREADS_BEFORE, (person, limit, rooms, clamped_ms(active_at_ms), storable(room_id))
 
 
 def threads_of_rows(user_id: UserId, rows: Sequence[Any]) -> tuple[list[ThreadSummary], int]:

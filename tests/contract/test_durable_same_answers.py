@@ -1,7 +1,7 @@
 """The two durable stores, given the same calls, give the same answers."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -85,18 +85,32 @@ def friendships(draw: st.DrawFn) -> FriendshipSet:
     return FriendshipSet(*pair, status, draw(st.sampled_from(pair)), draw(TIMES))
 
 
+REPORTED_PLACES = st.tuples(st.just(RoomId("a")), st.just(Epoch(1)), st.integers(1, 2).map(Seq))
+REPORTED_MESSAGES = REPORTED_PLACES.map(
+    lambda place: ChatMessage(*place, f"reported-{place[2]}", NAMES[0], "Ada", "text", 5)
+)
+REPORTED_REMOVALS = REPORTED_PLACES.map(lambda place: MessageRemoved(*place, "mod", 5))
+
+
 @st.composite
 def reports(draw: st.DrawFn) -> Reported:
-    place = (draw(ROOMS), Epoch(1), draw(st.integers(1, 3).map(Seq)))
     known = draw(st.just(("", UserId(""), "")) | st.tuples(st.integers(0, 5).map(str), PEOPLE, TEXTS))
-    reporter = draw(st.just(UserId("")) | PEOPLE)
-    return Reported(*place, *known, reporter, draw(TEXTS), "report" if reporter else "filter", draw(TIMES))
+    reporter = draw(st.sampled_from([UserId(""), NAMES[0], NAMES[0]]))
+    source: Literal["report", "filter"] = "report" if reporter else "filter"
+    return Reported(*draw(REPORTED_PLACES), *known, reporter, draw(TEXTS), source, draw(st.integers(0, 3)))
 
 
 @st.composite
 def restrictions(draw: st.DrawFn) -> Restricted:
-    what = (RoomId("a"), draw(PEOPLE), draw(st.sampled_from(["mute", "ban"])), draw(TEXTS), "mod", draw(TIMES))
-    ends_at_ms = draw(st.none() | TIMES)
+    what = (
+        RoomId("a"),
+        draw(st.sampled_from(NAMES[:2])),
+        draw(st.sampled_from(["mute", "ban"])),
+        "",
+        "mod",
+        draw(st.integers(0, 3)),
+    )
+    ends_at_ms = draw(st.sampled_from([None, None, 4, 1_700_000_000_001]))
     return Restricted(f"{what}{ends_at_ms}", *what, ends_at_ms)  # type: ignore[arg-type]
 
 
@@ -216,9 +230,7 @@ BOARD = [
         hidden=HIDDEN,
     ),
 ]
-REPORT_RECORDS = st.one_of(
-    reports(), reports(), reports(), st.builds(MessageRemoved, ROOMS, st.just(Epoch(1)), SEQS, TEXTS, TIMES), MESSAGES
-)
+REPORT_RECORDS = st.one_of(reports(), reports(), REPORTED_MESSAGES, REPORTED_REMOVALS)
 QUEUE = [
     calls("queue", open_only=st.just(False), limit=st.just(200)),
     calls("queue", open_only=st.booleans(), after=st.none() | ITEMS, limit=LIMITS, item_id=st.none() | ITEMS),
@@ -230,7 +242,9 @@ DECISIONS = [
     calls("audit", MODERATORS, st.just("user.erased"), st.none() | LOBBIES, st.none() | PEOPLE, JSON),
 ]
 RESTRICTION_RECORDS = st.one_of(
-    restrictions(), restrictions(), st.builds(RestrictionsLifted, st.just(RoomId("a")), PEOPLE, TEXTS, TIMES)
+    restrictions(),
+    restrictions(),
+    st.builds(RestrictionsLifted, st.just(RoomId("a")), PEOPLE, TEXTS, st.integers(0, 5)),
 )
 RESTRICTIONS = [calls("restrictions", st.just(RoomId("a")), TIMES), calls("restrictions", LOBBIES, TIMES)]
 

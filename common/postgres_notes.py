@@ -20,7 +20,11 @@ _VISIBLE: Final = f"{_SHOWN} AND author_id <> ALL ($3::text[]) AND edited_by <> 
 _AFTER: Final = f" AND (created_at, note_id) > ({moment('$4::bigint')}, $5::text)"
 _ORDER: Final = "ORDER BY created_at, note_id"
 _INSIDE: Final = " AND x BETWEEN $6::float8 AND $7::float8 AND y BETWEEN $8::float8 AND $9::float8"
-_INSIDE_BY_WALK: Final = _INSIDE.replace("x BETWEEN", "x + 0 BETWEEN").replace("y BETWEEN", "y + 0 BETWEEN")
+_INSIDE_BY_WALK: Final = (
+    " AND x + 0 >= $6::float8 AND x - 0 <= $7::float8 AND y + 0 >= $8::float8 AND y - 0 <= $9::float8"
+)
+    " AND x + 0 >= $6::float8 AND x - 0 <= $7::float8 AND y + 0 >= $8::float8 AND y - 0 <= $9::float8"
+)
 
 _BOARD: Final = f"SELECT {_COLUMNS} FROM notes WHERE {_SHOWN} ORDER BY epoch DESC, seq DESC, note_id DESC LIMIT $2"
 _REMOVED: Final = """\
@@ -28,7 +32,8 @@ SELECT note_id, revision FROM notes WHERE room_id = $1 AND note_id = ANY ($2::te
 _PAGE: Final = f"SELECT {_COLUMNS} FROM notes WHERE {_VISIBLE}{_AFTER} {_ORDER} LIMIT $2"
 
 # Which of the two ways is taken is decided by counting in the index, before a note is read; the other one is not begun.
-# The walk asks for sums, so that no planner takes the index of places for it: it cannot know how large the rectangle is.
+# The walk asks for sums and differences: no index of places has them, and the planner does not see two bounds of one
+# value, of which it would expect so few rows that it sorts instead of walking.
 _INSIDE_RECTANGLE: Final = f"""\
 WITH near AS MATERIALIZED (
     SELECT count(*) <= {NEAR_NOTES_MAX} AS few FROM (
@@ -38,7 +43,8 @@ WITH near AS MATERIALIZED (
 )
 (SELECT {_COLUMNS} FROM found {_ORDER} LIMIT $2)
 UNION ALL
-(SELECT {_COLUMNS} FROM notes WHERE NOT (SELECT few FROM near) AND {_VISIBLE}{_AFTER}{_INSIDE_BY_WALK} {_ORDER} LIMIT $2)"""
+(SELECT {_COLUMNS} FROM notes
+ WHERE NOT (SELECT few FROM near) AND {_VISIBLE}{_AFTER}{_INSIDE_BY_WALK} {_ORDER} LIMIT $2)"""
 
 _BEFORE_ALL: Final = (-1, "")
 

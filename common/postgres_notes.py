@@ -23,8 +23,6 @@ _INSIDE: Final = " AND x BETWEEN $6::float8 AND $7::float8 AND y BETWEEN $8::flo
 _INSIDE_BY_WALK: Final = (
     " AND x + 0 >= $6::float8 AND x - 0 <= $7::float8 AND y + 0 >= $8::float8 AND y - 0 <= $9::float8"
 )
-    " AND x + 0 >= $6::float8 AND x - 0 <= $7::float8 AND y + 0 >= $8::float8 AND y - 0 <= $9::float8"
-)
 
 _BOARD: Final = f"SELECT {_COLUMNS} FROM notes WHERE {_SHOWN} ORDER BY epoch DESC, seq DESC, note_id DESC LIMIT $2"
 _REMOVED: Final = """\

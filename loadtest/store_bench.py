@@ -38,6 +38,7 @@ THREADS_BATCH: Final = 500
 """As many as a writer takes of one shard at once."""
 BUSY: Final = UserId("busy")
 UNREAD_THREADS: Final = 200
+BURST_MESSAGES: Final = 5
 HIDDEN_PERSONS: Final = 20
 BOARD_SIDE: Final = 10_000.0
 TEXT: Final = "Wer zuletzt lacht, lacht am besten; who laughs last, laughs longest. 1234567890"
@@ -181,9 +182,10 @@ async def _measure_threads(url: str, args: argparse.Namespace) -> None:
     while made < args.messages:
         batch = []
         for _ in range(min(THREADS_BATCH, args.messages - made)):
-            # In turn, so that none is empty; a step that has no divisor with their number spreads those of a batch.
-            number, seq = made * 7_919 % args.threads, Seq(1 + made // args.threads)
-            author, other = pairs[number] if made // args.threads % 3 else pairs[number][::-1]
+            # A thread has some messages at once, then its turn comes again when all the others had theirs.
+            turn, place = divmod(made, BURST_MESSAGES)
+            number, seq = turn % args.threads, Seq(1 + turn // args.threads * BURST_MESSAGES + place)
+            author, other = pairs[number] if place % 2 else pairs[number][::-1]
             at_ms = EPOCH + made
             message_id = f"{number:016x}-{EPOCH:x}-{seq:x}"
             room_id = thread_of(author, other)

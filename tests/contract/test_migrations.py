@@ -10,8 +10,8 @@ import pytest
 from common.durable import Reported
 from common.durable_postgres import PostgresStore
 from common.errors import SchemaMismatch, SettingsError
-from common.job_schema import JOBS_SCHEMA
 from common.ids import UserId, thread_of
+from common.job_schema import JOBS_SCHEMA
 from common.schema_version import SCHEMA_VERSION, VERSION_TABLE
 from deploy import migrate
 from deploy.migrate import BASE, MigrationFailed, downgrade, status, upgrade

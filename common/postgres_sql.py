@@ -1,6 +1,7 @@
 """What the statements share: times, columns of records, cursors. Pure."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from msgspec import Struct
@@ -27,7 +28,7 @@ def milliseconds(moment: str) -> str:
 
 def columns(records: Sequence[Struct], *names: str) -> tuple[list[Any], ...]:
     """Return the fields of records as an array for each, texts as a text column can hold them."""
-    return tuple([_storable(getattr(record, name)) for record in records] for name in names)
+    return tuple(_storable(list(map(attrgetter(name), records))) for name in names)
 
 
 def clamped(number: int) -> int:
@@ -40,5 +41,9 @@ def clamped_ms(number: int) -> int:
     return max(-1, min(_CURSOR_MS_MAX, number))
 
 
-def _storable(value: Any) -> Any:
-    return storable(value) if isinstance(value, str) else value
+def _storable(column: list[Any]) -> list[Any]:
+    # Nearly all texts are storable: looking at all of a column at once takes a tenth of the time.
+    joined = "".join(value for value in column if isinstance(value, str))
+    if storable(joined) == joined:
+        return column
+    return [storable(value) if isinstance(value, str) else value for value in column]

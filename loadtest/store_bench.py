@@ -210,7 +210,10 @@ async def _measure_threads(url: str, args: argparse.Namespace) -> None:
 
     for title, options in (
         ("50 threads, newest", lambda: {}),
-        ("50 threads, before a place", lambda: {"before": (newest - chooser.randrange(half), pairs[0][1])}),
+        (
+            "50 threads, before a place",
+            lambda: {"before": (newest - chooser.randrange(args.threads * BURST_MESSAGES), pairs[0][1])},
+        ),
         (f"50 threads, {HIDDEN_PERSONS} persons hidden", lambda: {"hidden": hidden}),
     ):
         await _time(title, args.pages, partial(threads, options))

@@ -18,12 +18,16 @@ class ConnRef(NamedTuple):
 
 
 class Connection(Struct, array_like=True, frozen=True):
-    """One of a member's connections. `join_number` grows with every join of the member."""
+    """One of a member's connections. `join_number` grows with every join of the member.
+
+    One that `is_quiet` was brought here by its edge: it gets events, and is told nothing of the room itself.
+    """
 
     edge_id: EdgeId
     number: ConnNumber
     device: Device
     join_number: int
+    is_quiet: bool = False
 
     @property
     def ref(self) -> ConnRef:

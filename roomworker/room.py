@@ -660,7 +660,7 @@ class Room:
         member.roles = command.identity.roles
         member.away_until_ms = 0
         self._away.pop(member.user_id, None)
-        connection = Connection(ref.edge_id, ref.number, command.device, member.joins)
+        connection = Connection(ref.edge_id, ref.number, command.device, member.joins, command.quiet)
         member.connections.pop(ref, None)
         member.connections[ref] = connection
         self._by_conn[ref] = member
@@ -670,11 +670,11 @@ class Room:
 
     def _greeting(self, member: Member, command: Join, re: str | UnsetType) -> list[bytes]:
         recovered = command.resume_epoch == self._epoch and self._history.covers(command.resume_seq)
-        if command.repair and not recovered:
+        if command.repair and not (recovered or command.quiet):
             reason: ResyncReason = "history_too_short" if command.resume_epoch == self._epoch else "new_epoch"
             return self._resync_messages(member, reason)
         missed = self._replay(member, command.resume_seq) if recovered else []
-        if command.quiet and (recovered or not command.repair):
+        if command.quiet:
             return missed
         # A repair gets the state as well: what was lost on the way may have been movements, which are not replayed.
         state = self._rules.snapshot(self, member, recovered=recovered)
@@ -761,7 +761,7 @@ class Room:
                 self._attach_anew(connection, member, reason)
 
     def _attach_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
-        messages = self._resync_messages(member, reason)
+        messages = [] if connection.is_quiet else self._resync_messages(member, reason)
         self._effects.append(AttachConnection(connection.ref, self._seq, messages, new=False))
 
     def _resync_messages(self, member: Member, reason: ResyncReason) -> list[bytes]:

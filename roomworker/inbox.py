@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct, msgpack
 from common.commands import ChangeBlock
 from common.durable import InboxSeed
 from common.errors import ERROR_MEANING, ErrorCode
-from common.ids import Seq, UserId, inbox_of, thread_of
+from common.ids import Seq, UserId, inbox_of, thread_of, thread_pair
 from common.messages import (
     Ack,
     BlockChanged,
@@ -105,12 +105,13 @@ class InboxRules(PlainRules):
         if not isinstance(seed.content, InboxSeed):
             return
         for other_id, (status, requested_by) in seed.content.friendships.items():
-            room.put_record("f:" + other_id, [status, requested_by, ""])
-        if not room.state.owner_id:
-            return
-        known = {thread_of(room.state.owner_id, other_id): other_id for other_id in seed.content.friendships}
+            _put_if_new(room, "f:" + other_id, [status, requested_by, ""])
+        self._own(room, seed.owner_id)
+        known = {thread_of(seed.owner_id, other_id): other_id for other_id in seed.content.friendships}
         for thread_id, unread in seed.content.unread.items():
-            room.put_record("t:" + thread_id, [unread, known.get(thread_id, "")])
+            pair = thread_pair(thread_id) or ()
+            other_id = known.get(thread_id) or next((each for each in pair if each != seed.owner_id), UserId(""))
+            _put_if_new(room, "t:" + thread_id, [unread, other_id])
 
     # --- who is there -------------------------------------------------------------------------------------
 
@@ -366,6 +367,12 @@ class InboxRules(PlainRules):
         if room.state.owner_id != owner_id:
             room.state.owner_id = owner_id
             room.touch_room()
+
+
+def _put_if_new(room: RoomServices, key: str, value: Any) -> None:
+    """Enter what the durable store has, unless the room has heard of it since: a seed may come late."""
+    if key not in room.records:
+        room.put_record(key, value)
 
 
 def _users(room: RoomServices, prefix: str) -> list[UserId]:

@@ -98,7 +98,7 @@ async def _seed(store: DurableStore, room_id: RoomId, persons: tuple[UserId, ...
         case kind if kind == INBOX_KIND:
             # Without knowing whose it is there is nothing to show yet.
             inbox: InboxSeed | None = await store.inbox(persons[0]) if persons else None
-            return None if inbox is None else RoomSeed(restrictions, inbox)
+            return None if inbox is None else RoomSeed(restrictions, inbox, persons[0])
         case kind if kind == BOARD_KIND:
             return RoomSeed(restrictions, await store.board(room_id, BOARD_NOTES_MAX))
         case _:

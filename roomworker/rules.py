@@ -46,6 +46,8 @@ class RoomSeed(Struct, frozen=True):
     restrictions: list[Restriction]
     content: Thread | InboxSeed | list[BoardNote] | None = None
     """As the kind's rooms have it."""
+    owner_id: UserId = UserId("")
+    """Whose inbox it is."""
 
 
 Operation = ChangeBlock | SetFriendship

@@ -4,9 +4,11 @@ import pytest
 from msgspec import structs
 
 from common.commands import Join, Tell
+from common.durable import InboxSeed
 from common.ids import Epoch, RoomId, Seq, inbox_of
 from common.settings import WorkerSettings
 from roomworker.letters import MessageArrived, PresenceSeen, Watch, encode_letter
+from roomworker.rules import RoomSeed
 from tests.unit.stage import ADA, BEN, CY, Stage, join
 
 INBOX = inbox_of(ADA)
@@ -86,3 +88,18 @@ def test_presence_that_nobody_here_asked_for_is_stopped_at_its_source(inbox: Sta
     assert inbox.hear(Tell(INBOX, encode_letter(PresenceSeen(ADA, BEN, "online", 0)))).is_silent()
     assert inbox.last_turn is not None
     assert [command.room_id for command in inbox.last_turn.tells] == [inbox_of(BEN)]
+
+
+def test_what_the_durable_store_has_is_shown_and_what_came_since_holds() -> None:
+    inbox = Stage(room_id=INBOX, database_url="postgresql://nobody@localhost/none")
+    assert not inbox.room.is_seeded
+    inbox.hear(arrived(1, unread=7))
+    hashed = RoomId("dm::" + "0" * 40)
+    content = InboxSeed({THREAD: 3, hashed: 2}, {BEN: ("accepted", BEN), CY: ("pending", CY)})
+    inbox.room.seed(RoomSeed([], content, ADA), inbox.now_ms)
+    assert inbox.room.is_seeded
+    shown = inbox.hear(join(ADA, 1, room=INBOX)).the("room_state", 1)["payload"]["inbox"]
+    assert shown["unread"] == {THREAD: 7, hashed: 2}
+    assert [(friend["userId"], friend["status"]) for friend in shown["friends"]] == [(BEN, "friends"), (CY, "asks")]
+    inbox.take_over()
+    assert inbox.room.is_seeded

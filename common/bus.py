@@ -224,8 +224,8 @@ class People(Protocol):
         """Return what is known of these persons."""
         ...
 
-    async def fill_blocks(self, user_id: UserId, blocks: Collection[UserId]) -> None:
-        """Enter what the durable store has; where a commit said something of a block before, that holds. Idempotent."""
+    async def fill_blocks(self, blocks: Mapping[UserId, Collection[UserId]]) -> None:
+        """Enter what the durable store has of persons; what a commit said of a block before holds. Idempotent."""
         ...
 
 

@@ -163,12 +163,13 @@ class MemoryStore:
         """See `People.people`."""
         return {user_id: self._people.get(user_id, _NO_FIELDS).person() for user_id in user_ids}
 
-    def fill_blocks(self, user_id: UserId, blocks: Collection[UserId]) -> None:
+    def fill_blocks(self, blocks: Mapping[UserId, Collection[UserId]]) -> None:
         """See `People.fill_blocks`."""
-        fields = self._people.setdefault(user_id, _PersonFields())
-        for other_id in blocks:
-            fields.blocks.setdefault(other_id, True)
-        fields.filled = True
+        for user_id, of_user in blocks.items():
+            fields = self._people.setdefault(user_id, _PersonFields())
+            for other_id in of_user:
+                fields.blocks.setdefault(other_id, True)
+            fields.filled = True
 
     # Edge
 
@@ -464,10 +465,10 @@ class MemoryBus:
         await asyncio.sleep(0)
         return self.store.people(user_ids)
 
-    async def fill_blocks(self, user_id: UserId, blocks: Collection[UserId]) -> None:
+    async def fill_blocks(self, blocks: Mapping[UserId, Collection[UserId]]) -> None:
         """See `People.fill_blocks`."""
         await asyncio.sleep(0)
-        self.store.fill_blocks(user_id, blocks)
+        self.store.fill_blocks(blocks)
 
     async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
         """See `EdgeBus.append_inputs`."""

@@ -257,11 +257,15 @@ class RedisBus:
         answers = await self._links.call(packed, len(user_ids))
         return {user_id: _person(flat) for user_id, flat in zip(user_ids, answers, strict=True)}
 
-    async def fill_blocks(self, user_id: UserId, blocks: Collection[UserId]) -> None:
+    async def fill_blocks(self, blocks: Mapping[UserId, Collection[UserId]]) -> None:
         """See `People.fill_blocks`."""
-        key = self._person_key(user_id)
-        calls = [pack("HSETNX", key, _BLOCK + other_id.encode(), 1) for other_id in sorted(blocks)]
-        await self._links.call(b"".join([*calls, pack("HSET", key, _FILLED, 1)]), len(calls) + 1)
+        calls: list[bytes] = []
+        for user_id, of_user in blocks.items():
+            key = self._person_key(user_id)
+            calls += [pack("HSETNX", key, _BLOCK + other_id.encode(), 1) for other_id in sorted(of_user)]
+            calls.append(pack("HSET", key, _FILLED, 1))
+        if calls:
+            await self._links.call(b"".join(calls), len(calls))
 
     # Edge
 

@@ -45,7 +45,7 @@ class Readers:
         person = (await bus.people([reader]))[reader]
         if not person.filled:
             # Redis is new, or lost its data, and nobody asked for this person's blocks yet.
-            await bus.fill_blocks(reader, (await store.blocks_of([reader]))[reader])
+            await bus.fill_blocks(await store.blocks_of([reader]))
             person = (await bus.people([reader]))[reader]
         return person.blocks
 

@@ -65,9 +65,7 @@ class LongMemory:
             return people
 
         async def look() -> None:
-            blocks = await store.blocks_of(missing)
-            for user_id in missing:
-                await self._bus.fill_blocks(user_id, blocks[user_id])
+            await self._bus.fill_blocks(await store.blocks_of(missing))
             people.update(await self._bus.people(missing))
 
         await self._try(look())

@@ -35,9 +35,9 @@ async def test_what_a_commit_said_holds_over_what_is_filled_in(bus: Bus) -> None
     said = part(0, lease, people=[PersonPatch(ANN, {BOB: False, DEE: True})])
     assert (await bus.commit(P0, commit(said))).done
     for _ in range(2):
-        await bus.fill_blocks(ANN, [BOB, CYD])
+        await bus.fill_blocks({ANN: [BOB, CYD]})
         assert await bus.people([ANN]) == {ANN: Person(frozenset({CYD, DEE}), filled=True)}
-    await bus.fill_blocks(BOB, [])
+    await bus.fill_blocks({BOB: []})
     assert await bus.people([BOB]) == {BOB: Person(filled=True)}
 
 

@@ -137,7 +137,7 @@ class Player:
                     await bus.trim_output(partition, EdgeId(edge), upto)
                 return None
             case ("fill", user, others):
-                return await bus.fill_blocks(UserId(user), [UserId(other) for other in others])
+                return await bus.fill_blocks({UserId(user): [UserId(other) for other in others]})
         raise AssertionError(step)
 
     async def state(self) -> list[Any]:

@@ -9,12 +9,23 @@ export type ErrorCode =
   | "unsupported_kind"
   | "not_joined"
   | "not_allowed"
+  | "not_signed_in"
+  | "not_found"
+  | "filtered"
+  | "limit_reached"
   | "too_many_rooms"
   | "room_full"
   | "rate_limited"
   | "muted"
   | "busy"
   | "internal";
+
+/** `message_rejected.code`: a direct message was not delivered; the recipient learns nothing of it. */
+export type RejectionCode =
+  | "not_friends"
+  | "blocked"
+  | "muted"
+  | "filtered";
 
 /** `auth_error.code`: the join was refused; the socket stays open for another try. */
 export type AuthErrorCode =
@@ -73,6 +84,60 @@ export interface Member {
 /** The receiver of a `room_state`. */
 export interface You {
   userId: string;
+}
+
+/** A chat message of a room's recent past. */
+export interface PastChat {
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  epoch: number;
+  /** Place in the room's order. 0 to 2^53 - 1. */
+  seq: number;
+  /** Milliseconds since 1970. -2^53 to 2^53. */
+  ts: number;
+  userId: string;
+  displayName: string;
+  text: string;
+  messageId: string;
+  /** The `messageId` that it answers. */
+  replyTo?: string;
+}
+
+/** A note on a board, as it is now. */
+export interface Note {
+  noteId: string;
+  x: number;
+  y: number;
+  text: string;
+  colour: string;
+  tags: string[];
+  /** How often the note was written. 1 to 2,147,483,647. */
+  revision: number;
+  /** Who put it there. */
+  userId: string;
+  displayName: string;
+  /** Who wrote this revision. */
+  editedBy: string;
+  /** Milliseconds since 1970. -2^53 to 2^53. */
+  createdAtMs: number;
+  /** Milliseconds since 1970. -2^53 to 2^53. */
+  updatedAtMs: number;
+}
+
+/** What a person's own inbox shows of itself. */
+export interface Inbox {
+  /** Unread messages of each thread that has some. */
+  unread: Record<string, number>;
+  friends: Friend[];
+  /** Whom the person blocks. */
+  blocked: string[];
+}
+
+/** Somebody with whom one is friends, or about to be. */
+export interface Friend {
+  userId: string;
+  status: "asked" | "asks" | "friends" | "none";
+  /** As last seen. */
+  displayName?: string;
 }
 
 /** Payload of `join_room`. */
@@ -146,6 +211,132 @@ export interface ChatSendPayload {
   replyTo?: string;
 }
 
+/** Payload of `typing`: a room that the connection is in or a thread, or the person of a thread. */
+export interface TypingPayload {
+  /** Id of the room. */
+  roomId?: string;
+  /** Id of the person. */
+  recipientId?: string;
+  /** False: no longer. */
+  typing?: boolean;
+}
+
+/** Payload of `report`: a message, by its place in the room or thread. Without `epoch` the present one is meant. */
+export interface ReportPayload {
+  /** Id of the room. */
+  roomId: string;
+  /** Place of the message. 1 to 2^53 - 1. */
+  seq: number;
+  /** Why, in the reporter's words. */
+  reason: string;
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  epoch?: number;
+}
+
+/** Payload of `note_put`. */
+export interface NotePutPayload {
+  /** Id of the room. */
+  roomId: string;
+  /** Id of the note on its board, chosen by who puts it there. */
+  noteId: string;
+  /** In the board's own unit. -1,000,000,000 to 1,000,000,000. */
+  x: number;
+  /** In the board's own unit. -1,000,000,000 to 1,000,000,000. */
+  y: number;
+  /** Up to 2,000 characters; no NUL. */
+  text: string;
+  /** Name or `#rrggbb` of a colour. */
+  colour?: string;
+  /** Words to find it by. */
+  tags?: string[];
+}
+
+/** Payload of `note_change`: what is not named stays as it is. */
+export interface NoteChangePayload {
+  /** Id of the room. */
+  roomId: string;
+  /** Id of the note on its board, chosen by who puts it there. */
+  noteId: string;
+  /** How often the note was written. 1 to 2,147,483,647. */
+  revision: number;
+  /** In the board's own unit. -1,000,000,000 to 1,000,000,000. */
+  x?: number;
+  /** In the board's own unit. -1,000,000,000 to 1,000,000,000. */
+  y?: number;
+  /** Up to 2,000 characters; no NUL. */
+  text?: string;
+  /** Name or `#rrggbb` of a colour. */
+  colour?: string;
+  /** Words to find it by. */
+  tags?: string[];
+}
+
+/** Payload of `note_delete`. */
+export interface NoteDeletePayload {
+  /** Id of the room. */
+  roomId: string;
+  /** Id of the note on its board, chosen by who puts it there. */
+  noteId: string;
+  /** How often the note was written. 1 to 2,147,483,647. */
+  revision: number;
+}
+
+/** Payload of `direct_send`. */
+export interface DirectSendPayload {
+  /** Id of the person. */
+  recipientId: string;
+  /** 1 to 2,000 characters (Unicode code points), as the kind of room allows; no NUL. */
+  text: string;
+  /** `messageId` of a chat message. */
+  replyTo?: string;
+}
+
+/** Payload of `read_up_to`. Without `epoch` the thread's present one is meant. */
+export interface ReadUpToPayload {
+  /** Id of the thread's room. */
+  threadId: string;
+  /** Place in the room's order. 0 to 2^53 - 1. */
+  seq: number;
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  epoch?: number;
+}
+
+/** Payload of `presence_subscribe`. */
+export interface PresenceSubscribePayload {
+  /** Up to 100 persons. */
+  userIds: string[];
+}
+
+/** Payload of `presence_unsubscribe`. */
+export interface PresenceUnsubscribePayload {
+  /** Up to 100 persons. */
+  userIds: string[];
+}
+
+/** Payload of `block_user`, `unblock_user`, `friend_add` and `friend_remove`. */
+export interface PersonPayload {
+  /** Id of the person. */
+  userId: string;
+}
+
+/** Payload of `block_user`, `unblock_user`, `friend_add` and `friend_remove`. */
+export interface PersonPayload {
+  /** Id of the person. */
+  userId: string;
+}
+
+/** Payload of `block_user`, `unblock_user`, `friend_add` and `friend_remove`. */
+export interface PersonPayload {
+  /** Id of the person. */
+  userId: string;
+}
+
+/** Payload of `block_user`, `unblock_user`, `friend_add` and `friend_remove`. */
+export interface PersonPayload {
+  /** Id of the person. */
+  userId: string;
+}
+
 /** The first frame on every socket. */
 export interface Welcome {
   connectionId: string;
@@ -179,6 +370,12 @@ export interface RoomState {
   state?: Record<string, unknown>;
   /** In a lobby: the latest messages, oldest first. */
   messages?: PastChat[];
+  /** On a board: the notes that were written last, oldest first. */
+  notes?: Note[];
+  /** On a board: how many notes it has; more than `notes`: ask for pages. */
+  noteCount?: number;
+  /** In a person's own inbox. */
+  inbox?: Inbox;
 }
 
 /** Somebody came in, or changed the name or avatar to show. */
@@ -223,6 +420,127 @@ export interface ChatBroadcast {
   replyTo?: string;
 }
 
+/** A message is no more. In a replay it stands at the place of the message itself. */
+export interface MessageDeleted {
+  roomId: string;
+  messageId: string;
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  targetEpoch: number;
+  /** Place of the message in its room or thread. At least 1. */
+  targetSeq: number;
+  /** In an inbox: the thread that it was in. */
+  threadId?: string;
+}
+
+/** Somebody wrote to the receiver, or the receiver wrote from any connection. `seq` counts in the inbox. */
+export interface DirectMessage {
+  /** The receiver's inbox. */
+  roomId: string;
+  threadId: string;
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  threadEpoch: number;
+  /** Place in the thread, for `read_up_to` and pages. At least 1. */
+  threadSeq: number;
+  /** Who wrote it. */
+  userId: string;
+  displayName: string;
+  recipientId: string;
+  text: string;
+  messageId: string;
+  /** Unread messages of the thread, for the receiver. */
+  unread: number;
+  /** The `messageId` that it answers. */
+  replyTo?: string;
+}
+
+/** A direct message was not delivered. */
+export interface MessageRejected {
+  code: RejectionCode;
+  recipientId: string;
+  message: string;
+}
+
+/** One of the two has read a thread up to a place; told to both, so that badges of other devices follow. */
+export interface ReadReceipt {
+  /** The receiver's inbox. */
+  roomId: string;
+  threadId: string;
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  threadEpoch: number;
+  /** Place in the room's order. 0 to 2^53 - 1. */
+  threadSeq: number;
+  /** Who has read. */
+  userId: string;
+  /** Unread messages of the thread, for the receiver. */
+  unread: number;
+}
+
+/** Somebody is writing, or no longer. Ephemeral; the server says when it ends, also when nobody did. */
+export interface TypingBroadcast {
+  /** The room or thread. */
+  roomId: string;
+  userId: string;
+  displayName: string;
+  typing: boolean;
+  /** Forget it after so long without another; 0 with `typing` false. */
+  expiresInMs: number;
+}
+
+/** Whether a person is there. Ephemeral. */
+export interface Presence {
+  userId: string;
+  /** `online`: a sign of life in the last 45 s on any edge. `away`: that, but idle. */
+  status: "away" | "offline" | "online";
+  /** Of who is not online: when last. */
+  lastSeenMs?: number;
+}
+
+/** The receiver blocked a person, or sees that one again; from whichever connection that was asked. */
+export interface BlockChanged {
+  roomId: string;
+  userId: string;
+  blocked: boolean;
+}
+
+/** The receiver's friendship with a person is another now. */
+export interface FriendChanged {
+  roomId: string;
+  userId: string;
+  status: "asked" | "asks" | "friends" | "none";
+  /** As last seen. */
+  displayName?: string;
+}
+
+/** A new note hangs on the board. */
+export interface NotePlaced {
+  roomId: string;
+  note: Note;
+}
+
+/** A note was written, moved or coloured. */
+export interface NoteChanged {
+  roomId: string;
+  note: Note;
+}
+
+/** A note was taken off. */
+export interface NoteDeleted {
+  roomId: string;
+  noteId: string;
+  /** One after the last that it had. */
+  revision: number;
+  /** Who took it off. */
+  userId: string;
+}
+
+/** The note stands at another revision than the message named; nothing changed. */
+export interface NoteConflict {
+  roomId: string;
+  noteId: string;
+  /** As it is now; missing where it was taken off. */
+  note?: Note;
+}
+
 /** Somebody showed an emotion. */
 export interface EmoteBroadcast {
   roomId: string;
@@ -257,6 +575,8 @@ export interface Ack {
   /** Place in the room's order. 0 to 2^53 - 1. */
   seq: number;
   messageId?: string;
+  /** Of a note. */
+  revision?: number;
 }
 
 /** The message at `seq` is stored for good: it outlives a loss of Redis's data as well. */
@@ -266,7 +586,8 @@ export interface Persisted {
   epoch: number;
   /** Place in the room's order. 0 to 2^53 - 1. */
   seq: number;
-  messageId: string;
+  /** Of a chat or direct message. */
+  messageId?: string;
 }
 
 /** The message had no effect. */
@@ -335,20 +656,58 @@ export interface MessagePage {
   settled: boolean;
 }
 
-/** A chat message of a room's recent past. */
-export interface PastChat {
-  /** Which order `seq` counts in. 0 to 2^53 - 1. */
-  epoch: number;
+/** Body of `POST /rooms/{roomId}/messages`. With `id` it takes effect once, however often it is sent. */
+export interface PostMessageRequest {
+  /** 1 to 2,000 characters (Unicode code points), as the kind of room allows; no NUL. */
+  text: string;
+  /** Makes the message idempotent. 1 to 64 characters. */
+  id?: string;
+  /** `messageId` of a chat message. */
+  replyTo?: string;
+}
+
+/** Answer of `POST /rooms/{roomId}/messages`: the message took effect, at `seq`. */
+export interface PostMessageResponse {
+  roomId: string;
   /** Place in the room's order. 0 to 2^53 - 1. */
   seq: number;
-  /** Milliseconds since 1970. -2^53 to 2^53. */
-  ts: number;
-  userId: string;
-  displayName: string;
-  text: string;
   messageId: string;
-  /** The `messageId` that it answers. */
-  replyTo?: string;
+}
+
+/** Answer of `GET /threads`: the reader's threads, the most lately active first. */
+export interface ThreadPage {
+  /** Room id of the reader's inbox. */
+  inboxId: string;
+  /** Unread messages of all threads. */
+  unread: number;
+  threads: ThreadView[];
+  /** Cursor of the page that follows; missing at the end. */
+  next?: string;
+}
+
+/** A thread, as one of the two sees it. */
+export interface ThreadView {
+  threadId: string;
+  /** The other person. */
+  userId: string;
+  /** Name of the other person, as last seen; may be empty. */
+  displayName: string;
+  unread: number;
+  /** When something was last written. */
+  activeAtMs: number;
+  /** How far the reader has read. */
+  readUpTo: Position;
+  /** How far the other one has. */
+  otherReadUpTo: Position;
+  lastMessage?: PastChat;
+}
+
+/** Answer of `GET /rooms/{roomId}/notes`. */
+export interface NotePage {
+  roomId: string;
+  notes: Note[];
+  /** Cursor of the page that follows; missing at the end. */
+  next?: string;
 }
 
 /** Body of `POST /admin/rooms/{roomId}/moderation`. Without `seconds`: a ban or mute without end, a kick for the moment. */
@@ -362,6 +721,80 @@ export interface ModerationRequest {
   seconds?: number;
 }
 
+/** Answer of `GET /admin/moderation/queue`, the longest open first. */
+export interface QueuePage {
+  items: QueueItem[];
+  next?: string;
+}
+
+/** Something that moderators are to look at. */
+export interface QueueItem {
+  itemId: number;
+  source: "filter" | "report";
+  target: "message" | "note" | "person";
+  roomId: string;
+  /** `messageId`, `noteId` or user id. */
+  targetId: string;
+  /** Whose doing it is. */
+  userId: string;
+  excerpt: string;
+  openedAtMs: number;
+  /** Who reported it, and why; at most 20. */
+  reports: ReportView[];
+  reportCount: number;
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  epoch?: number;
+  /** Place in the room's order. 0 to 2^53 - 1. */
+  seq?: number;
+  claimedBy?: string;
+  claimedAtMs?: number;
+  resolution?: "banned" | "deleted" | "dismissed" | "muted";
+  resolvedBy?: string;
+  resolvedAtMs?: number;
+  note?: string;
+}
+
+/** One person's report. */
+export interface ReportView {
+  userId: string;
+  reason: string;
+  atMs: number;
+}
+
+/** Body of `POST /admin/moderation/queue/{itemId}/claim` and `.../release`. */
+export interface ClaimRequest {
+  /** Id of the person. */
+  moderator: string;
+}
+
+/** Body of `POST /admin/moderation/queue/{itemId}/resolve`. `seconds`: of a mute or ban; without it: no end. */
+export interface ResolveRequest {
+  /** Id of the person. */
+  moderator: string;
+  resolution: "banned" | "deleted" | "dismissed" | "muted";
+  note?: string;
+  /** Above 0, at most 315,360,000. */
+  seconds?: number;
+}
+
+/** Answer of `GET /admin/moderation/audit`, the newest first. */
+export interface AuditPage {
+  entries: AuditEntry[];
+  next?: string;
+}
+
+/** Something that was done, and by whom. */
+export interface AuditEntry {
+  entryId: number;
+  atMs: number;
+  actor: string;
+  action: string;
+  details: Record<string, unknown>;
+  roomId?: string;
+  /** To whom. */
+  userId?: string;
+}
+
 /** Event name to payload, client to server. */
 export interface ClientMessages {
   join_room: JoinRoomPayload;
@@ -371,6 +804,19 @@ export interface ClientMessages {
   local_chat: LocalChatPayload;
   emote: EmotePayload;
   chat_send: ChatSendPayload;
+  typing: TypingPayload;
+  report: ReportPayload;
+  note_put: NotePutPayload;
+  note_change: NoteChangePayload;
+  note_delete: NoteDeletePayload;
+  direct_send: DirectSendPayload;
+  read_up_to: ReadUpToPayload;
+  presence_subscribe: PresenceSubscribePayload;
+  presence_unsubscribe: PresenceUnsubscribePayload;
+  block_user: PersonPayload;
+  unblock_user: PersonPayload;
+  friend_add: PersonPayload;
+  friend_remove: PersonPayload;
 }
 
 /** The same map by another name, parallel to `ServerEvents`. */
@@ -385,6 +831,18 @@ export interface ServerEvents {
   member_count: MemberCount;
   avatar_transform_broadcast: AvatarTransformBroadcast;
   chat_broadcast: ChatBroadcast;
+  message_deleted: MessageDeleted;
+  direct_message: DirectMessage;
+  message_rejected: MessageRejected;
+  read_receipt: ReadReceipt;
+  typing_broadcast: TypingBroadcast;
+  presence: Presence;
+  block_changed: BlockChanged;
+  friend_changed: FriendChanged;
+  note_placed: NotePlaced;
+  note_changed: NoteChanged;
+  note_deleted: NoteDeleted;
+  note_conflict: NoteConflict;
   emote_broadcast: EmoteBroadcast;
   moderation_action: ModerationAction;
   left_room: LeftRoom;

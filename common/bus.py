@@ -10,8 +10,8 @@ once unless a call says otherwise.
 Cursors and stream positions are the `n` of ids `0-<n>`, contiguous from 1; 0 stands before the first.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -68,12 +68,35 @@ class Renewed(Struct, frozen=True):
     wanted_by: WorkerId | None
 
 
+class Person(Struct, frozen=True):
+    """What every room must know of a person.
+
+    `filled`: the blocks of the durable store are in it. A cluster's Redis begins without them.
+    """
+
+    blocks: frozenset[UserId] = frozenset()
+    muted_until_ms: int = 0
+    """In direct messages, by a moderator."""
+    filled: bool = False
+
+
+NOBODY_KNOWN: Final = Person()
+
+
+class PersonPatch(Struct):
+    """What a batch changed of a person; None leaves as it is."""
+
+    user_id: UserId
+    blocks: dict[UserId, bool]
+    muted_until_ms: int | None = None
+
+
 class RoomPatch(Struct):
     """What a batch changed in one room.
 
     `history` holds (seq, stored event) in order; the log keeps the newest `history_events_max`. `active`
     enters or removes the room from the shard's set of active rooms; `ttl_ms` sets when the stored room
-    expires (0: never); None leaves either as it is.
+    expires (0: never); None leaves either as it is. `redacted` events leave the log; their places stay empty.
     """
 
     room_id: RoomId
@@ -83,6 +106,7 @@ class RoomPatch(Struct):
     history: list[tuple[Seq, bytes]]
     active: bool | None = None
     ttl_ms: int | None = None
+    redacted: list[Seq] = []
 
 
 class ShardCommit(Struct):
@@ -100,6 +124,7 @@ class ShardCommit(Struct):
     """Entries for the durable store, in order."""
     outbox_upto: int = 0
     """Position up to which the outbox is in the durable store, and is trimmed; 0: nothing new."""
+    people: list[PersonPatch] = []
 
 
 class Commit(Struct):
@@ -107,6 +132,8 @@ class Commit(Struct):
 
     shards: list[ShardCommit]
     outputs: dict[EdgeId, bytes]
+    inputs: dict[Shard, bytes] = {}
+    """Batches for shards of the same partition: what rooms tell other rooms."""
 
 
 class CommitAnswer(Struct, frozen=True):
@@ -190,19 +217,19 @@ class Outboxes(Protocol):
         ...
 
 
-class Blocks(Protocol):
-    """Whom each person does not want to see."""
+class People(Protocol):
+    """What every room must know of a person. Written by the commits of the person's inbox."""
 
-    async def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> bool:
-        """Enter or remove a block. True if that changed anything."""
+    async def people(self, user_ids: Sequence[UserId]) -> dict[UserId, Person]:
+        """Return what is known of these persons."""
         ...
 
-    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
-        """Return the blocks of these persons; an empty set for who has none."""
+    async def fill_blocks(self, user_id: UserId, blocks: Collection[UserId]) -> None:
+        """Enter what the durable store has; where a commit said something of a block before, that holds. Idempotent."""
         ...
 
 
-class EdgeBus(Registry, Blocks, Outboxes, Protocol):
+class EdgeBus(Registry, People, Outboxes, Protocol):
     """What an edge needs."""
 
     async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
@@ -234,8 +261,12 @@ class EdgeBus(Registry, Blocks, Outboxes, Protocol):
         ...
 
 
-class WorkerBus(Registry, Blocks, Outboxes, Protocol):
+class WorkerBus(Registry, People, Outboxes, Protocol):
     """What a room worker needs."""
+
+    async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
+        """See `EdgeBus.append_inputs`. For shards of other partitions, which a commit cannot reach."""
+        ...
 
     async def acquire(
         self, partition: Partition, worker_id: WorkerId, ttl_ms: int, shards: Sequence[Shard]
@@ -302,8 +333,9 @@ class WorkerBus(Registry, Blocks, Outboxes, Protocol):
         """Write a batch, all or nothing: check each shard's token and version, then write.
 
         In the same step: the rooms' fields and history, the marks, cursor and version of each shard, the
-        trim of its input up to the cursor, its outbox, and one entry for each edge (dropped where the edge's stream is
-        gone). May be repeated after `BusUnavailable`: the version tells that it was written.
+        trim of its input up to the cursor, its outbox, persons, one entry for each edge (dropped where the edge's
+        stream is gone), and one for each shard in `inputs`. May be repeated after `BusUnavailable`: the version
+        tells that it was written.
         """
         ...
 

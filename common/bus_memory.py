@@ -7,7 +7,7 @@ blocking reads. Where the seam leaves a choice, this does what common/bus_redis 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -18,6 +18,7 @@ from common.bus import (
     CommitAnswer,
     Held,
     Node,
+    Person,
     Renewed,
     Role,
     RoomPatch,
@@ -81,7 +82,7 @@ class MemoryStore:
         self._room_until_ms: dict[RoomId, int] = {}
         self._logs: dict[RoomId, deque[tuple[Epoch, Seq, bytes]]] = {}
         self._log_until_ms: dict[RoomId, int] = {}
-        self._blocks: dict[UserId, set[UserId]] = {}
+        self._people: dict[UserId, _PersonFields] = {}
 
     def watch(self, topics: Iterable[Topic], notify: Callable[[], None]) -> Callable[[], None]:
         """Call `notify` whenever there may be something new in a topic. Returns what ends it."""
@@ -158,21 +159,16 @@ class MemoryStore:
 
     # Blocks
 
-    def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> bool:
-        """See `Blocks.set_block`."""
-        others = self._blocks.setdefault(user_id, set())
-        changed = (other_id in others) != blocked
-        if blocked:
-            others.add(other_id)
-        else:
-            others.discard(other_id)
-        if not others:
-            del self._blocks[user_id]
-        return changed
+    def people(self, user_ids: Sequence[UserId]) -> dict[UserId, Person]:
+        """See `People.people`."""
+        return {user_id: self._people.get(user_id, _NO_FIELDS).person() for user_id in user_ids}
 
-    def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
-        """See `Blocks.blocks_of`."""
-        return {user_id: frozenset(self._blocks.get(user_id, ())) for user_id in user_ids}
+    def fill_blocks(self, user_id: UserId, blocks: Collection[UserId]) -> None:
+        """See `People.fill_blocks`."""
+        fields = self._people.setdefault(user_id, _PersonFields())
+        for other_id in blocks:
+            fields.blocks.setdefault(other_id, True)
+        fields.filled = True
 
     # Edge
 
@@ -324,6 +320,13 @@ class MemoryStore:
             outbox.trim(part.outbox_upto)
             for patch in part.rooms:
                 self._patch_room(part.shard, patch)
+            for person in part.people:
+                fields = self._people.setdefault(person.user_id, _PersonFields())
+                fields.blocks.update(person.blocks)
+                if person.muted_until_ms is not None:
+                    fields.muted_until_ms = person.muted_until_ms
+        for shard, data in commit.inputs.items():
+            self.append_input(shard, data)
         for edge_id, data in commit.outputs.items():
             stream = self._output((partition, edge_id))
             if stream is not None:
@@ -377,6 +380,11 @@ class MemoryStore:
                 self._room_until_ms.pop(room_id, None)
         if patch.history:
             self._append_history(patch)
+        if patch.redacted:
+            log = self._logs.get(room_id, deque())
+            kept = [entry for entry in log if entry[0] != patch.epoch or entry[1] not in patch.redacted]
+            log.clear()
+            log.extend(kept)
         if patch.ttl_ms is not None:
             for stored, until in ((self._rooms, self._room_until_ms), (self._logs, self._log_until_ms)):
                 if room_id in stored and patch.ttl_ms:
@@ -451,15 +459,15 @@ class MemoryBus:
         await asyncio.sleep(0)
         return 0.0
 
-    async def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> bool:
-        """See `Blocks.set_block`."""
+    async def people(self, user_ids: Sequence[UserId]) -> dict[UserId, Person]:
+        """See `People.people`."""
         await asyncio.sleep(0)
-        return self.store.set_block(user_id, other_id, blocked=blocked)
+        return self.store.people(user_ids)
 
-    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
-        """See `Blocks.blocks_of`."""
+    async def fill_blocks(self, user_id: UserId, blocks: Collection[UserId]) -> None:
+        """See `People.fill_blocks`."""
         await asyncio.sleep(0)
-        return self.store.blocks_of(user_ids)
+        self.store.fill_blocks(user_id, blocks)
 
     async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
         """See `EdgeBus.append_inputs`."""
@@ -610,6 +618,24 @@ class _Lease:
         """Return who asked for the shard lately."""
         return self.want if self.want_until_ms > now_ms else None
 
+
+class _PersonFields:
+    """A person's fields; a block that was ended stays as False."""
+
+    __slots__ = ("blocks", "filled", "muted_until_ms")
+
+    def __init__(self) -> None:
+        self.blocks: dict[UserId, bool] = {}
+        self.muted_until_ms = 0
+        self.filled = False
+
+    def person(self) -> Person:
+        blocks = frozenset(other_id for other_id, blocked in self.blocks.items() if blocked)
+        return Person(blocks, self.muted_until_ms, self.filled)
+
+
+_NO_FIELDS: Final = _PersonFields()
+"""Stands for a person of whom nothing is known. Never changed."""
 
 _NO_LEASE: Final = _Lease()
 """Stands for a shard that nobody acquired yet. Never changed: it has no owner."""

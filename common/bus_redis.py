@@ -8,7 +8,7 @@ batch and an edge two for each flush.
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, Self
@@ -23,6 +23,8 @@ from common.bus import (
     CommitAnswer,
     Held,
     Node,
+    Person,
+    PersonPatch,
     Renewed,
     Role,
     RoomPatch,
@@ -43,7 +45,7 @@ from common.redis_link import (
     pack_list,
     raise_error_replies,
 )
-from common.ring import partition_of_shard, partition_of_user
+from common.ring import partition_of_person, partition_of_shard
 
 FORMAT: Final = 1
 """Layout of the stored data. A release that cannot read an older one raises it."""
@@ -62,6 +64,9 @@ ARGUMENTS_MAX: Final = 2_000
 
 _FIELD: Final = b"d"
 _MARK: Final = b"e:"
+_BLOCK: Final = b"b:"
+_MUTED: Final = b"m"
+_FILLED: Final = b"filled"
 
 
 class _Script:
@@ -242,24 +247,21 @@ class RedisBus:
         await self._links.call(pack("PING"), 1)
         return (time.perf_counter() - began) * 1000.0
 
-    # Blocks
+    # People
 
-    async def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> bool:
-        """See `Blocks.set_block`."""
-        command = "SADD" if blocked else "SREM"
-        (changed,) = await self._links.call(pack(command, self._blocks_key(user_id), other_id), 1)
-        return bool(changed)
-
-    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
-        """See `Blocks.blocks_of`."""
+    async def people(self, user_ids: Sequence[UserId]) -> dict[UserId, Person]:
+        """See `People.people`."""
         if not user_ids:
             return {}
-        packed = b"".join([pack("SMEMBERS", self._blocks_key(user_id)) for user_id in user_ids])
+        packed = b"".join([pack("HGETALL", self._person_key(user_id)) for user_id in user_ids])
         answers = await self._links.call(packed, len(user_ids))
-        return {
-            user_id: frozenset(UserId(other.decode()) for other in members)
-            for user_id, members in zip(user_ids, answers, strict=True)
-        }
+        return {user_id: _person(flat) for user_id, flat in zip(user_ids, answers, strict=True)}
+
+    async def fill_blocks(self, user_id: UserId, blocks: Collection[UserId]) -> None:
+        """See `People.fill_blocks`."""
+        key = self._person_key(user_id)
+        calls = [pack("HSETNX", key, _BLOCK + other_id.encode(), 1) for other_id in sorted(blocks)]
+        await self._links.call(b"".join([*calls, pack("HSET", key, _FILLED, 1)]), len(calls) + 1)
 
     # Edge
 
@@ -488,6 +490,11 @@ class RedisBus:
                 if patch.active is not None:
                     arguments += ("SADD" if patch.active else "SREM", active_number, 1, patch.room_id)
                 _add_room(names, arguments, keys, patch)
+            for person in part.people:
+                _add_person(names, arguments, keys, person)
+        for shard, data in commit.inputs.items():
+            names.append(self._input_keys[shard])
+            arguments += ("XADD", len(names), 3, "0-*", "d", data)
         for edge_id, data in commit.outputs.items():
             names.append(keys.output(edge_id))
             arguments += (
@@ -559,8 +566,8 @@ class RedisBus:
             calls.append(pack("PEXPIRE", key, WAKE_TTL_MS))
         await self._links.call(b"".join(calls), len(calls))
 
-    def _blocks_key(self, user_id: UserId) -> str:
-        return self._keys[partition_of_user(user_id, self._shape.partitions)].blocks(user_id)
+    def _person_key(self, user_id: UserId) -> str:
+        return self._keys[partition_of_person(user_id, self._shape.shards, self._shape.partitions)].person(user_id)
 
 
 def _evalsha(script: _Script, keys: Sequence[Packable], arguments: Iterable[Packable]) -> bytes:
@@ -580,7 +587,7 @@ def _add_room(names: list[Packable], arguments: list[Packable], keys: Keys, patc
     if patch.set_fields or patch.delete_fields or patch.ttl_ms is not None:
         names.append(keys.room(patch.room_id))
         room_number = len(names)
-    if patch.history or patch.ttl_ms is not None:
+    if patch.history or patch.redacted or patch.ttl_ms is not None:
         names.append(keys.history(patch.room_id))
         history_number = len(names)
     if patch.set_fields:
@@ -594,9 +601,34 @@ def _add_room(names: list[Packable], arguments: list[Packable], keys: Keys, patc
         arguments += ("LOG", history_number, 2 * len(patch.history))
         for seq, event in patch.history:
             arguments += (b"%d-%d" % (patch.epoch, seq), event)
+    if patch.redacted:
+        _add(arguments, "XDEL", history_number, ["%d-%d" % (patch.epoch, seq) for seq in patch.redacted])
     if patch.ttl_ms is not None:
         for number in (room_number, history_number):
             arguments += ("PEXPIRE", number, 1, patch.ttl_ms) if patch.ttl_ms else ("PERSIST", number, 0)
+
+
+def _add_person(names: list[Packable], arguments: list[Packable], keys: Keys, patch: PersonPatch) -> None:
+    fields: list[Packable] = []
+    for other_id, blocked in patch.blocks.items():
+        # An ended block stays as a mark: what the durable store says later must not bring it back.
+        fields += (_BLOCK + other_id.encode(), int(blocked))
+    if patch.muted_until_ms is not None:
+        fields += (_MUTED, patch.muted_until_ms)
+    names.append(keys.person(patch.user_id))
+    _add(arguments, "HSET", len(names), fields)
+
+
+def _person(flat: list[bytes]) -> Person:
+    blocks: list[UserId] = []
+    others: dict[bytes, bytes] = {}
+    for field, value in _pairs(flat):
+        if field.startswith(_BLOCK):
+            if value == b"1":
+                blocks.append(UserId(field[len(_BLOCK) :].decode()))
+        else:
+            others[field] = value
+    return Person(frozenset(blocks), int(others.get(_MUTED, 0)), _FILLED in others)
 
 
 def _acquired(flat: list[bytes]) -> Acquired:

@@ -114,6 +114,7 @@ class Moderate(RoomCommand, frozen=True):
     action: ModerationType
     reason: str
     duration_ms: int | None
+    by: str = "operator"
 
 
 class LiftRestrictions(RoomCommand, frozen=True):
@@ -121,6 +122,7 @@ class LiftRestrictions(RoomCommand, frozen=True):
 
     request: int
     user_id: UserId
+    by: str = "operator"
 
 
 class Inspect(RoomCommand, frozen=True):

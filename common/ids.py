@@ -38,6 +38,7 @@ ROOM_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$(?!\n)"
 SPACE_KIND: Final = "space"
 INBOX_KIND: Final = "user"
 THREAD_KIND: Final = "dm"
+BOARD_KIND: Final = "notes"
 
 LABEL_PATTERN: Final = r"^[^\u0000-\u001f\u007f]+$(?!\n)"
 """Names and ids of persons: no control characters, so that they cannot break lines of logs and lists. Joiners and
@@ -93,3 +94,12 @@ def thread_of(user_id: UserId, other_id: UserId) -> RoomId:
         return RoomId(f"{THREAD_KIND}:{pair[0]}:{pair[1]}")
     digest = sha256("\n".join(pair).encode()).hexdigest()
     return RoomId(f"{THREAD_KIND}::{digest[:40]}")
+
+
+def thread_pair(room_id: RoomId) -> tuple[UserId, UserId] | None:
+    """Return the two persons of a thread, in order; None where its id does not tell."""
+    kind, _, rest = room_id.partition(":")
+    low, colon, high = rest.partition(":")
+    if kind != THREAD_KIND or not low or not colon or ":" in high:
+        return None
+    return UserId(low), UserId(high)

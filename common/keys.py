@@ -85,6 +85,10 @@ class Keys:
         """
         return f"{self._prefix}log:{room_id}"
 
-    def blocks(self, user_id: UserId) -> str:
-        """Set of the persons whom this person does not see. No expiry."""
-        return f"{self._prefix}blocks:{user_id}"
+    def person(self, user_id: UserId) -> str:
+        """Hash of what every room must know of a person; in the partition of the person's inbox. No expiry.
+
+        `b:<user>`: `1` where the person blocks that one, `0` where that was ended. `m`: muted in direct messages until,
+        in ms since 1970. `filled`: the blocks of the durable store are in it.
+        """
+        return f"{self._prefix}person:{user_id}"

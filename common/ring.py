@@ -8,7 +8,7 @@ Source: docs/decisions/0002-shards-and-ownership.md, with the measured shares of
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from common.ids import Partition, RoomId, Shard, UserId, WorkerId
+from common.ids import Partition, RoomId, Shard, UserId, WorkerId, inbox_of
 
 
 def shard_of(room_id: RoomId, shard_count: int) -> Shard:
@@ -21,9 +21,9 @@ def partition_of_shard(shard: Shard, partition_count: int) -> Partition:
     return Partition(shard % partition_count)
 
 
-def partition_of_user(user_id: UserId, partition_count: int) -> Partition:
-    """Return the partition that holds what belongs to a person and to no room."""
-    return Partition(_hash64(user_id.encode()) % partition_count)
+def partition_of_person(user_id: UserId, shard_count: int, partition_count: int) -> Partition:
+    """Return the partition of a person's inbox, which holds what belongs to the person and to no other room."""
+    return partition_of_shard(shard_of(inbox_of(user_id), shard_count), partition_count)
 
 
 def propose_owners(shard_count: int, workers: Iterable[WorkerId]) -> dict[Shard, WorkerId]:

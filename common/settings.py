@@ -373,6 +373,60 @@ class WorkerSettings(CommonSettings):
     space_chat_characters_max: int = _setting(
         240, "ROOMRING_SPACE_CHAT_CHARACTERS_MAX", "Characters of a `chat_send` in a space.", low=1, high=2_000
     )
+    direct_characters_max: int = _setting(
+        2_000, "ROOMRING_DIRECT_CHARACTERS_MAX", "Characters of a direct message.", low=1, high=2_000
+    )
+    typing_ttl_ms: int = _setting(
+        6_000,
+        "ROOMRING_TYPING_TTL_MS",
+        "How long somebody is shown to be typing after the last `typing`.",
+        low=1_000,
+        high=60_000,
+    )
+    typing_members_max: int = _setting(
+        50,
+        "ROOMRING_TYPING_MEMBERS_MAX",
+        "In rooms with more members than this nobody is told who is typing.",
+        low=0,
+        high=10_000,
+    )
+    presence_away_ms: int = _setting(
+        300_000,
+        "ROOMRING_PRESENCE_AWAY_MS",
+        "How long without activity until a person who is online counts as away.",
+        low=1_000,
+        high=86_400_000,
+    )
+    presence_subscriptions_max: int = _setting(
+        500, "ROOMRING_PRESENCE_SUBSCRIPTIONS_MAX", "Persons whose presence one person may watch.", low=1, high=10_000
+    )
+    inbox_connections_max: int = _setting(
+        64,
+        "ROOMRING_INBOX_CONNECTIONS_MAX",
+        "Connections of one person that get direct messages; further ones do not.",
+        low=1,
+        high=10_000,
+    )
+    inbox_idle_ttl_ms: int = _setting(
+        7 * 86_400_000,
+        "ROOMRING_INBOX_IDLE_TTL_MS",
+        "How long an inbox or a thread without activity stays in Redis; after it, it comes back from PostgreSQL. "
+        "Without a database they stay for ever.",
+        low=60_000,
+        high=365 * 86_400_000,
+    )
+    board_notes_max: int = _setting(
+        1_000, "ROOMRING_BOARD_NOTES_MAX", "Notes of one board; more are refused.", low=1, high=5_000
+    )
+    board_latest_notes: int = _setting(
+        200, "ROOMRING_BOARD_LATEST_NOTES", "Notes that `room_state` of a board carries.", low=1, high=1_000
+    )
+    word_list_file: str = _setting(
+        "",
+        "ROOMRING_WORD_LIST_FILE",
+        "TOML file with the words that chat is filtered by; the same on all workers. Empty: no filter. "
+        "`roomring word-filter check` tries it.",
+    )
     lobby_latest_messages: int = _setting(
         50, "ROOMRING_LOBBY_LATEST_MESSAGES", "Messages that `room_state` of a lobby carries. 0: none.", low=0, high=200
     )

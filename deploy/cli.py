@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "token": ("deploy.token", "run"),
     "doctor": ("deploy.doctor", "run"),
     "migrate": ("deploy.migrate", "run"),
+    "word-filter": ("deploy.word_filter", "run"),
     "bench": ("deploy.bench", "run"),
 }
 _ERRORS_OF_THE_HOST: Final = (
@@ -128,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_token(commands)
     _add_doctor(commands)
     _add_migrate(commands)
+    _add_word_filter(commands)
     _add_bench(commands)
     return parser
 
@@ -327,6 +329,22 @@ def _add_migrate(commands: "_Commands[_Parser]") -> None:
     down.add_argument("--yes", action="store_true", help="drop what is in tables that the older version does not have")
     status = actions.add_parser("status", help="show the version, and the steps to come", allow_abbrev=False)
     status.add_argument("--json", action="store_true", help="print JSON in place of text")
+
+
+def _add_word_filter(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "word-filter",
+        "try a word list on texts",
+        "Check a word list, as workers read it from ROOMRING_WORD_LIST_FILE, and print what would happen to each\n"
+        "text: pass, mask, queue or reject, the text with its masks, and the entries that hit. Exit status 0\n"
+        "where the list is good, 2 where it is wrong.",
+        "example:\n  roomring word-filter check words.toml 'some text' 'another text'",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    check = actions.add_parser("check", help="check the list, and texts with it", allow_abbrev=False)
+    check.add_argument("file", metavar="FILE", help="the word list, a TOML file")
+    check.add_argument("text", nargs="*", metavar="TEXT", help="a text to check")
 
 
 def _add_bench(commands: "_Commands[_Parser]") -> None:

@@ -29,6 +29,7 @@ from common.keys import Keys
 from common.postgres_link import connect, describe, without_password
 from common.schema_version import VERSION_QUERY, check_schema_version
 from common.settings import CommonSettings, EdgeSettings, WorkerSettings, load
+from common.word_list import load_word_filter
 from deploy.serve import FILES_BESIDE_CONNECTIONS
 
 PYTHON_MIN: Final = (3, 11)
@@ -36,6 +37,7 @@ REDIS_MIN: Final = (7, 0)
 VALKEY_MIN: Final = (8, 0)
 POSTGRES_MIN: Final = 14
 LIBRARIES: Final = (
+    "ahocorasick-rs",
     "aiohttp",
     "alembic",
     "asyncpg",
@@ -160,7 +162,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[EdgeSettings | None, lis
     except SettingsError as error:
         findings.append(Finding(State.FAIL, "edge settings", "an edge would not start", str(error)))
     try:
-        load(WorkerSettings, environ)
+        load_word_filter(load(WorkerSettings, environ).word_list_file)
         findings.append(Finding(State.OK, "worker settings", "fine"))
     except SettingsError as error:
         findings.append(Finding(State.FAIL, "worker settings", "a worker would not start", str(error)))

@@ -12,22 +12,32 @@ from typing import Final, Protocol
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from common.codec import BadFrame, decode, encode_event
-from common.commands import AnyRoomCommand, CatchUp, Disconnect, Identity, Join, Leave, Post
+from common.commands import Active, AnyRoomCommand, Call, CatchUp, Disconnect, Identity, Join, Leave, Post
 from common.errors import AuthErrorCode, CloseCode, ErrorCode
-from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
+from common.ids import INBOX_KIND, THREAD_KIND, ConnNumber, Epoch, RoomId, Seq, UserId, inbox_of, kind_of, thread_of
 from common.messages import (
     FRAME_BYTES_MAX,
     AvatarTransform,
+    BlockUser,
+    Device,
+    DirectSend,
     ErrorEvent,
+    FriendAdd,
+    FriendRemove,
     Heartbeat,
     HeartbeatAck,
     JoinRoom,
     LeaveRoom,
     LeftRoom,
     Limits,
+    PresenceSubscribe,
+    PresenceUnsubscribe,
+    ReadUpTo,
     RoomMessage,
     ServerDraining,
     ServerEvent,
+    Typing,
+    UnblockUser,
     Welcome,
     auth_refusal,
     refusal,
@@ -40,6 +50,12 @@ JOIN_RATE: Final = Rate(5.0, 30.0)
 """Joins of one connection: each tells a whole room; nobody walks through more doors by hand."""
 
 CHAT_CHARACTERS_MAX: Final = 240
+
+NAME_CHARACTERS_MAX: Final = 64
+DEFAULT_AVATAR_ID: Final = "default"
+
+ACTIVE_INTERVAL_MS: Final = 30_000
+"""How often the inbox is told at most that the person does something."""
 
 
 class ConnectionPort(Protocol):
@@ -82,6 +98,8 @@ class Subscription(Struct):
     wanted: bool = True
     joined: bool = False
     told_expired: bool = False
+    is_quiet: bool = False
+    """The own inbox, which the edge joined and the client did not: the client is told nothing of the joining."""
     stood_at: tuple[Epoch, Seq] | None = None
     """Where the room stood when a repair began that was not answered yet."""
 
@@ -111,6 +129,10 @@ class Connection:
         self._opened_at_ms = now_ms
         self._heard_at_ms = now_ms
         self._upgrade_claims: Claims | None = None
+        self._identity: Identity | None = None
+        self._device: Device = "desktop"
+        self._inbox_id: RoomId | None = None
+        self._told_active_at_ms = 0
         self._closing = False
         self._flood = TokenBucket()
         self._flood_rate = Rate(settings.messages_per_second_max, settings.messages_burst)
@@ -150,7 +172,9 @@ class Connection:
         claims = self._verifier.verify(upgrade_token)
         if isinstance(claims, Claims):
             self._upgrade_claims = claims
-            self.user_id = claims.user_id
+            name = claims.display_name or claims.user_id[:NAME_CHARACTERS_MAX]
+            identity = Identity(claims.user_id, name, claims.avatar_id or DEFAULT_AVATAR_ID, claims.roles)
+            self._sign_in(identity, claims, now_ms)
         else:
             self._refuse_auth(claims, UNSET, None, now_ms)
 
@@ -205,7 +229,7 @@ class Connection:
         for room_id, subscription in list(self.rooms.items()):
             if self._closing or now_ms < self._expiry_ms(subscription):
                 continue
-            if not subscription.told_expired:
+            if not (subscription.told_expired or subscription.is_quiet):
                 subscription.told_expired = True
                 self._refuse_auth(AuthErrorCode.TOKEN_EXPIRED, UNSET, room_id, now_ms)
             else:
@@ -224,7 +248,8 @@ class Connection:
     def end(self) -> None:
         """The socket is gone, or about to go: tell the workers. Idempotent."""
         self._closing = True
-        self.rooms_at_end = max(self.rooms_at_end, len(self.rooms))
+        joined = sum(not subscription.is_quiet for subscription in self.rooms.values())
+        self.rooms_at_end = max(self.rooms_at_end, joined)
         for room_id in list(self.rooms):
             self._lose_room(room_id)
 
@@ -238,7 +263,8 @@ class Connection:
         subscription.stood_at = None
         if not subscription.joined:
             subscription.joined = True
-            self._port.note("joined", room_id, "")
+            if not subscription.is_quiet:
+                self._port.note("joined", room_id, "")
         return True
 
     def detached(self, room_id: RoomId, *, refused: bool) -> None:
@@ -250,7 +276,8 @@ class Connection:
         # After a leave the client may have asked to come in again; that answer is still on its way.
         if refused or not subscription.wanted:
             del self.rooms[room_id]
-            self._port.note("left", room_id, "refused" if refused else "")
+            if not subscription.is_quiet:
+                self._port.note("left", room_id, "refused" if refused else "")
 
     def rooms_wanted(self) -> list[RoomId]:
         """Return the rooms that the client is in, or asked to be in."""
@@ -271,6 +298,31 @@ class Connection:
         epoch, seq = subscription.stood_at
         return structs.replace(subscription.last_join, resume_epoch=epoch, resume_seq=seq, re=None, repair=True)
 
+    # --- the own inbox ------------------------------------------------------------------------------------
+
+    def _sign_in(self, identity: Identity, claims: Claims, now_ms: int) -> None:
+        """A good token was shown: this connection is the person's, and belongs into the person's inbox."""
+        self.user_id = identity.user_id
+        self._identity, self._device = identity, claims.device
+        inbox_id = self._inbox_id = inbox_of(identity.user_id)
+        subscription = self.rooms.get(inbox_id)
+        if subscription is not None:
+            # It stays for as long as any of the tokens is good.
+            subscription.expires_at_ms = max(subscription.expires_at_ms, claims.expires_at_ms)
+            return
+        join = Join(inbox_id, self.number, identity, claims.device, quiet=True)
+        # Where the cluster is busy the next good token tries again.
+        if self._port.forward(join, must=False):
+            self.rooms[inbox_id] = Subscription(join, claims.expires_at_ms, is_quiet=True)
+            self._told_active_at_ms = now_ms
+
+    def _be_active(self, now_ms: int) -> None:
+        if self._inbox_id is None or now_ms - self._told_active_at_ms < ACTIVE_INTERVAL_MS:
+            return
+        self._told_active_at_ms = now_ms
+        if self._inbox_id in self.rooms:
+            self._port.forward(Active(self._inbox_id, self.number), must=False)
+
     # --- messages -----------------------------------------------------------------------------------------
 
     def _join(self, message: JoinRoom, now_ms: int) -> None:
@@ -288,15 +340,13 @@ class Connection:
         if isinstance(claims, AuthErrorCode):
             self._refuse_auth(claims, message.id, room_id, now_ms)
             return
-        if not claims.allows(room_id):
+        kind = kind_of(room_id)
+        allowed = room_id == inbox_of(claims.user_id) if kind == INBOX_KIND else claims.allows(room_id)
+        if not allowed:
             self._refuse_auth(AuthErrorCode.ROOM_MISMATCH, message.id, room_id, now_ms)
             return
         if claims.user_id != payload.user.userId or self.user_id not in (None, claims.user_id):
             self._refuse_auth(AuthErrorCode.USER_MISMATCH, message.id, room_id, now_ms)
-            return
-        self.user_id = claims.user_id
-        if room_id not in self.rooms and len(self.rooms) >= self._settings.rooms_per_connection_max:
-            self._error(ErrorCode.TOO_MANY_ROOMS, message.id, room_id, now_ms)
             return
         identity = Identity(
             claims.user_id,
@@ -304,6 +354,16 @@ class Connection:
             claims.avatar_id or payload.user.avatarId,
             claims.roles,
         )
+        if kind == INBOX_KIND:
+            self.user_id = claims.user_id
+            self._identity, self._device, self._inbox_id = identity, claims.device, room_id
+        else:
+            self._sign_in(identity, claims, now_ms)
+        rooms = sum(not subscription.is_quiet for subscription in self.rooms.values())
+        known = self.rooms.get(room_id)
+        if (known is None or known.is_quiet) and rooms >= self._settings.rooms_per_connection_max:
+            self._error(ErrorCode.TOO_MANY_ROOMS, message.id, room_id, now_ms)
+            return
         resume = payload.resume
         join = Join(
             room_id,
@@ -317,7 +377,6 @@ class Connection:
         if not self._port.forward(join, must=False):
             self._error(ErrorCode.BUSY, message.id, room_id, now_ms)
             return
-        known = self.rooms.get(room_id)
         subscription = self.rooms[room_id] = Subscription(join, claims.expires_at_ms)
         if known is not None and known.wanted:
             # Until the answer comes the client is where it was, also if a repair is under way.
@@ -348,14 +407,54 @@ class Connection:
         self._send(HeartbeatAck(payload.clientTimeMs, now_ms, seq), now_ms, re=message.id)
 
     def _post(self, message: RoomMessage, now_ms: int) -> None:
-        room_id = RoomId(message.payload.roomId)
+        command = self._command(message, now_ms)
+        if command is None:
+            return
+        taken = self._port.forward(command, must=False)
+        if not taken and not isinstance(message, AvatarTransform):
+            self._error(ErrorCode.BUSY, message.id, command.room_id, now_ms)
+        self._be_active(now_ms)
+
+    def _command(self, message: RoomMessage, now_ms: int) -> Post | Call | None:
+        """Return the command that carries a message to where it belongs; None where it was answered already."""
+        identity, room_id = self._identity, self._addressed(message)
+        if room_id is None:
+            if identity is None:
+                self._error(ErrorCode.NOT_SIGNED_IN, message.id, UNSET, now_ms)
+            else:
+                text = "Object missing required field `roomId` or `recipientId` - at `$.payload`"
+                self._send(ErrorEvent(ErrorCode.INVALID_PAYLOAD, text), now_ms, re=message.id)
+            return None
+        if kind_of(room_id) == THREAD_KIND:
+            if identity is None:
+                self._error(ErrorCode.NOT_SIGNED_IN, message.id, room_id, now_ms)
+                return None
+            return Call(room_id, self.number, identity, self._device, message)
         subscription = self.rooms.get(room_id)
         if subscription is None or not subscription.wanted:
             self._error(ErrorCode.NOT_JOINED, message.id, room_id, now_ms)
-            return
-        taken = self._port.forward(Post(room_id, self.number, message), must=False)
-        if not taken and not isinstance(message, AvatarTransform):
-            self._error(ErrorCode.BUSY, message.id, room_id, now_ms)
+            return None
+        return Post(room_id, self.number, message)
+
+    def _addressed(self, message: RoomMessage) -> RoomId | None:
+        """Return the room that a message is for; None where that is unknown, or depends on who this is."""
+        match message:
+            case DirectSend():
+                return None if self.user_id is None else thread_of(self.user_id, UserId(message.payload.recipientId))
+            case FriendAdd() | FriendRemove():
+                return None if self.user_id is None else thread_of(self.user_id, UserId(message.payload.userId))
+            case PresenceSubscribe() | PresenceUnsubscribe() | BlockUser() | UnblockUser():
+                return self._inbox_id
+            case ReadUpTo():
+                return RoomId(message.payload.threadId)
+            case Typing():
+                if message.payload.roomId is not UNSET:
+                    return RoomId(message.payload.roomId)
+                if message.payload.recipientId is UNSET or self.user_id is None:
+                    return None
+                return thread_of(self.user_id, UserId(message.payload.recipientId))
+            case _:
+                return RoomId(message.payload.roomId)
 
     def _bad_frame(self, bad: BadFrame, now_ms: int) -> None:
         self._send(ErrorEvent(bad.code, bad.message), now_ms, re=bad.re)
@@ -366,7 +465,8 @@ class Connection:
     # --- helpers ------------------------------------------------------------------------------------------
 
     def _expiry_ms(self, subscription: Subscription) -> int:
-        return subscription.expires_at_ms + (self._settings.token_grace_ms if subscription.told_expired else 0)
+        grace = subscription.told_expired or subscription.is_quiet
+        return subscription.expires_at_ms + (self._settings.token_grace_ms if grace else 0)
 
     def _lose_room(self, room_id: RoomId) -> None:
         subscription = self.rooms.pop(room_id)
@@ -378,7 +478,7 @@ class Connection:
         self._port.note("auth_error", room_id, code)
         self._send(auth_refusal(code, UNSET if room_id is None else room_id), now_ms, re=re)
 
-    def _error(self, code: ErrorCode, re: str | UnsetType, room_id: RoomId, now_ms: int) -> None:
+    def _error(self, code: ErrorCode, re: str | UnsetType, room_id: RoomId | UnsetType, now_ms: int) -> None:
         self._send(refusal(code, room_id), now_ms, re=re)
 
     def _send(self, event: ServerEvent, now_ms: int, *, re: str | UnsetType = UNSET) -> None:

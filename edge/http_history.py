@@ -53,11 +53,11 @@ class History:
         if self._store is None:
             return problem(501, "history_off", "this cluster has no database (ROOMRING_DATABASE_URL)")
         try:
-            blocks = await self._gateway.bus.blocks_of([reader])
+            people = await self._gateway.bus.people([reader])
             # Asked before the page is read: what waits then may be missing from it.
             settled = not await self._waiting(RoomId(room_id))
             page = await self._store.page(
-                RoomId(room_id), before=before, after=after, limit=limit, hidden_authors=blocks[reader]
+                RoomId(room_id), before=before, after=after, limit=limit, hidden_authors=people[reader].blocks
             )
         except (BusUnavailable, StoreUnavailable) as error:
             return problem(503, "unavailable", f"the history cannot be read now: {error}")

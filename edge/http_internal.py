@@ -7,9 +7,9 @@ from aiohttp import web
 from msgspec import UNSET, DecodeError, ValidationError, json
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from common.commands import BlockChanged, Inspect, LiftRestrictions, Moderate
+from common.commands import ChangeBlock, Inspect, LiftRestrictions, Moderate
 from common.errors import BusUnavailable
-from common.ids import RoomId, UserId, is_label, is_room_id
+from common.ids import RoomId, UserId, inbox_of, is_label, is_room_id
 from common.messages import ModerationRequest
 from edge.gateway import Gateway
 from edge.http_public import find_problems
@@ -152,10 +152,11 @@ class _Internal:
             return other_id
         if user_id == other_id:
             return problem(400, "invalid_request", "nobody can block themselves")
-        # Stored first: a join that a worker takes after this reads it, and one before it is told by the command.
-        changed = await self._gateway.bus.set_block(user_id, other_id, blocked=blocked)
-        await self._gateway.tell_all_shards(BlockChanged(user_id, other_id, blocked))
-        return web.json_response({"userId": user_id, "blockedUserId": other_id, "blocked": blocked, "changed": changed})
+        return _json(
+            await self._gateway.operations.ask(
+                lambda number: ChangeBlock(inbox_of(user_id), number, user_id, other_id, blocked)
+            )
+        )
 
     def _check_key(self, request: web.Request) -> web.Response | None:
         key = self._gateway.settings.admin_key_or_default

@@ -9,6 +9,7 @@ from common.errors import ErrorCode
 from common.messages import Ack, ChatBroadcast, ChatSend, ErrorEvent, PastChat, refusal
 from common.token_bucket import Rate
 from roomworker.history import PastEvent
+from roomworker.reports import queue_filtered
 from roomworker.rules import Incoming, RoomServices
 
 
@@ -35,6 +36,9 @@ def send_chat(
         return ErrorEvent(ErrorCode.INVALID_PAYLOAD, text, room.room_id)
     if room.is_muted(member.user_id, incoming.now_ms):
         return refusal(ErrorCode.MUTED, room.room_id)
+    verdict = room.screen(payload.text)
+    if verdict.action == "reject":
+        return refusal(ErrorCode.FILTERED, room.room_id)
     if not room.can_keep():
         return refusal(ErrorCode.BUSY, room.room_id)
     if not room.admit(incoming, "chat_send", rate):
@@ -42,7 +46,7 @@ def send_chat(
     message_id = room.message_id(room.next_seq())
     seq = room.sequence(
         ChatBroadcast(
-            room.room_id, member.user_id, member.display_name, payload.text, message_id, replyTo=payload.replyTo
+            room.room_id, member.user_id, member.display_name, verdict.text, message_id, replyTo=payload.replyTo
         ),
         member.user_id,
     )
@@ -54,12 +58,13 @@ def send_chat(
             message_id,
             member.user_id,
             member.display_name,
-            payload.text,
+            verdict.text,
             incoming.now_ms,
             None if payload.replyTo is UNSET else payload.replyTo,
         ),
         incoming.connection,
     )
+    queue_filtered(room, member.user_id, seq, message_id, payload.text, verdict)
     return Ack(room.room_id, seq, message_id)
 
 

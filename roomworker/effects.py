@@ -5,7 +5,8 @@ The order of effects is the order in which connections see them.
 
 from msgspec import Struct, field
 
-from common.bus import RoomPatch
+from common.bus import PersonPatch, RoomPatch
+from common.commands import AnyRoomCommand, BlockChanged
 from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
 from roomworker.member import ConnRef
 
@@ -84,3 +85,8 @@ class RoomTurn(Struct, frozen=True):
     """Who was told that events of a name came too fast; for the log."""
     outbox: list[bytes] = field(default_factory=list)
     """Entries for the durable store, in order."""
+    tells: list[AnyRoomCommand] = field(default_factory=list)
+    """For other rooms, in order."""
+    people: list[PersonPatch] = field(default_factory=list)
+    broadcasts: list[BlockChanged] = field(default_factory=list)
+    """For every shard."""

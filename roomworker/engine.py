@@ -4,7 +4,7 @@ A turn has these steps, and the shell (`worker.py`) does the reads between them:
 
     plan = engine.plan(entries, ...)       what to do, and which rooms to load first
     engine.add_room(...)                   for each of plan.rooms_to_load
-    needs = engine.needs(rooms)            blocks and history that the commands depend on
+    needs = engine.needs(rooms)            people, history and seeds that the commands depend on
     turns, broken = engine.run(plan, ...)  the rooms decide; a room that failed is dropped and planned again
     commit = commit_of(turns, ...)         written as one
     engine.settle(turns)                   after the commit is done
@@ -19,12 +19,15 @@ from typing import Final
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
 
-from common.bus import Acquired, Commit, ShardCommit, ShardEntry
+from common.bus import Acquired, Commit, Person, ShardCommit, ShardEntry
 from common.codec import encode_event
 from common.commands import (
+    AnyCommand,
     AnyRoomCommand,
     BlockChanged,
-    CatchUp,
+    Call,
+    ChangeBlock,
+    DeleteMessage,
     EdgeClosed,
     InputBatch,
     Inspect,
@@ -32,7 +35,10 @@ from common.commands import (
     LiftRestrictions,
     Moderate,
     Post,
+    SetFriendship,
+    Tell,
     decode_batch,
+    encode_batch,
 )
 from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
 from common.durable import BoardNote, ChatMessage, NoteRemoved
@@ -42,9 +48,11 @@ from common.messages import Persisted, refusal
 from common.outbox import OutboxEntry
 from common.ring import partition_of_shard, shard_of
 from common.settings import WorkerSettings
+from common.word_filter import NO_FILTER, WordFilter
 from roomworker.effects import RoomTurn
 from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
+from roomworker.letters import decode_letter
 from roomworker.room import Room
 from roomworker.rules import RoomRules
 
@@ -115,10 +123,12 @@ class Plan(Struct):
 
 
 class Needs(Struct, frozen=True):
-    """What the store must be asked before a plan can run."""
+    """What the stores must be asked before a plan can run."""
 
-    blocks_of: list[UserId]
+    people: list[UserId]
     history: list[tuple[RoomId, Epoch, Seq]]
+    seeds: dict[RoomId, tuple[UserId, ...]]
+    """Rooms of which the durable store may know more than Redis; of a thread its two persons, where they are known."""
 
 
 class ShardTurn(Struct):
@@ -162,8 +172,9 @@ FailureHook = Callable[[RoomId, Task, Exception], None]
 class Engine:
     """The rooms of one worker, in the shards that it owns."""
 
-    def __init__(self, settings: WorkerSettings, on_failure: FailureHook) -> None:
+    def __init__(self, settings: WorkerSettings, on_failure: FailureHook, word_filter: WordFilter = NO_FILTER) -> None:
         self._settings = settings
+        self._word_filter = word_filter
         self._on_failure = on_failure
         self._shards: dict[Shard, OwnedShard] = {}
         self._rules: dict[str, RoomRules] = {kind: make(settings) for kind, make in KINDS.items()}
@@ -201,7 +212,7 @@ class Engine:
         owned = self._shards[shard_of(room_id, self._settings.shards)]
         if room_id in owned.rooms:
             return
-        room = Room(room_id, self._rules[kind_of(room_id)], self._settings, stored, now_ms)
+        room = Room(room_id, self._rules[kind_of(room_id)], self._settings, stored, now_ms, self._word_filter)
         owned.rooms[room_id] = room
         self._schedule(room)
         if owned.new_epoch and stored:
@@ -279,11 +290,12 @@ class Engine:
             except DecodeError:
                 plan.bad_entries += 1
                 continue
-            marks = plan.marks.setdefault(entry.shard, {})
-            if batch.number <= marks.get(batch.edge_id, owned.marks.get(batch.edge_id, 0)):
-                plan.repeated_batches += 1
-                continue
-            marks[batch.edge_id] = batch.number
+            if batch.edge_id:
+                marks = plan.marks.setdefault(entry.shard, {})
+                if batch.number <= marks.get(batch.edge_id, owned.marks.get(batch.edge_id, 0)):
+                    plan.repeated_batches += 1
+                    continue
+                marks[batch.edge_id] = batch.number
             self._plan_batch(plan, owned, batch, now_ms)
         for edge_id in gone_edges:
             self._plan_gone_edge(plan, partition, edge_id, now_ms)
@@ -294,25 +306,27 @@ class Engine:
         return plan
 
     def needs(self, rooms: Iterable[RoomPlan]) -> Needs:
-        """Return what the store must be asked for these plans, once their rooms are in memory."""
+        """Return what the stores must be asked for these plans, once their rooms are in memory."""
         users: dict[UserId, None] = {}
         history: dict[RoomId, tuple[Epoch, Seq]] = {}
+        seeds: dict[RoomId, tuple[UserId, ...]] = {}
         for room_plan in rooms:
             room = self.room(room_plan.room_id)
             assert room is not None
             for task in room_plan.tasks:
-                if isinstance(task.work, Join):
-                    users[task.work.identity.user_id] = None
-                if isinstance(task.work, Join | CatchUp):
-                    after = room.wants_history(task.work)
-                    if after is not None:
-                        _, earlier = history.get(room.room_id, (room.epoch, after))
-                        history[room.room_id] = (room.epoch, min(earlier, after))
-        return Needs(list(users), [(room_id, epoch, after) for room_id, (epoch, after) in history.items()])
+                work = task.work
+                if isinstance(work, BlockChanged | EdgeClosed | DropEdge | RunTimers):
+                    continue
+                users.update(dict.fromkeys(room.people_needed(work)))
+                after = room.wants_history(work)
+                if after is not None:
+                    _, earlier = history.get(room.room_id, (room.epoch, after))
+                    history[room.room_id] = (room.epoch, min(earlier, after))
+                if not room.is_seeded:
+                    seeds[room.room_id] = seeds.get(room.room_id) or _persons(work)
+        return Needs(list(users), [(room_id, epoch, after) for room_id, (epoch, after) in history.items()], seeds)
 
-    def run(
-        self, plan: Plan, now_ms: int, blocks: Mapping[UserId, frozenset[UserId]]
-    ) -> tuple[list[ShardTurn], list[RoomPlan]]:
+    def run(self, plan: Plan, now_ms: int, people: Mapping[UserId, Person]) -> tuple[list[ShardTurn], list[RoomPlan]]:
         """Let the rooms decide.
 
         Returns: one turn for each shard that the plan touched, and the plans of rooms that failed. A failed
@@ -332,7 +346,7 @@ class Engine:
             for edge_id, delivery in replies:
                 turns[shard].outputs.setdefault(edge_id, []).append(delivery)
         broken = [
-            room_plan for room_plan in plan.rooms.values() if not self._run_room(room_plan, turns, now_ms, blocks)
+            room_plan for room_plan in plan.rooms.values() if not self._run_room(room_plan, turns, now_ms, people)
         ]
         return [*turns.values()], broken
 
@@ -341,14 +355,14 @@ class Engine:
         broken: Iterable[RoomPlan],
         turns: Iterable[ShardTurn],
         now_ms: int,
-        blocks: Mapping[UserId, frozenset[UserId]],
+        people: Mapping[UserId, Person],
     ) -> list[RoomPlan]:
         """Run rooms again that failed, without the tasks at which they did; returns those that failed at another."""
         by_shard = {turn.shard: turn for turn in turns}
-        return [room_plan for room_plan in broken if not self._run_room(room_plan, by_shard, now_ms, blocks)]
+        return [room_plan for room_plan in broken if not self._run_room(room_plan, by_shard, now_ms, people)]
 
-    def commit_of(self, turns: Iterable[ShardTurn], worker_id: WorkerId) -> Commit:
-        """Put turns together to the one commit that writes them."""
+    def commit_of(self, partition: Partition, turns: Collection[ShardTurn], worker_id: WorkerId, now_ms: int) -> Commit:
+        """Put turns of a partition together to the one commit that writes them."""
         shards: list[ShardCommit] = []
         outputs: dict[EdgeId, list[AnyDelivery]] = {}
         for turn in turns:
@@ -364,12 +378,42 @@ class Engine:
                     [room.patch for room in turn.rooms if _changes(room)],
                     turn.outbox(),
                     turn.kept.position,
+                    [person for room in turn.rooms for person in room.people],
                 )
             )
             for edge_id, deliveries in turn.outputs.items():
                 outputs.setdefault(edge_id, []).extend(deliveries)
         encoded = {edge_id: encode_output(OutputBatch(worker_id, d)) for edge_id, d in outputs.items()}
-        return Commit(shards, encoded)
+        inputs = {
+            shard: batch
+            for shard, batch in self._tellings(turns, now_ms).items()
+            if self._partition(shard) == partition
+        }
+        return Commit(shards, encoded, inputs)
+
+    def tellings_elsewhere(
+        self, partition: Partition, turns: Collection[ShardTurn], now_ms: int
+    ) -> list[tuple[Shard, bytes]]:
+        """Return what the rooms of these turns tell shards that the commit cannot reach."""
+        return [
+            (shard, batch)
+            for shard, batch in self._tellings(turns, now_ms).items()
+            if self._partition(shard) != partition
+        ]
+
+    def _tellings(self, turns: Iterable[ShardTurn], now_ms: int) -> dict[Shard, bytes]:
+        """Return what rooms tell other rooms, and all of them, as batches by shard."""
+        commands: dict[Shard, list[AnyCommand]] = {}
+        for turn in turns:
+            for room in turn.rooms:
+                for command in room.tells:
+                    commands.setdefault(shard_of(command.room_id, self._settings.shards), []).append(command)
+                for broadcast in room.broadcasts:
+                    for number in range(self._settings.shards):
+                        commands.setdefault(Shard(number), []).append(broadcast)
+        return {
+            shard: encode_batch(InputBatch(EdgeId(""), 0, now_ms, of_shard)) for shard, of_shard in commands.items()
+        }
 
     def settle(self, turns: Iterable[ShardTurn]) -> None:
         """The commit of these turns is done: move on."""
@@ -461,13 +505,15 @@ class Engine:
         event = refusal(ErrorCode.UNSUPPORTED_KIND, command.room_id)
         delivery: AnyDelivery
         match command:
-            case Moderate() | LiftRestrictions() | Inspect():
+            case Moderate() | LiftRestrictions() | Inspect() | DeleteMessage() | ChangeBlock() | SetFriendship():
                 body = {"error": {"code": event.code, "message": event.message}}
                 delivery = Answer(command.request, _json.encode(body))
             case Join():
                 told = encode_event(event, now_ms, re=_re(command))
                 delivery = Detach(command.room_id, command.conn, [told], refused=True)
-            case Post():
+            case Call() if command.request:
+                delivery = Answer(command.request, encode_event(event, now_ms, re=_re(command)))
+            case Post() | Call():
                 delivery = Direct(command.conn, [encode_event(event, now_ms, re=_re(command))])
             case _:
                 return
@@ -478,7 +524,7 @@ class Engine:
         room_plan: RoomPlan,
         turns: Mapping[Shard, ShardTurn],
         now_ms: int,
-        blocks: Mapping[UserId, frozenset[UserId]],
+        people: Mapping[UserId, Person],
     ) -> bool:
         room = self.room(room_plan.room_id)
         assert room is not None
@@ -486,7 +532,7 @@ class Engine:
         room.outbox_is_full = owned.outbox_length >= self._settings.outbox_entries_max
         for index, task in enumerate(room_plan.tasks):
             try:
-                _perform(room, task, now_ms, blocks)
+                _perform(room, task, now_ms, people)
             except Exception as error:
                 self._on_failure(room_plan.room_id, task, error)
                 del owned.rooms[room_plan.room_id]
@@ -497,9 +543,11 @@ class Engine:
         for edge_id, deliveries in deliveries_of(turn).items():
             outputs.setdefault(edge_id, []).extend(deliveries)
         for task in room_plan.poisoned:
-            conn = getattr(task.work, "conn", None)
-            if conn is not None:
-                event = encode_event(refusal(ErrorCode.INTERNAL, room.room_id), now_ms, re=_re(task.work))
+            conn, request = getattr(task.work, "conn", None), getattr(task.work, "request", 0)
+            event = encode_event(refusal(ErrorCode.INTERNAL, room.room_id), now_ms, re=_re(task.work))
+            if request:
+                outputs.setdefault(task.edge_id, []).append(Answer(request, event))
+            elif conn is not None:
                 outputs.setdefault(task.edge_id, []).append(Direct(conn, [event]))
         turns[room_plan.shard].rooms.append(turn)
         self._schedule(room)
@@ -523,7 +571,7 @@ def _concerns(task: Task, room: Room) -> bool:
     return room.has_member(work.user_id) if isinstance(work, BlockChanged) else task.edge_id in room.edges
 
 
-def _perform(room: Room, task: Task, now_ms: int, blocks: Mapping[UserId, frozenset[UserId]]) -> None:
+def _perform(room: Room, task: Task, now_ms: int, people: Mapping[UserId, Person]) -> None:
     work = task.work
     match work:
         case BlockChanged():
@@ -533,12 +581,12 @@ def _perform(room: Room, task: Task, now_ms: int, blocks: Mapping[UserId, frozen
         case RunTimers():
             room.tick(now_ms)
         case _:
-            room.handle(task.edge_id, work, now_ms, task.arrived_ms, blocks)
+            room.handle(task.edge_id, work, now_ms, task.arrived_ms, people)
 
 
 def _re(work: object) -> str | UnsetType:
     """Return the id to answer under, where the command has one."""
-    if isinstance(work, Post):
+    if isinstance(work, Post | Call):
         return work.message.id
     re = getattr(work, "re", None)
     return UNSET if re is None else re
@@ -547,5 +595,29 @@ def _re(work: object) -> str | UnsetType:
 def _changes(turn: RoomTurn) -> bool:
     patch = turn.patch
     return bool(
-        patch.set_fields or patch.delete_fields or patch.history or patch.active is not None or patch.ttl_ms is not None
+        patch.set_fields
+        or patch.delete_fields
+        or patch.history
+        or patch.redacted
+        or patch.active is not None
+        or patch.ttl_ms is not None
     )
+
+
+def _persons(work: AnyRoomCommand) -> tuple[UserId, ...]:
+    """Return the person of an inbox, or the two of a thread, as far as a command tells."""
+    match work:
+        case Join():
+            return (work.identity.user_id,)
+        case ChangeBlock():
+            return (work.user_id,)
+        case SetFriendship():
+            return (work.user_id, work.other_id)
+        case Tell():
+            return (decode_letter(work.letter).owner_id,)
+        case Call():
+            payload = work.message.payload
+            other = getattr(payload, "recipientId", UNSET) or getattr(payload, "userId", UNSET)
+            return (work.identity.user_id, UserId(other)) if isinstance(other, str) else (work.identity.user_id,)
+        case _:
+            return ()

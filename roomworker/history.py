@@ -5,6 +5,7 @@ store still has is put in front of it when somebody needs it, as far back as tha
 """
 
 from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct, msgpack
@@ -13,10 +14,18 @@ from common.ids import Seq, UserId
 
 
 class PastEvent(Struct, array_like=True, frozen=True):
-    """A reliable event as it was sent, and who caused it (whose blockers must not see it)."""
+    """A reliable event as it was sent, and who caused it (whose blockers must not see it).
+
+    `also` names others whose doing is in it.
+    """
 
     actor: UserId
     event: bytes
+    also: tuple[UserId, ...] = ()
+
+    def is_seen_past(self, blocks: frozenset[UserId]) -> bool:
+        """Tell whether somebody with these blocks may see it."""
+        return self.actor not in blocks and blocks.isdisjoint(self.also)
 
 
 _encoder: Final = msgpack.Encoder()
@@ -61,14 +70,53 @@ class History:
         """Return the newest events that are here, at most `count`, oldest first."""
         return list(self._events)[-count:] if count else []
 
-    def prepend(self, after: Seq, stored: list[tuple[Seq, bytes]]) -> None:
-        """Put in front what the store has after a place. What does not adjoin, or has no room, is left out."""
+    def at(self, seq: Seq) -> PastEvent | None:
+        """Return the event at a place; None where it is not here."""
+        index = seq - (self._last - len(self._events)) - 1
+        return self._events[index] if 0 <= index < len(self._events) else None
+
+    def items(self) -> Iterator[tuple[Seq, PastEvent]]:
+        """Return places and events, newest first."""
+        for index, event in enumerate(reversed(self._events)):
+            yield Seq(self._last - index), event
+
+    def replace(self, seq: Seq, event: PastEvent) -> None:
+        """Put another event in the place of one that is here."""
+        self._events[seq - (self._last - len(self._events)) - 1] = event
+
+    @property
+    def first(self) -> Seq:
+        """The oldest place that is here; one after the newest where nothing is."""
+        return Seq(self._last - len(self._events) + 1)
+
+    def prepend(self, after: Seq, stored: list[tuple[Seq, bytes]], instead: Mapping[Seq, PastEvent]) -> None:
+        """Put in front what the store has after a place. What does not adjoin, or has no room, is left out.
+
+        Args:
+            instead: what stands in the place of events that were deleted.
+        """
         self._asked_after = min(self._asked_after, after)
         first = self._last - len(self._events) + 1
-        for seq, data in reversed(stored):
+        for seq, data in _with_replacements(after, stored, instead):
             if seq >= first:
                 continue
             if seq != first - 1 or len(self._events) == self._events.maxlen:
                 break
-            self._events.appendleft(_decoder.decode(data))
+            self._events.appendleft(data if isinstance(data, PastEvent) else _decoder.decode(data))
             first = seq
+
+
+def decode_past(data: bytes) -> PastEvent:
+    """Decode what `encode_past` made."""
+    return _decoder.decode(data)
+
+
+def _with_replacements(
+    after: Seq, stored: list[tuple[Seq, bytes]], instead: Mapping[Seq, PastEvent]
+) -> list[tuple[Seq, bytes | PastEvent]]:
+    """Return all of both after a place, newest first."""
+    if not instead:
+        return [*reversed(stored)]
+    events: dict[Seq, bytes | PastEvent] = dict(stored)
+    events.update({seq: past for seq, past in instead.items() if seq > after})
+    return sorted(events.items(), key=lambda item: item[0], reverse=True)

@@ -5,6 +5,8 @@ from typing import Final
 
 from common.ids import SPACE_KIND
 from common.settings import WorkerSettings
+from roomworker.direct import DirectRules
+from roomworker.inbox import InboxRules
 from roomworker.lobby import LobbyRules
 from roomworker.rules import RoomRules
 from roomworker.space import SpaceRules
@@ -12,5 +14,7 @@ from roomworker.space import SpaceRules
 KINDS: Final[dict[str, Callable[[WorkerSettings], RoomRules]]] = {
     SPACE_KIND: SpaceRules,
     LobbyRules.kind: LobbyRules,
+    InboxRules.kind: InboxRules,
+    DirectRules.kind: DirectRules,
 }
 """Rules of each kind, by the part of the room id before the first `:` (`space` for ids without one)."""

@@ -11,6 +11,8 @@ from common.ids import WorkerId
 from common.log import configure, get_logger
 from common.process import listen, new_node_id, open_bus, open_store, run_until_stopped
 from common.settings import WorkerSettings
+from common.word_filter import WordFilter
+from common.word_list import load_word_filter
 from roomworker.metrics import WorkerMetrics
 from roomworker.worker import Worker
 
@@ -23,22 +25,23 @@ def run(settings: WorkerSettings) -> int:
     Raises:
         SettingsError, ClusterMismatch, BusUnavailable, ListenFailed: it could not start.
     """
-    return run_until_stopped(lambda stop: _serve(settings, stop))
+    word_filter = load_word_filter(settings.word_list_file)
+    return run_until_stopped(lambda stop: _serve(settings, word_filter, stop))
 
 
-async def _serve(settings: WorkerSettings, stop: asyncio.Event) -> int:
+async def _serve(settings: WorkerSettings, word_filter: WordFilter, stop: asyncio.Event) -> int:
     worker_id = WorkerId(new_node_id("worker"))
     configure(settings.log_format, settings.log_level, role="worker", node=worker_id)
     log = get_logger("roomworker")
     async with open_bus(settings) as bus, open_store(settings) as store:
         await bus.open_cluster(ClusterShape(settings.shards, settings.partitions))
-        worker = Worker(worker_id, settings, bus, SystemClock(), WorkerMetrics(), store)
+        worker = Worker(worker_id, settings, bus, SystemClock(), WorkerMetrics(), store, word_filter)
         internal = None
         if settings.internal_port:
             internal = await listen(
                 _app(worker), settings.internal_host, settings.internal_port, "ROOMRING_INTERNAL_PORT"
             )
-        log.info("worker started", internal_port=settings.internal_port)
+        log.info("worker started", internal_port=settings.internal_port, filter_entries=len(word_filter))
         running = asyncio.create_task(worker.run())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)

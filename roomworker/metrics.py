@@ -31,6 +31,11 @@ class WorkerMetrics:
         self.store_waits = Counter(
             "roomring_worker_database_waits", "Times that the database did not take messages.", registry=r
         )
+        self.store_misses = Counter(
+            "roomring_worker_database_misses",
+            "Times that rooms went on without what the database has of them.",
+            registry=r,
+        )
         self.failures = Counter("roomring_worker_failures", "Tasks at which a room failed.", registry=r)
         self.store_errors = Counter("roomring_worker_store_errors", "Calls that Redis did not answer.", registry=r)
         self.shards = Gauge("roomring_worker_shards", "Shards owned.", registry=r)

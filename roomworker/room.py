@@ -9,20 +9,26 @@ Invariants: `seq` grows by one with each sequenced event; nothing leaves before 
 it returned; every stored field that changed is in the patch of the same turn.
 
 Stored fields: `meta`, `m:<user>` (member), `s:<user>` (kind's state and rates), `b:<user>` (whom the member
-blocks), `r:<user>` (restrictions), `d:<user>\\0<id>` (answers to idempotent messages).
+blocks), `r:<user>` (restrictions), `d:<user>\\0<id>` (answers to idempotent messages), `k:<key>` (the kind's records),
+`x:<seq>` (what stands in the place of a deleted event).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType, json, msgpack, structs
 
-from common.bus import RoomPatch
+from common.bus import NOBODY_KNOWN, Person, PersonPatch, RoomPatch
 from common.codec import as_replay, encode_event
 from common.commands import (
+    Active,
     AnyRoomCommand,
+    BlockChanged,
+    Call,
     CatchUp,
+    ChangeBlock,
+    DeleteMessage,
     Disconnect,
     Identity,
     Inspect,
@@ -31,14 +37,26 @@ from common.commands import (
     LiftRestrictions,
     Moderate,
     Post,
+    SetFriendship,
+    Tell,
 )
 from common.cursor import encode_cursor
-from common.durable import ChatMessage, MessagePlace
-from common.errors import AuthErrorCode, CloseCode, ErrorCode
-from common.ids import EdgeId, Epoch, RoomId, Seq, UserId
+from common.durable import (
+    BlockSet,
+    MessagePlace,
+    MessageRemoved,
+    Record,
+    Restricted,
+    RestrictionsLifted,
+)
+from common.errors import AUTH_ERROR_MEANING, ERROR_MEANING, AuthErrorCode, CloseCode, ErrorCode
+from common.ids import INBOX_KIND, ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
 from common.messages import (
     Ack,
+    ClientMessage,
+    ErrorEvent,
     LeftRoom,
+    MessageDeleted,
     ModerationAction,
     RateLimited,
     Resync,
@@ -50,6 +68,7 @@ from common.messages import (
 from common.outbox import OutboxEntry, encode_entry
 from common.settings import WorkerSettings
 from common.token_bucket import Rate, TokenBucket
+from common.word_filter import NO_FILTER, Verdict, WordFilter
 from roomworker.effects import (
     AnswerOperator,
     AttachConnection,
@@ -60,8 +79,9 @@ from roomworker.effects import (
     Say,
     Sequenced,
 )
-from roomworker.history import History, PastEvent, encode_past
+from roomworker.history import History, PastEvent, decode_past, encode_past
 from roomworker.idempotency import Answers
+from roomworker.letters import AnyLetter, decode_letter, encode_letter
 from roomworker.member import (
     Connection,
     ConnRef,
@@ -69,7 +89,7 @@ from roomworker.member import (
     decode_live,
     restore_member,
 )
-from roomworker.rules import Incoming, RoomRules
+from roomworker.rules import Incoming, RoomRules, RoomSeed
 
 NOTICE_INTERVAL_MS: Final = 1_000
 """The contract: at most one `rate_limited` a second for each event name."""
@@ -79,14 +99,18 @@ NO_END_MS: Final = 2**53
 
 NO_BLOCKS: Final[frozenset[UserId]] = frozenset()
 
+CALLERS_MAX: Final = 1_000
+"""Callers of a room whose rates are remembered; the ones not heard of for longest go first."""
+
 
 class Meta(Struct, array_like=True):
-    """The room itself, as stored: its position, the kind's alarm (0: none), and the kind's state."""
+    """The room itself, as stored: its position, the kind's alarms and state, and whether it was seeded."""
 
     epoch: Epoch
     seq: Seq
-    alarm_ms: int = 0
+    alarms: dict[str, int] = {}
     kind_state: bytes | None = None
+    is_seeded: bool = False
 
 
 class Restriction(Struct, array_like=True):
@@ -126,6 +150,7 @@ class Room:
         settings: WorkerSettings,
         stored: Mapping[str, bytes],
         now_ms: int,
+        word_filter: WordFilter = NO_FILTER,
     ) -> None:
         """Rebuild a room from its stored fields, or begin a new one where there are none."""
         self.room_id = room_id
@@ -133,6 +158,7 @@ class Room:
         self.outbox_is_full = False
         """Set by the engine: the shard's way to the durable store has no room."""
         self._rules = rules
+        self._word_filter = word_filter
         self._settings = settings
         self._now_ms = now_ms
         self._tag = blake2b(room_id.encode(), digest_size=4).hexdigest()
@@ -146,10 +172,18 @@ class Room:
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
         meta = _meta_decoder.decode(stored["meta"]) if stored else Meta(Epoch(now_ms), Seq(0))
-        self._epoch, self._seq, self._alarm_ms = meta.epoch, meta.seq, meta.alarm_ms
+        self._epoch, self._seq, self._alarms = meta.epoch, meta.seq, dict(meta.alarms)
+        self._is_seeded = meta.is_seeded or not settings.database_url
+        self._records: dict[str, Any] = {}
+        self._instead: dict[Seq, PastEvent] = {}
+        self._callers: dict[UserId, Member] = {}
+        """People who are not in the room but send to it, for their rates. Not stored: a takeover gives them a fresh
+        bucket once."""
+        self._people: Mapping[UserId, Person] = {}
         self._kind_state: Any = (
             rules.new_room_state() if meta.kind_state is None else rules.decode_room_state(meta.kind_state)
         )
+        self._begin_turn()
         self._restore(stored)
         self._history = History(settings.history_events_max, self._seq)
         self._begin_turn()
@@ -178,10 +212,7 @@ class Room:
 
     def next_due_ms(self) -> int | None:
         """When `tick` must be called next; None while no timer runs."""
-        due_ms = min(self._away.values(), default=None)
-        if self._alarm_ms and (due_ms is None or self._alarm_ms < due_ms):
-            return self._alarm_ms
-        return due_ms
+        return min((*self._away.values(), *self._alarms.values()), default=None)
 
     def has_member(self, user_id: UserId) -> bool:
         """Tell whether the person is a member, present or away."""
@@ -189,21 +220,66 @@ class Room:
 
     def wants_history(self, command: AnyRoomCommand) -> Seq | None:
         """Tell after which place `handle` needs history for this command that only the store still has."""
-        if isinstance(command, Join):
-            latest = Seq(max(0, self._seq - self._rules.latest_count))
-            epoch, after = command.resume_epoch, command.resume_seq
-            if epoch != self._epoch or after > latest:
-                # What a newcomer is shown of the past.
-                epoch, after = self._epoch, latest
-        elif isinstance(command, CatchUp):
-            epoch, after = command.epoch, command.last_seq
-        else:
+        after: Seq | None = None
+        epoch: Epoch | None = self._epoch
+        match command:
+            case Post() | Call():
+                after = self._rules.history_needed(command.message)
+            case Tell():
+                after = self._rules.history_needed(decode_letter(command.letter))
+            case DeleteMessage():
+                epoch, after = command.epoch, Seq(command.seq - 1)
+            case CatchUp():
+                epoch, after = command.epoch, command.last_seq
+            case Join():
+                latest = Seq(max(0, self._seq - self._rules.latest_count))
+                epoch, after = command.resume_epoch, command.resume_seq
+                if epoch != self._epoch or after > latest:
+                    # What a newcomer is shown of the past.
+                    epoch, after = self._epoch, latest
+            case _:
+                pass
+        if after is None or epoch != self._epoch or not self._history.lacks(after):
             return None
-        return after if epoch == self._epoch and self._history.lacks(after) else None
+        return after
 
     def add_history(self, after: Seq, stored: list[tuple[Seq, bytes]]) -> None:
         """Take what the store has after a place that `wants_history` told."""
-        self._history.prepend(after, stored)
+        self._history.prepend(after, stored, self._instead)
+
+    def people_needed(self, command: AnyRoomCommand) -> Iterable[UserId]:
+        """Return whom `handle` must be told of for this command."""
+        match command:
+            case Join():
+                return (command.identity.user_id,)
+            case Call():
+                return self._rules.people_needed(self, command.identity.user_id, command.message)
+            case ChangeBlock():
+                return (command.user_id,)
+            case Tell():
+                return self._rules.letter_people(decode_letter(command.letter))
+            case _:
+                return ()
+
+    @property
+    def is_seeded(self) -> bool:
+        """See `RoomServices.is_seeded`."""
+        return self._is_seeded
+
+    def seed(self, seed: RoomSeed, now_ms: int) -> None:
+        """Take what the durable store has of the room, which Redis did not have."""
+        self._now_ms = now_ms
+        self._is_seeded = self._meta_changed = True
+        for found in seed.restrictions:
+            restriction = self._restrictions.setdefault(found.user_id, Restriction())
+            until_ms = NO_END_MS if found.ends_at_ms is None else found.ends_at_ms
+            restriction.reason = restriction.reason or found.reason
+            if found.kind == "mute":
+                restriction.muted_until_ms = max(restriction.muted_until_ms, until_ms)
+            else:
+                restriction.barred_until_ms = max(restriction.barred_until_ms, until_ms)
+            self._set["r:" + found.user_id] = _encoder.encode(restriction)
+        self._rules.seed(self, seed)
 
     # --- commands -----------------------------------------------------------------------------------------
 
@@ -213,33 +289,60 @@ class Room:
         command: AnyRoomCommand,
         now_ms: int,
         arrived_ms: int,
-        blocks: Mapping[UserId, frozenset[UserId]],
+        people: Mapping[UserId, Person],
     ) -> None:
         """Take one command of an edge. Effects gather until `take`.
 
         Args:
             now_ms: the worker's time; stamps what is sequenced.
             arrived_ms: when the edge received it.
-            blocks: at least those of everybody who joins.
+            people: at least those of `people_needed`.
         """
         self._now_ms = now_ms
+        self._people = people
         match command:
             case Post():
                 self._post(ConnRef(edge_id, command.conn), command, arrived_ms)
             case Join():
-                self._join(ConnRef(edge_id, command.conn), command, blocks)
+                self._join(ConnRef(edge_id, command.conn), command)
+            case Call():
+                self._call(ConnRef(edge_id, command.conn), command, arrived_ms)
+            case Tell():
+                self._rules.receive(self, decode_letter(command.letter))
+            case Active():
+                self._active(ConnRef(edge_id, command.conn))
             case Leave():
                 self._leave(ConnRef(edge_id, command.conn), command)
             case Disconnect():
                 self._lose(ConnRef(edge_id, command.conn))
             case CatchUp():
                 self._catch_up(ConnRef(edge_id, command.conn), command)
+            case _:
+                self._operate(edge_id, command)
+
+    def _operate(
+        self,
+        edge_id: EdgeId,
+        command: Moderate | LiftRestrictions | DeleteMessage | Inspect | ChangeBlock | SetFriendship,
+    ) -> None:
+        """An order or question of an operator, a moderator or the application."""
+        match command:
             case Moderate():
                 self._moderate(edge_id, command)
             case LiftRestrictions():
                 self._lift(edge_id, command)
+            case DeleteMessage():
+                self._delete_message(edge_id, command)
             case Inspect():
                 self._effects.append(AnswerOperator(edge_id, command.request, self._describe()))
+            case ChangeBlock() | SetFriendship():
+                body = _json.encode(self._rules.operate(self, command))
+                self._effects.append(AnswerOperator(edge_id, command.request, body))
+
+    def _active(self, ref: ConnRef) -> None:
+        member = self._by_conn.get(ref)
+        if member is not None:
+            self._rules.active(self, member)
 
     def change_block(self, user_id: UserId, other_id: UserId, now_ms: int, *, blocked: bool) -> None:
         """A person no longer sees another, or does again. Nothing happens where the person is no member."""
@@ -249,8 +352,9 @@ class Room:
             return
         self._now_ms = now_ms
         self._set_blocks(user_id, before | {other_id} if blocked else before - {other_id})
-        for connection in member.connections.values():
-            self._attach_anew(connection, member, "blocks_changed")
+        if self._rules.blocks_changed(self, member, other_id, blocked=blocked):
+            for connection in member.connections.values():
+                self._attach_anew(connection, member, "blocks_changed")
 
     def drop_edge(self, edge_id: EdgeId, now_ms: int) -> None:
         """An edge is gone; its connections are lost."""
@@ -266,9 +370,9 @@ class Room:
         due = [self._members[user_id] for user_id, until_ms in self._away.items() if until_ms <= now_ms]
         for member in sorted(due, key=lambda member: (member.away_until_ms, member.entry)):
             self._remove(member)
-        if 0 < self._alarm_ms <= now_ms:
-            self.set_alarm(0)
-            self._rules.alarm(self)
+        for name in sorted(name for name, at_ms in self._alarms.items() if at_ms <= now_ms):
+            self.set_alarm(name, 0)
+            self._rules.alarm(self, name)
 
     def begin_epoch(self, now_ms: int) -> None:
         """Begin a new order, since the store lost part of the old one; everybody is told to resync."""
@@ -276,7 +380,9 @@ class Room:
         self._epoch = Epoch(max(self._epoch + 1, now_ms))
         self._seq = self._seq_before = Seq(0)
         self._history = History(self._settings.history_events_max, self._seq)
+        self._drop_replacements(lambda seq: True)
         self._meta_changed = True
+        self._rules.epoch_began(self)
         for member in self._members.values():
             for connection in member.connections.values():
                 self._attach_anew(connection, member, "new_epoch")
@@ -286,7 +392,12 @@ class Room:
         ttl_ms, active = self._lifetime()
         if self._history_new or self._meta_changed:
             kind_state = None if self._kind_state is None else self._rules.encode_room_state(self._kind_state)
-            self._set["meta"] = _encoder.encode(Meta(self._epoch, self._seq, self._alarm_ms, kind_state))
+            self._set["meta"] = _encoder.encode(Meta(self._epoch, self._seq, self._alarms, kind_state, self._is_seeded))
+        for key, value in self._records_changed.items():
+            self._set["k:" + key] = self._rules.encode_record(key, value)
+        if self._instead:
+            oldest = self._seq - self._settings.history_events_max
+            self._drop_replacements(lambda seq: seq <= oldest)
         for member in self._touched.values():
             if member.user_id in self._members:
                 self._set["s:" + member.user_id] = member.live_record(self._rules.encode_state(member.state))
@@ -301,6 +412,7 @@ class Room:
             self._history_new,
             active,
             ttl_ms,
+            self._redacted,
         )
         turn = RoomTurn(
             self.room_id,
@@ -312,6 +424,9 @@ class Room:
             patch,
             self._rate_notices,
             self._outbox,
+            self._tells,
+            list(self._people_changed.values()),
+            self._broadcasts,
         )
         self._stored = self._stored or bool(self._set)
         self._begin_turn()
@@ -337,51 +452,136 @@ class Room:
     def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
         """See `RoomServices.latest_events`."""
         unseen = self._blocks.get(reader.user_id, NO_BLOCKS)
-        return [past for past in self._history.latest(count) if past.actor not in unseen]
+        return [past for past in self._history.latest(count) if past.is_seen_past(unseen)]
+
+    @property
+    def records(self) -> Mapping[str, Any]:
+        """See `RoomServices.records`."""
+        return self._records
+
+    def put_record(self, key: str, value: Any) -> None:
+        """See `RoomServices.put_record`."""
+        self._records[key] = self._records_changed[key] = value
+        self._meta_changed = True
+        self._delete.pop("k:" + key, None)
+
+    def drop_record(self, key: str) -> None:
+        """See `RoomServices.drop_record`."""
+        if key in self._records:
+            del self._records[key]
+            self._records_changed.pop(key, None)
+            self._meta_changed = True
+            self._delete["k:" + key] = None
+
+    def member(self, user_id: UserId) -> Member | None:
+        """See `RoomServices.member`."""
+        return self._members.get(user_id)
+
+    def person(self, user_id: UserId) -> Person:
+        """See `RoomServices.person`."""
+        return self._people.get(user_id, NOBODY_KNOWN)
+
+    def blocks_of(self, member_id: UserId) -> frozenset[UserId]:
+        """See `RoomServices.blocks_of`."""
+        return self._blocks.get(member_id, NO_BLOCKS)
+
+    def past_event(self, seq: Seq) -> PastEvent | None:
+        """See `RoomServices.past_event`."""
+        return self._history.at(seq)
+
+    def past_events(self) -> Iterator[tuple[Seq, PastEvent]]:
+        """See `RoomServices.past_events`."""
+        return self._history.items()
+
+    def redact(self, seq: Seq, instead: ServerEvent) -> None:
+        """See `RoomServices.redact`."""
+        before = self._history.at(seq)
+        assert before is not None
+        event = encode_event(instead, self._now_ms, seq=seq, epoch=self._epoch)
+        past = PastEvent(before.actor, event, before.also)
+        self._history.replace(seq, past)
+        self._instead[seq] = past
+        self._set[f"x:{seq}"] = encode_past(past)
+        # An event of this very turn is in the patch, not in the store's log.
+        for index, (at, _) in enumerate(self._history_new):
+            if at == seq:
+                self._history_new[index] = (at, encode_past(past))
+        self._redacted.append(seq)
 
     def touch_room(self) -> None:
         """See `RoomServices.touch_room`."""
         self._meta_changed = True
 
-    def set_alarm(self, at_ms: int) -> None:
+    def set_alarm(self, name: str, at_ms: int) -> None:
         """See `RoomServices.set_alarm`."""
-        if at_ms != self._alarm_ms:
-            self._alarm_ms = at_ms
-            self._meta_changed = True
+        if at_ms == self._alarms.get(name, 0):
+            return
+        self._meta_changed = True
+        if at_ms:
+            self._alarms[name] = at_ms
+        else:
+            del self._alarms[name]
+
+    def screen(self, text: str) -> Verdict:
+        """See `RoomServices.screen`."""
+        return self._word_filter.check(text)
 
     def can_keep(self) -> bool:
         """See `RoomServices.can_keep`."""
         return not self.outbox_is_full
 
-    def keep(self, message: ChatMessage, sender: Connection) -> None:
+    def keep(self, record: Record, sender: Connection | None = None) -> None:
         """See `RoomServices.keep`."""
         if self._settings.database_url:
-            self._outbox.append(encode_entry(OutboxEntry(message, sender.edge_id, sender.number)))
+            edge_id, number = (EdgeId(""), ConnNumber(0)) if sender is None else (sender.edge_id, sender.number)
+            self._outbox.append(encode_entry(OutboxEntry(record, edge_id, number)))
 
-    def sequence(self, event: ServerEvent, actor: UserId) -> Seq:
+    def tell(self, room_id: RoomId, letter: AnyLetter) -> None:
+        """See `RoomServices.tell`."""
+        self._tells.append(Tell(room_id, encode_letter(letter)))
+
+    def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> None:
+        """See `RoomServices.set_block`."""
+        self._person_patch(user_id).blocks[other_id] = blocked
+        self.keep(BlockSet(user_id, other_id, blocked, self._now_ms))
+        self._broadcasts.append(BlockChanged(user_id, other_id, blocked))
+        # Here at once, so that what follows in this batch is behind it.
+        self.change_block(user_id, other_id, self._now_ms, blocked=blocked)
+
+    def set_muted(self, user_id: UserId, until_ms: int) -> None:
+        """See `RoomServices.set_muted`."""
+        self._person_patch(user_id).muted_until_ms = until_ms
+
+    def sequence(self, event: ServerEvent, actor: UserId, *also: UserId) -> Seq:
         """See `RoomServices.sequence`."""
         seq = self.next_seq()
         encoded = encode_event(event, self._now_ms, seq=seq, epoch=self._epoch)
-        past = PastEvent(actor, encoded)
+        past = PastEvent(actor, encoded, also)
         self._seq = seq
         self._history.append(past)
         self._history_new.append((seq, encode_past(past)))
-        self._effects.append(Sequenced(seq, encoded, self._hidden(actor)))
+        hidden = self._hidden(actor)
+        if also:
+            hidden = tuple(sorted({*hidden, *(user for other in also for user in self._hidden(other))}))
+        self._effects.append(Sequenced(seq, encoded, hidden))
         self.counters.sequenced += 1
         return seq
 
     def show(self, event: ServerEvent, actor: UserId) -> None:
         """See `RoomServices.show`."""
         self.counters.transforms += 1
-        if actor in self._showing:
-            self.counters.transforms_merged += 1
-        self._showing[actor] = event
+        of_actor = self._showing.get(actor)
+        if of_actor is None:
+            self._showing[actor] = {type(event): event}
+            return
+        self.counters.transforms_merged += type(event) in of_actor
+        of_actor[type(event)] = event
 
     def touch(self, member: Member) -> None:
         """See `RoomServices.touch`."""
         self._touched[member.user_id] = member
 
-    def admit(self, incoming: Incoming, event_name: str, rate: Rate) -> bool:
+    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True) -> bool:
         """See `RoomServices.admit`."""
         member = incoming.member
         bucket = member.buckets.get(event_name)
@@ -392,6 +592,8 @@ class Room:
         if wait_ms == 0:
             return True
         self.counters.rate_limited += 1
+        if not tell:
+            return False
         told_at_ms = member.told_at_ms.get(event_name)
         if told_at_ms is None or not 0 <= incoming.now_ms - told_at_ms < NOTICE_INTERVAL_MS:
             member.told_at_ms[event_name] = incoming.now_ms
@@ -414,21 +616,32 @@ class Room:
 
     # --- joining and leaving ------------------------------------------------------------------------------
 
-    def _join(self, ref: ConnRef, command: Join, blocks: Mapping[UserId, frozenset[UserId]]) -> None:
+    def _join(self, ref: ConnRef, command: Join) -> None:
         user_id = command.identity.user_id
         re = UNSET if command.re is None else command.re
         restriction = self._restrictions.get(user_id)
         if restriction is not None and restriction.barred_until_ms > self._now_ms:
             refused = encode_event(auth_refusal(AuthErrorCode.BANNED, self.room_id), self._now_ms, re=re)
-            self._effects.append(DetachConnection(ref, [refused], attached=False, refused=True))
+            # Who is barred from the own inbox is barred from the cluster.
+            code = CloseCode.REMOVED if command.quiet else None
+            self._effects.append(DetachConnection(ref, [refused], attached=False, refused=True, close_code=code))
             return
         member = self._members.get(user_id)
+        if command.quiet and member is not None and len(member.connections) >= self._settings.inbox_connections_max:
+            self._effects.append(DetachConnection(ref, [], attached=ref in member.connections, refused=True))
+            if ref in member.connections:
+                self._forget_connection(ref)
+            return
+        if not self._rules.joinable:
+            event = encode_event(refusal(ErrorCode.NOT_ALLOWED, self.room_id), self._now_ms, re=re)
+            self._effects.append(DetachConnection(ref, [event], attached=False, refused=True))
+            return
         if member is None:
             if len(self._members) >= self._settings.members_per_room_max:
                 full = encode_event(refusal(ErrorCode.ROOM_FULL, self.room_id), self._now_ms, re=re)
                 self._effects.append(DetachConnection(ref, [full], attached=False, refused=True))
                 return
-            member = self._admit_member(command.identity, blocks.get(user_id, NO_BLOCKS))
+            member = self._admit_member(command.identity, self.person(user_id).blocks)
         elif not member.describes(command.identity):
             member.display_name, member.avatar_id = command.identity.display_name, command.identity.avatar_id
             self._rules.renamed(self, member)
@@ -476,6 +689,8 @@ class Room:
             reason: ResyncReason = "history_too_short" if command.resume_epoch == self._epoch else "new_epoch"
             return self._resync_messages(member, reason)
         missed = self._replay(member, command.resume_seq) if recovered else []
+        if command.quiet and (recovered or not command.repair):
+            return missed
         # A repair gets the state as well: what was lost on the way may have been movements, which are not replayed.
         state = self._rules.snapshot(self, member, recovered=recovered)
         if command.resume_epoch is not None and not recovered:
@@ -485,6 +700,8 @@ class Room:
         return [encode_event(state, self._now_ms, re=re), *missed]
 
     def _limit_connections(self, member: Member) -> None:
+        if self._rules.kind == INBOX_KIND:
+            return
         while len(member.connections) > self._settings.connections_per_member_max:
             oldest = next(iter(member.connections))
             self._forget_connection(oldest)
@@ -565,7 +782,7 @@ class Room:
 
     def _replay(self, member: Member, after: Seq) -> list[bytes]:
         unseen = self._blocks.get(member.user_id, NO_BLOCKS)
-        return [as_replay(past.event) for past in self._history.since(after) if past.actor not in unseen]
+        return [as_replay(past.event) for past in self._history.since(after) if past.is_seen_past(unseen)]
 
     # --- messages -----------------------------------------------------------------------------------------
 
@@ -575,25 +792,70 @@ class Room:
         if member is None:
             self._say(ref, refusal(ErrorCode.NOT_JOINED, self.room_id), re=message.id)
             return
+        self._decide(member, member.connections[ref], message, arrived_ms, request=0)
+
+    def _call(self, ref: ConnRef, command: Call, arrived_ms: int) -> None:
+        """A message of somebody who need not be here."""
+        connection = Connection(ref.edge_id, ref.number, command.device, 0)
+        user_id, message, request = command.identity.user_id, command.message, command.request
+        restriction = self._restrictions.get(user_id)
+        if restriction is not None and restriction.barred_until_ms > self._now_ms:
+            answer = ErrorEvent(ErrorCode.NOT_ALLOWED, AUTH_ERROR_MEANING[AuthErrorCode.BANNED], self.room_id)
+            self._answer(connection, encode_event(answer, self._now_ms, re=message.id), request)
+            return
+        if not self._rules.takes_calls:
+            event = refusal(ErrorCode.NOT_ALLOWED, self.room_id)
+            self._answer(connection, encode_event(event, self._now_ms, re=message.id), request)
+            return
+        member = self._members.get(user_id) or self._caller(command.identity)
+        self._decide(member, connection, message, arrived_ms, request)
+
+    def _caller(self, identity: Identity) -> Member:
+        member = self._callers.pop(identity.user_id, None)
+        if member is None:
+            member = Member(identity.user_id, identity.display_name, identity.avatar_id, self._rules.new_state(), 0)
+            if len(self._callers) >= CALLERS_MAX:
+                del self._callers[next(iter(self._callers))]
+        member.display_name, member.avatar_id, member.roles = (
+            identity.display_name,
+            identity.avatar_id,
+            identity.roles,
+        )
+        self._callers[identity.user_id] = member
+        return member
+
+    def _decide(
+        self, member: Member, connection: Connection, message: ClientMessage, arrived_ms: int, request: int
+    ) -> None:
         if message.id is not UNSET:
             earlier = self._answers.get(member.user_id, message.id, self._now_ms)
             if earlier is not None:
                 self.counters.repeated += 1
-                self._effects.append(Say(ref, [earlier]))
+                self._answer(connection, earlier, request)
                 return
-        incoming = Incoming(member, member.connections[ref], message, self._now_ms, arrived_ms)
-        answer = self._rules.handle(self, incoming)
+        answer = self._rules.handle(self, Incoming(member, connection, message, self._now_ms, arrived_ms))
         if answer is None:
             return
+        encoded = encode_event(answer, self._now_ms, re=message.id)
         if isinstance(answer, Ack):
-            encoded = encode_event(answer, self._now_ms, re=message.id)
             if message.id is not UNSET:
                 self._answers.remember(member.user_id, message.id, self._now_ms, encoded)
-            self._effects.append(Say(ref, [encoded]))
-        elif not (message.id is UNSET and answer.code is ErrorCode.RATE_LIMITED):
+        elif (
+            isinstance(answer, ErrorEvent)
+            and answer.code is ErrorCode.RATE_LIMITED
+            and message.id is UNSET
+            and not request
+        ):
             # Who sent no `id` asked for no answer; `rate_limited` tells once a second, and a flood must not
             # draw an error for each message.
-            self._say(ref, answer, re=message.id)
+            return
+        self._answer(connection, encoded, request)
+
+    def _answer(self, connection: Connection, encoded: bytes, request: int) -> None:
+        if request:
+            self._effects.append(AnswerOperator(connection.edge_id, request, encoded))
+        else:
+            self._effects.append(Say(connection.ref, [encoded]))
 
     # --- moderation ---------------------------------------------------------------------------------------
 
@@ -623,6 +885,21 @@ class Room:
             self._set["r:" + user_id] = _encoder.encode(restriction)
             self._delete.pop("r:" + user_id, None)
             self._meta_changed = True
+            self._rules.restricted(self, user_id, restriction.muted_until_ms)
+        if command.action != "kicked" or command.duration_ms is not None:
+            self._turn_restrictions += 1
+            self.keep(
+                Restricted(
+                    f"{self._tag}-{self._now_ms:x}-{self._seq:x}-{self._turn_restrictions}-{user_id}",
+                    self.room_id,
+                    user_id,
+                    "mute" if command.action == "mutedByMod" else "ban",
+                    command.reason,
+                    command.by,
+                    self._now_ms,
+                    None if until_ms == NO_END_MS else until_ms,
+                )
+            )
         body = {
             "roomId": self.room_id,
             "userId": user_id,
@@ -651,7 +928,26 @@ class Room:
             self._set.pop(name, None)
             self._delete[name] = None
             self._meta_changed = True
+            self._rules.restricted(self, command.user_id, 0)
+            self.keep(RestrictionsLifted(self.room_id, command.user_id, command.by, self._now_ms))
         body = {"roomId": self.room_id, "userId": command.user_id, "lifted": lifted}
+        self._effects.append(AnswerOperator(edge_id, command.request, _json.encode(body)))
+
+    def _delete_message(self, edge_id: EdgeId, command: DeleteMessage) -> None:
+        seq, message_id = command.seq, command.message_id
+        past = self._history.at(seq) if command.epoch == self._epoch else None
+        body: dict[str, Any] = {"roomId": self.room_id, "messageId": message_id, "deleted": True}
+        if past is not None and message_id.encode() not in past.event:
+            body = {"error": {"code": ErrorCode.NOT_FOUND, "message": ERROR_MEANING[ErrorCode.NOT_FOUND]}}
+        elif past is None or seq not in self._instead:
+            author_id = UserId("") if past is None else past.actor
+            deleted = MessageDeleted(self.room_id, message_id, command.epoch, seq)
+            if past is not None:
+                self.redact(seq, deleted)
+            # Also where the event is no longer at hand: a client may still show it.
+            self.sequence(deleted, author_id)
+            self.keep(MessageRemoved(self.room_id, command.epoch, seq, command.by, self._now_ms))
+            self._rules.message_deleted(self, author_id, message_id, command.epoch, seq)
         self._effects.append(AnswerOperator(edge_id, command.request, _json.encode(body)))
 
     def _describe(self) -> bytes:
@@ -690,13 +986,19 @@ class Room:
 
     def _begin_turn(self) -> None:
         self._effects: list[Effect] = []
-        self._showing: dict[UserId, ServerEvent] = {}
+        self._showing: dict[UserId, dict[type[ServerEvent], ServerEvent]] = {}
         self._touched: dict[UserId, Member] = {}
         self._set: dict[str, bytes] = {}
         self._delete: dict[str, None] = {}
         self._history_new: list[tuple[Seq, bytes]] = []
         self._rate_notices: list[tuple[UserId, str]] = []
         self._outbox: list[bytes] = []
+        self._tells: list[AnyRoomCommand] = []
+        self._people_changed: dict[UserId, PersonPatch] = {}
+        self._broadcasts: list[BlockChanged] = []
+        self._records_changed: dict[str, Any] = {}
+        self._redacted: list[Seq] = []
+        self._turn_restrictions = 0
         self._meta_changed = False
         self._seq_before = self._seq
         self._edges_before = dict(self._edges)
@@ -707,6 +1009,8 @@ class Room:
             "b": self._restore_blocks,
             "r": self._restore_restriction,
             "d": self._answers.restore,
+            "k": self._restore_record,
+            "x": self._restore_replacement,
         }
         for name, data in stored.items():
             prefix, _, rest = name.partition(":")
@@ -727,6 +1031,21 @@ class Room:
 
     def _restore_blocks(self, user_id: str, data: bytes) -> None:
         self._blocks[UserId(user_id)] = frozenset(_blocks_decoder.decode(data))
+
+    def _restore_record(self, key: str, data: bytes) -> None:
+        self._records[key] = self._rules.decode_record(key, data)
+
+    def _restore_replacement(self, seq: str, data: bytes) -> None:
+        self._instead[Seq(int(seq))] = decode_past(data)
+
+    def _drop_replacements(self, is_old: Callable[[Seq], bool]) -> None:
+        for seq in [seq for seq in self._instead if is_old(seq)]:
+            del self._instead[seq]
+            self._set.pop(f"x:{seq}", None)
+            self._delete[f"x:{seq}"] = None
+
+    def _person_patch(self, user_id: UserId) -> PersonPatch:
+        return self._people_changed.setdefault(user_id, PersonPatch(user_id, {}))
 
     def _restore_restriction(self, user_id: str, data: bytes) -> None:
         self._restrictions[UserId(user_id)] = _restriction_decoder.decode(data)
@@ -759,8 +1078,9 @@ class Room:
 
     def _ephemeral(self) -> list[EphemeralGroup]:
         groups: dict[tuple[UserId, ...], list[bytes]] = {}
-        for actor, event in self._showing.items():
-            groups.setdefault(self._hidden(actor), []).append(encode_event(event, self._now_ms))
+        for actor, events in self._showing.items():
+            encoded = [encode_event(event, self._now_ms) for event in events.values()]
+            groups.setdefault(self._hidden(actor), []).extend(encoded)
         return [EphemeralGroup(messages, hidden) for hidden, messages in groups.items()]
 
     def _lifetime(self) -> tuple[int | None, bool | None]:
@@ -774,11 +1094,13 @@ class Room:
 
     def _is_active(self) -> bool:
         """Whether a timer runs or may begin to, so that a new owner must load the room."""
-        return bool(self._members) or self._alarm_ms > 0
+        return bool(self._members or self._alarms)
 
     def _idle_ttl_ms(self) -> int:
         """How long an empty room stays stored: for its history, and for as long as anybody is banned or muted."""
-        ttl_ms = self._settings.room_idle_ttl_ms
+        ttl_ms = self._settings.room_idle_ttl_ms if self._rules.idle_ttl_ms is None else self._rules.idle_ttl_ms
+        if ttl_ms == 0:
+            return 0
         for restriction in self._restrictions.values():
             until_ms = max(restriction.barred_until_ms, restriction.muted_until_ms)
             if until_ms >= NO_END_MS:

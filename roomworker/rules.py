@@ -8,21 +8,26 @@ Rules keep no state of their own: what belongs to a member or to the room lies i
 `RoomServices.state`, is stored by the engine, and survives a change of worker.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
-from common.durable import ChatMessage
+from common.bus import Person
+from common.commands import ChangeBlock, SetFriendship
+from common.durable import BoardNote, InboxSeed, Record, Restriction, Thread
+from common.errors import ERROR_MEANING, ErrorCode
 from common.ids import Epoch, RoomId, Seq, UserId
-from common.messages import Ack, ClientMessage, ErrorEvent, RoomState, ServerEvent
+from common.messages import ClientMessage, Report, RoomState, ServerEvent
 from common.token_bucket import Rate
+from common.word_filter import Verdict
 from roomworker.history import PastEvent
+from roomworker.letters import AnyLetter
 from roomworker.member import Connection, Member
 
 
 class Incoming(Struct, frozen=True):
-    """A message of a member, with the times that the rules may use.
+    """A message of a member, or of a caller (see `RoomRules.takes_calls`), with the times that the rules may use.
 
     `arrived_ms` is when its edge received it, for rates: a worker that paused must not punish the clients.
     """
@@ -33,6 +38,18 @@ class Incoming(Struct, frozen=True):
     """One of `RoomMessage`; which of them a kind takes is its own affair."""
     now_ms: int
     arrived_ms: int
+
+
+class RoomSeed(Struct, frozen=True):
+    """What the durable store has of a room that Redis does not have (any more)."""
+
+    restrictions: list[Restriction]
+    content: Thread | InboxSeed | list[BoardNote] | None = None
+    """As the kind's rooms have it."""
+
+
+Operation = ChangeBlock | SetFriendship
+"""Orders of the application that are a kind's own affair."""
 
 
 class RoomServices(Protocol):
@@ -68,6 +85,36 @@ class RoomServices(Protocol):
         """How many members, the ones away included."""
         ...
 
+    @property
+    def is_seeded(self) -> bool:
+        """Whether what the durable store has of the room is known; True where the cluster has none."""
+        ...
+
+    @property
+    def records(self) -> Mapping[str, Any]:
+        """Things of the kind, by key. Each is stored by itself; `state` is stored as a whole."""
+        ...
+
+    def put_record(self, key: str, value: Any) -> None:
+        """Enter or change a record."""
+        ...
+
+    def drop_record(self, key: str) -> None:
+        """Remove a record, if it is there."""
+        ...
+
+    def member(self, user_id: UserId) -> Member | None:
+        """Return a member."""
+        ...
+
+    def person(self, user_id: UserId) -> Person:
+        """Return what is known of one of `RoomRules.people_needed`; of others nothing is."""
+        ...
+
+    def blocks_of(self, member_id: UserId) -> frozenset[UserId]:
+        """Return whom a member of this room blocks."""
+        ...
+
     def members_seen_by(self, reader: Member) -> Iterable[Member]:
         """Return the members in order of joining, without those that the reader blocks."""
         ...
@@ -76,12 +123,27 @@ class RoomServices(Protocol):
         """Return the latest reliable events that the reader may see, at most `count`, oldest first."""
         ...
 
-    def sequence(self, event: ServerEvent, actor: UserId) -> Seq:
-        """Give a reliable event the next place in the order and send it to everybody who may see the actor."""
+    def past_event(self, seq: Seq) -> PastEvent | None:
+        """Return the reliable event at a place of this epoch, if it is at hand; see `RoomRules.history_needed`."""
+        ...
+
+    def past_events(self) -> Iterator[tuple[Seq, PastEvent]]:
+        """Return the reliable events that are at hand, newest first."""
+        ...
+
+    def redact(self, seq: Seq, instead: ServerEvent) -> None:
+        """Put another event in the place of one that is at hand, for everybody who comes later."""
+        ...
+
+    def sequence(self, event: ServerEvent, actor: UserId, *also: UserId) -> Seq:
+        """Give a reliable event the next place in the order and send it to everybody who may see the actor.
+
+        `also` are others whose doing it shows; who blocks one of them does not see it either.
+        """
         ...
 
     def show(self, event: ServerEvent, actor: UserId) -> None:
-        """Send an ephemeral event, newest of the actor wins within a batch."""
+        """Send an ephemeral event; of one actor's events of a type the newest wins within a batch."""
         ...
 
     def touch(self, member: Member) -> None:
@@ -92,12 +154,12 @@ class RoomServices(Protocol):
         """Store the room's state with this batch."""
         ...
 
-    def set_alarm(self, at_ms: int) -> None:
-        """Have `RoomRules.alarm` called at a time; one alarm a room, the last set holds. It survives a takeover."""
+    def set_alarm(self, name: str, at_ms: int) -> None:
+        """Have `RoomRules.alarm` called at a time; of each name the last set holds, 0 is none. Survives a takeover."""
         ...
 
-    def admit(self, incoming: Incoming, event_name: str, rate: Rate) -> bool:
-        """Take from the member's bucket of this name. False: too fast; the member has been told."""
+    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True) -> bool:
+        """Take from the member's bucket of this name. False: too fast; the member has been told, if `tell`."""
         ...
 
     def message_id(self, seq: Seq) -> str:
@@ -112,12 +174,28 @@ class RoomServices(Protocol):
         """Tell whether a moderator muted the person here."""
         ...
 
+    def screen(self, text: str) -> Verdict:
+        """Look for words that operators do not want, and return what to do with the text."""
+        ...
+
     def can_keep(self) -> bool:
         """Tell whether the way to the durable store has room for another message."""
         ...
 
-    def keep(self, message: ChatMessage, sender: Connection) -> None:
-        """Store a message for good; the sender gets `persisted` then. Nothing where the cluster has no database."""
+    def keep(self, record: Record, sender: Connection | None = None) -> None:
+        """Store something for good; the sender gets `persisted` then. Nothing where the cluster has no database."""
+        ...
+
+    def tell(self, room_id: RoomId, letter: AnyLetter) -> None:
+        """Write to another room."""
+        ...
+
+    def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> None:
+        """Have the person of this inbox block another everywhere, or end it: stored for good, told to every room."""
+        ...
+
+    def set_muted(self, user_id: UserId, until_ms: int) -> None:
+        """Mute the person of this inbox in direct messages."""
         ...
 
 
@@ -131,6 +209,15 @@ class RoomRules(Protocol):
 
     latest_count: int
     """How many of the latest events `snapshot` asks for; the engine has them at hand then."""
+
+    joinable: bool
+    """Whether connections come in; otherwise they only call."""
+
+    takes_calls: bool
+    """Whether people who are not in the room may send messages to it."""
+
+    idle_ttl_ms: int | None
+    """How long an empty room stays stored; 0: for ever. None: as `ROOMRING_ROOM_IDLE_TTL_MS` says."""
 
     def new_room_state(self) -> Any:
         """Return the kind's part of a new room; None where it has none, then it is not stored either."""
@@ -172,17 +259,73 @@ class RoomRules(Protocol):
         """Return what a connection is shown that comes in, or starts anew."""
         ...
 
-    def alarm(self, room: RoomServices) -> None:
+    def alarm(self, room: RoomServices, name: str) -> None:
         """The time set with `set_alarm` has come."""
         ...
 
-    def handle(self, room: RoomServices, incoming: Incoming) -> Ack | ErrorEvent | None:
+    def encode_record(self, key: str, value: Any) -> bytes:
+        """Encode a record for the store."""
+        ...
+
+    def decode_record(self, key: str, data: bytes) -> Any:
+        """Decode it."""
+        ...
+
+    def seed(self, room: RoomServices, seed: RoomSeed) -> None:
+        """Take what the durable store has, at the room's beginning."""
+        ...
+
+    def epoch_began(self, room: RoomServices) -> None:
+        """The room's order begins anew, since the store lost part of the old one."""
+        ...
+
+    def people_needed(self, room: RoomServices, sender: UserId, message: ClientMessage) -> Iterable[UserId]:
+        """Return of whom `RoomServices.person` will be asked for a call."""
+        ...
+
+    def letter_people(self, letter: AnyLetter) -> Iterable[UserId]:
+        """Return of whom `RoomServices.person` will be asked for a letter."""
+        ...
+
+    def history_needed(self, message: ClientMessage | AnyLetter) -> Seq | None:
+        """Return after which place of this epoch `past_event` will be asked; None: not at all."""
+        ...
+
+    def receive(self, room: RoomServices, letter: AnyLetter) -> None:
+        """Take a letter of another room."""
+        ...
+
+    def operate(self, room: RoomServices, operation: Operation) -> dict[str, Any]:
+        """Carry an order of the application out; return the JSON to answer with, `error` in it where it is refused."""
+        ...
+
+    def active(self, room: RoomServices, member: Member) -> None:
+        """A member of an inbox did something somewhere."""
+        ...
+
+    def blocks_changed(self, room: RoomServices, member: Member, other_id: UserId, *, blocked: bool) -> bool:
+        """A member blocks somebody, or no longer. True: have the member's connections start anew."""
+        ...
+
+    def restricted(self, room: RoomServices, user_id: UserId, muted_until_ms: int) -> None:
+        """A moderator restricted a person here, or lifted it."""
+        ...
+
+    def message_deleted(self, room: RoomServices, author_id: UserId, message_id: str, epoch: Epoch, seq: Seq) -> None:
+        """A moderator deleted a message of this room."""
+        ...
+
+    def handle(self, room: RoomServices, incoming: Incoming) -> ServerEvent | None:
         """Decide about a message; the answer goes to its sender.
 
-        An `Ack` is remembered under the message's `id`. An error must not have changed anything. A message
+        An `Ack` is remembered under the message's `id`. Any other answer must not have changed anything. A message
         that the kind does not take is answered with `not_allowed`.
         """
         ...
+
+
+_encoder = msgpack.Encoder()
+_decoder = msgpack.Decoder()
 
 
 class PlainRules:
@@ -190,6 +333,9 @@ class PlainRules:
 
     latest_count: int = 0
     reconnect_window_ms: int = 5_000
+    joinable: bool = True
+    takes_calls: bool = False
+    idle_ttl_ms: int | None = None
 
     def new_room_state(self) -> Any:
         """See `RoomRules.new_room_state`."""
@@ -224,5 +370,51 @@ class PlainRules:
     def left(self, room: RoomServices, member: Member) -> None:
         """See `RoomRules.left`."""
 
-    def alarm(self, room: RoomServices) -> None:
+    def alarm(self, room: RoomServices, name: str) -> None:
         """See `RoomRules.alarm`."""
+
+    def encode_record(self, key: str, value: Any) -> bytes:
+        """See `RoomRules.encode_record`. For values of the types that MessagePack has."""
+        return _encoder.encode(value)
+
+    def decode_record(self, key: str, data: bytes) -> Any:
+        """See `RoomRules.decode_record`."""
+        return _decoder.decode(data)
+
+    def seed(self, room: RoomServices, seed: RoomSeed) -> None:
+        """See `RoomRules.seed`."""
+
+    def epoch_began(self, room: RoomServices) -> None:
+        """See `RoomRules.epoch_began`."""
+
+    def people_needed(self, room: RoomServices, sender: UserId, message: ClientMessage) -> Iterable[UserId]:
+        """See `RoomRules.people_needed`."""
+        return ()
+
+    def letter_people(self, letter: AnyLetter) -> Iterable[UserId]:
+        """See `RoomRules.letter_people`."""
+        return ()
+
+    def history_needed(self, message: ClientMessage | AnyLetter) -> Seq | None:
+        """See `RoomRules.history_needed`."""
+        return Seq(message.payload.seq - 1) if isinstance(message, Report) else None
+
+    def receive(self, room: RoomServices, letter: AnyLetter) -> None:
+        """See `RoomRules.receive`."""
+
+    def operate(self, room: RoomServices, operation: Operation) -> dict[str, Any]:
+        """See `RoomRules.operate`."""
+        return {"error": {"code": ErrorCode.NOT_ALLOWED, "message": ERROR_MEANING[ErrorCode.NOT_ALLOWED]}}
+
+    def active(self, room: RoomServices, member: Member) -> None:
+        """See `RoomRules.active`."""
+
+    def blocks_changed(self, room: RoomServices, member: Member, other_id: UserId, *, blocked: bool) -> bool:
+        """See `RoomRules.blocks_changed`."""
+        return True
+
+    def restricted(self, room: RoomServices, user_id: UserId, muted_until_ms: int) -> None:
+        """See `RoomRules.restricted`."""
+
+    def message_deleted(self, room: RoomServices, author_id: UserId, message_id: str, epoch: Epoch, seq: Seq) -> None:
+        """See `RoomRules.message_deleted`."""

@@ -19,7 +19,10 @@ from common.messages import (
     LocalChat,
     MemberJoined,
     MemberLeft,
+    Report,
     RoomState,
+    ServerEvent,
+    Typing,
     You,
     refusal,
 )
@@ -28,7 +31,9 @@ from common.settings import WorkerSettings
 from common.token_bucket import Rate
 from roomworker.chat import send_chat
 from roomworker.member import ConnRef, Member
+from roomworker.reports import file_report, queue_filtered
 from roomworker.rules import Incoming, PlainRules, RoomServices
+from roomworker.typing_marks import TypingMarks
 
 
 class Pose(Struct, array_like=True):
@@ -53,6 +58,8 @@ _decoder: Final = msgpack.Decoder(Pose)
 class SpaceRules(PlainRules):
     """An avatar room, as docs/protocol.md describes it."""
 
+    takes_calls = True
+
     kind: ClassVar[str] = "space"
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -63,6 +70,7 @@ class SpaceRules(PlainRules):
             "mobile": _half_second(settings.transforms_per_second_mobile),
         }
         self._characters_max = settings.space_chat_characters_max
+        self._typing = TypingMarks(settings)
         self._chat_rate = Rate(settings.chat_per_second, settings.chat_burst)
 
     def new_state(self) -> Pose:
@@ -87,14 +95,19 @@ class SpaceRules(PlainRules):
 
     def left(self, room: RoomServices, member: Member) -> None:
         """See `RoomRules.left`."""
+        self._typing.sent(room, member)
         room.sequence(MemberLeft(room.room_id, member.user_id), member.user_id)
+
+    def alarm(self, room: RoomServices, name: str) -> None:
+        """See `RoomRules.alarm`."""
+        self._typing.expire(room)
 
     def snapshot(self, room: RoomServices, reader: Member, *, recovered: bool) -> RoomState:
         """See `RoomRules.snapshot`."""
         members = [_view(member) for member in room.members_seen_by(reader)]
         return RoomState(room.room_id, room.now_ms, members, You(reader.user_id), room.epoch, room.seq, recovered)
 
-    def handle(self, room: RoomServices, incoming: Incoming) -> Ack | ErrorEvent | None:
+    def handle(self, room: RoomServices, incoming: Incoming) -> ServerEvent | None:
         """See `RoomRules.handle`."""
         message = incoming.message
         match message:
@@ -105,7 +118,13 @@ class SpaceRules(PlainRules):
                 return self._chat(room, incoming, message)
             case Emote():
                 return self._emote(room, incoming, message)
+            case Typing():
+                self._typing.typed(room, incoming, message)
+                return None
+            case Report():
+                return file_report(room, incoming, message)
             case ChatSend():
+                self._typing.sent(room, incoming.member)
                 return send_chat(room, incoming, message, rate=self._chat_rate, characters_max=self._characters_max)
             case _:
                 return refusal(ErrorCode.NOT_ALLOWED, room.room_id)
@@ -141,13 +160,18 @@ class SpaceRules(PlainRules):
         member = incoming.member
         if room.is_muted(member.user_id, incoming.now_ms):
             return refusal(ErrorCode.MUTED, room.room_id)
+        verdict = room.screen(message.payload.text)
+        if verdict.action == "reject":
+            return refusal(ErrorCode.FILTERED, room.room_id)
         if not room.admit(incoming, "local_chat", self._chat_rate):
             return refusal(ErrorCode.RATE_LIMITED, room.room_id)
+        self._typing.sent(room, member)
         message_id = room.message_id(room.next_seq())
         seq = room.sequence(
-            ChatBroadcast(room.room_id, member.user_id, member.display_name, message.payload.text, message_id),
+            ChatBroadcast(room.room_id, member.user_id, member.display_name, verdict.text, message_id),
             member.user_id,
         )
+        queue_filtered(room, member.user_id, seq, message_id, message.payload.text, verdict)
         return Ack(room.room_id, seq, message_id)
 
     def _emote(self, room: RoomServices, incoming: Incoming, message: Emote) -> Ack | ErrorEvent:

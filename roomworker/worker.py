@@ -15,7 +15,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from msgspec import json
 
-from common.bus import Acquired, ClusterShape, Held, ShardEntry, WorkerBus
+from common.bus import Acquired, ClusterShape, Held, Person, ShardEntry, WorkerBus
 from common.clock import Clock
 from common.durable import DurableStore, Record
 from common.errors import BusUnavailable, SchemaMismatch, StoreUnavailable
@@ -24,8 +24,10 @@ from common.log import get_logger
 from common.outbox import OutboxEntry, decode_entry
 from common.ring import partition_of_shard
 from common.settings import WorkerSettings
+from common.word_filter import NO_FILTER, WordFilter
 from roomworker.engine import Engine, Kept, Plan, RoomPlan, ShardTurn, Task
 from roomworker.gather import Gather
+from roomworker.long_memory import LongMemory
 from roomworker.metrics import WorkerMetrics
 from roomworker.ownership import plan_ownership
 
@@ -67,6 +69,7 @@ class Worker:
         clock: Clock,
         metrics: WorkerMetrics,
         store: DurableStore | None = None,
+        word_filter: WordFilter = NO_FILTER,
     ) -> None:
         """Prepare.
 
@@ -80,7 +83,8 @@ class Worker:
         self._store = store
         self._clock = clock
         self._log = get_logger("roomworker").bind(worker=worker_id)
-        self._engine = Engine(settings, self._failed)
+        self._engine = Engine(settings, self._failed, word_filter)
+        self._memory = LongMemory(bus, store, clock, metrics, self._log)
         self._partitions = [Partition(n) for n in range(settings.partitions)]
         self._locks = {partition: asyncio.Lock() for partition in self._partitions}
         self._gathers = {partition: Gather(settings.gather_ms_max) for partition in self._partitions}
@@ -171,13 +175,13 @@ class Worker:
         if not (plan.cursors or plan.rooms or plan.forget or plan.kept):
             return 0
         await self._load(partition, plan.rooms_to_load)
-        blocks = await self._fetch_needs(partition, plan.rooms.values())
+        people = await self._fetch_needs(partition, plan.rooms.values())
         now_ms = self._clock.now_ms()
-        turns, broken = self._engine.run(plan, now_ms, blocks)
+        turns, broken = self._engine.run(plan, now_ms, people)
         while broken:
             await self._load(partition, [room_plan.room_id for room_plan in broken])
             await self._fetch_needs(partition, broken)
-            broken = self._engine.rerun(broken, turns, now_ms, blocks)
+            broken = self._engine.rerun(broken, turns, now_ms, people)
         turns = [turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors]
         written = await self._commit(partition, turns)
         if any(turn.outbox() for turn in written):
@@ -192,24 +196,33 @@ class Worker:
             for room_id in chunk:
                 self._engine.add_room(room_id, stored.get(room_id, {}), self._clock.now_ms())
 
-    async def _fetch_needs(self, partition: Partition, rooms: Iterable[RoomPlan]) -> dict[UserId, frozenset[UserId]]:
+    async def _fetch_needs(self, partition: Partition, rooms: Iterable[RoomPlan]) -> dict[UserId, Person]:
         needs = self._engine.needs(rooms)
         for room_id, epoch, after in needs.history:
             stored = await self._insist(self._bus.load_history, partition, room_id, epoch, after)
             room = self._engine.room(room_id)
             if room is not None:
                 room.add_history(after, stored)
-        if not needs.blocks_of:
+        for room_id, seed in (await self._memory.seeds(needs.seeds)).items():
+            room = self._engine.room(room_id)
+            if room is not None:
+                room.seed(seed, self._clock.now_ms())
+        if not needs.people:
             return {}
-        return await self._insist(self._bus.blocks_of, needs.blocks_of)
+        people = await self._insist(self._bus.people, needs.people)
+        return await self._memory.fill(people)
 
     async def _commit(self, partition: Partition, turns: list[ShardTurn]) -> list[ShardTurn]:
         """Write the turns, without those of shards that turn out not to be this worker's. Returns what was written."""
         while turns:
-            commit = self._engine.commit_of(turns, self.worker_id)
+            now_ms = self._clock.now_ms()
+            commit = self._engine.commit_of(partition, turns, self.worker_id, now_ms)
             answer = await self._insist(self._bus.commit, partition, commit)
             if answer.done:
                 self._engine.settle(turns)
+                elsewhere = self._engine.tellings_elsewhere(partition, turns, now_ms)
+                if elsewhere:
+                    await self._insist(self._bus.append_inputs, elsewhere)
                 return turns
             assert answer.fenced or answer.stale
             for shard in (*answer.fenced, *answer.stale):

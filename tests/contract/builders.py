@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from common.bus import Acquired, Commit, RoomPatch, ShardCommit, WorkerBus
+from common.bus import Acquired, Commit, PersonPatch, RoomPatch, ShardCommit, WorkerBus
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, WorkerId
 
 P0 = Partition(0)
@@ -32,6 +32,7 @@ def part(
     forget: list[EdgeId] | None = None,
     outbox: list[bytes] | None = None,
     outbox_upto: int = 0,
+    people: list[PersonPatch] | None = None,
 ) -> ShardCommit:
     """Make a shard's part of a commit."""
     token = lease if isinstance(lease, int) else lease.token
@@ -45,12 +46,15 @@ def part(
         rooms or [],
         outbox or [],
         outbox_upto,
+        people or [],
     )
 
 
-def commit(*parts: ShardCommit, outputs: Mapping[EdgeId, bytes] | None = None) -> Commit:
+def commit(
+    *parts: ShardCommit, outputs: Mapping[EdgeId, bytes] | None = None, inputs: Mapping[Shard, bytes] | None = None
+) -> Commit:
     """Make a commit."""
-    return Commit(list(parts), dict(outputs or {}))
+    return Commit(list(parts), dict(outputs or {}), dict(inputs or {}))
 
 
 def patch(
@@ -62,7 +66,17 @@ def patch(
     seqs: range | None = None,
     active: bool | None = None,
     ttl_ms: int | None = None,
+    redacted: list[int] | None = None,
 ) -> RoomPatch:
     """Make a room's patch; event n is `b"<epoch>.<n>"`."""
     history = [(Seq(seq), b"%d.%d" % (epoch, seq)) for seq in seqs or ()]
-    return RoomPatch(RoomId(room), Epoch(epoch), dict(fields or {}), delete or [], history, active, ttl_ms)
+    return RoomPatch(
+        RoomId(room),
+        Epoch(epoch),
+        dict(fields or {}),
+        delete or [],
+        history,
+        active,
+        ttl_ms,
+        [Seq(seq) for seq in redacted or ()],
+    )

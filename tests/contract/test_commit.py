@@ -146,6 +146,17 @@ async def test_history_keeps_the_newest_and_is_read_by_epoch_and_place(bus: Bus)
     assert await seqs_of(bus, epoch=2) == []
 
 
+async def test_what_is_redacted_leaves_the_history_and_its_place_stays_empty(bus: Bus) -> None:
+    lease = await take(bus, 1)
+    assert (await bus.commit(P0, commit(part(1, lease, rooms=[patch(seqs=range(1, 6))])))).done
+    gone = patch(seqs=range(6, 8), redacted=[2, 4, 6, 99])
+    assert (await bus.commit(P0, commit(part(1, lease, 1, rooms=[gone])))).done
+    assert await seqs_of(bus) == [1, 3, 5, 7]
+    other = patch(epoch=2, redacted=[1])
+    assert (await bus.commit(P0, commit(part(1, lease, 2, rooms=[other])))).done
+    assert await seqs_of(bus) == [1, 3, 5, 7]
+
+
 async def test_a_new_epoch_starts_beside_the_old_one(bus: Bus) -> None:
     lease = await take(bus, 1)
     await bus.commit(P0, commit(part(1, lease, rooms=[patch(epoch=5, seqs=range(1, 4))])))

@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.bus import Acquired, ClusterShape, Commit, RoomPatch, ShardCommit
+from common.bus import Acquired, ClusterShape, Commit, PersonPatch, RoomPatch, ShardCommit
 from common.bus_memory import MemoryBus, MemoryStore
 from common.bus_redis import RedisBus
 from common.ids import EdgeId, Epoch, LeaseToken, RoomId, Seq, Shard, UserId, WorkerId
-from common.ring import partition_of_shard
+from common.ring import partition_of_person, partition_of_shard
 from deploy.embedded_redis import EmbeddedRedis
 from tests.contract.builders import LONG_MS
 
@@ -29,7 +29,7 @@ rooms = st.sampled_from(["r1", "r2", "r3"])
 fields = st.sampled_from(["a", "b", "c"])
 
 patches = st.builds(
-    lambda room, epoch, sets, deletes, first, count, active, ttl: (
+    lambda room, epoch, sets, deletes, first, count, active, ttl, redacted: (
         room,
         epoch,
         sets,
@@ -38,6 +38,7 @@ patches = st.builds(
         count,
         active,
         ttl,
+        redacted,
     ),
     rooms,
     st.integers(1, 3),
@@ -47,6 +48,7 @@ patches = st.builds(
     st.integers(0, 3),
     st.sampled_from([None, True, False]),
     st.sampled_from([None, 0, LONG_MS]),
+    st.lists(st.integers(1, 6), max_size=2, unique=True),
 )
 parts = st.tuples(
     shards,
@@ -55,20 +57,31 @@ parts = st.tuples(
     st.dictionaries(edges, st.integers(1, 9), max_size=2),
     st.lists(edges, max_size=1),
     st.lists(patches, max_size=2),
+    st.dictionaries(
+        st.sampled_from("xyz"),
+        st.tuples(st.dictionaries(st.sampled_from("xyz"), st.booleans(), max_size=2), st.sampled_from([0, 7])),
+        max_size=2,
+    ),
 )
 steps = st.one_of(
     st.tuples(st.just("append"), shards, st.binary(max_size=4)),
     st.tuples(st.just("acquire"), workers, shards),
     st.tuples(st.just("renew"), workers, shards),
     st.tuples(st.just("release"), workers, shards),
-    st.tuples(st.just("commit"), workers, st.lists(parts, min_size=1, max_size=2), st.dictionaries(edges, st.binary())),
+    st.tuples(
+        st.just("commit"),
+        workers,
+        st.lists(parts, min_size=1, max_size=2),
+        st.dictionaries(edges, st.binary()),
+        st.dictionaries(shards, st.binary(), max_size=2),
+    ),
     st.tuples(st.just("repeat")),
     st.tuples(st.just("announce"), edges),
     st.tuples(st.just("withdraw"), edges),
     st.tuples(st.just("read"), shards, st.integers(0, 6), st.integers(1, 3)),
     st.tuples(st.just("listen"), edges, st.integers(0, 8)),
     st.tuples(st.just("trim"), edges, st.integers(0, 8)),
-    st.tuples(st.just("block"), st.sampled_from("xyz"), st.sampled_from("xyz"), st.booleans()),
+    st.tuples(st.just("fill"), st.sampled_from("xyz"), st.sets(st.sampled_from("xyz"))),
 )
 
 
@@ -100,12 +113,13 @@ class Player:
             case ("release", worker, shard):
                 tokens = {Shard(shard): self._token(worker, shard)}
                 return await bus.release(_partition(shard), WorkerId(worker), tokens)
-            case ("commit", worker, batch, outputs):
+            case ("commit", worker, batch, outputs, inputs):
                 partition = _partition(batch[0][0])
                 batch = [one for one in batch if _partition(one[0]) == partition]
                 unique = {one[0]: one for one in batch}.values()
                 made = [self._part(worker, *one) for one in unique]
-                self.last = (partition, Commit(made, {EdgeId(edge): data for edge, data in outputs.items()}))
+                told = {Shard(shard): data for shard, data in inputs.items() if _partition(shard) == partition}
+                self.last = (partition, Commit(made, {EdgeId(edge): data for edge, data in outputs.items()}, told))
                 return await self._commit()
             case ("repeat",):
                 return await self._commit() if self.last else None
@@ -122,8 +136,8 @@ class Player:
                 for partition in _partitions():
                     await bus.trim_output(partition, EdgeId(edge), upto)
                 return None
-            case ("block", user, other, blocked):
-                return await bus.set_block(UserId(user), UserId(other), blocked=blocked)
+            case ("fill", user, others):
+                return await bus.fill_blocks(UserId(user), [UserId(other) for other in others])
         raise AssertionError(step)
 
     async def state(self) -> list[Any]:
@@ -133,7 +147,7 @@ class Player:
         found: list[Any] = [
             [(status.shard, status.owner, status.version, status.backlog) for status in await bus.shard_status()],
             await bus.nodes("edge"),
-            await bus.blocks_of([UserId(user) for user in "xyz"]),
+            await bus.people([UserId(user) for user in "xyz"]),
             [await bus.active_rooms(Shard(shard)) for shard in range(SHAPE.shards)],
         ]
         for partition in _partitions():
@@ -165,13 +179,27 @@ class Player:
         marks: dict[str, int],
         forget: list[str],
         changes: list[tuple[Any, ...]],
+        people: dict[str, tuple[dict[str, bool], int]],
     ) -> ShardCommit:
         version = max(self.versions.get(shard, 0) + distance, 0)
         # A room belongs to one shard for ever, so its name carries it here.
         made = [_patch(*change) for change in changes if _shard_of(change[0]) == shard]
         entered = {EdgeId(edge): mark for edge, mark in marks.items()}
+        # A person belongs to one partition.
+        known = [
+            PersonPatch(UserId(user), {UserId(other): blocked for other, blocked in blocks.items()}, muted_until_ms)
+            for user, (blocks, muted_until_ms) in people.items()
+            if partition_of_person(UserId(user), SHAPE.shards, SHAPE.partitions) == _partition(shard)
+        ]
         return ShardCommit(
-            Shard(shard), self._token(worker, shard), version, cursor, entered, [EdgeId(e) for e in forget], made
+            Shard(shard),
+            self._token(worker, shard),
+            version,
+            cursor,
+            entered,
+            [EdgeId(e) for e in forget],
+            made,
+            people=known,
         )
 
 
@@ -184,9 +212,10 @@ def _patch(
     count: int,
     active: bool | None,
     ttl_ms: int | None,
+    redacted: list[int],
 ) -> RoomPatch:
     history = [(Seq(seq), b"%d" % seq) for seq in range(first, first + count)]
-    return RoomPatch(RoomId(room), Epoch(epoch), sets, deletes, history, active, ttl_ms)
+    return RoomPatch(RoomId(room), Epoch(epoch), sets, deletes, history, active, ttl_ms, [Seq(seq) for seq in redacted])
 
 
 def _shard_of(room: str) -> int:

@@ -87,13 +87,13 @@ class Bench:
         self._load(plan.rooms_to_load)
         needs = self.engine.needs(plan.rooms.values())
         self._history(needs.history)
-        blocks = self.store.blocks_of(needs.blocks_of)
-        turns, broken = self.engine.run(plan, self.now_ms, blocks)
+        people = self.store.people(needs.people)
+        turns, broken = self.engine.run(plan, self.now_ms, people)
         while broken:
             self._load([room_plan.room_id for room_plan in broken])
             self._history(self.engine.needs(broken).history)
-            broken = self.engine.rerun(broken, turns, self.now_ms, blocks)
-        answer = self.store.commit(P0, self.engine.commit_of(turns, self.worker))
+            broken = self.engine.rerun(broken, turns, self.now_ms, people)
+        answer = self.store.commit(P0, self.engine.commit_of(P0, turns, self.worker, self.now_ms))
         if answer.done:
             self.engine.settle(turns)
         return answer

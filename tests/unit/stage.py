@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from common.bus import Person
 from common.commands import (
     AnyRoomCommand,
     CatchUp,
@@ -143,6 +144,7 @@ class Store:
         for name in patch.delete_fields:
             self.fields.pop(name, None)
         self._log += [(patch.epoch, seq, data) for seq, data in patch.history]
+        self._log = [entry for entry in self._log if entry[0] != patch.epoch or entry[1] not in patch.redacted]
         del self._log[: -self._history_events_max]
 
     def history(self, epoch: Epoch, after: Seq) -> list[tuple[Seq, bytes]]:
@@ -326,10 +328,11 @@ def perform(
     blocks: Mapping[UserId, frozenset[UserId]],
 ) -> None:
     """Hand a command to a room, after what the store must be asked for it, as the worker does."""
+    people = {user_id: Person(of_user) for user_id, of_user in blocks.items()}
     after = room.wants_history(command)
     if after is not None:
         room.add_history(after, store.history(room.epoch, after))
-    room.handle(edge, command, now_ms, arrived_ms, blocks)
+    room.handle(edge, command, now_ms, arrived_ms, people)
 
 
 def _hear(heard: Heard, place: Place, messages: Iterable[bytes]) -> None:

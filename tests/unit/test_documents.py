@@ -31,6 +31,7 @@ MADE_BY_THE_READER = {
     "tests/unit/roomworker/test_counter.py",
     "roomring.env",
     "result.json",
+    "words.toml",
 }
 MADE_BY_PROGRAMS = {"cluster.json"}
 
@@ -63,7 +64,7 @@ def commands_in(document: Path) -> Iterator[tuple[str, list[str]]]:
     """Return each use of the command `roomring`: its subcommand and the options on the same line."""
     for code in code_of(document):
         for line in code.splitlines():
-            match = re.search(r"(?:^|[\s/])roomring ([a-z]+)(.*)", line.partition("#")[0])
+            match = re.search(r"(?:^|[\s/])roomring ([a-z][a-z-]*)(.*)", line.partition("#")[0])
             if match:
                 yield match[1], re.findall(r"(?<!\S)--[a-z-]+", match[2])
 

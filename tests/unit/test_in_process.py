@@ -1,154 +1,13 @@
-"""Edges and a worker together, on the store in memory and a loop whose time jumps; only the sockets are feigned."""
+"""Edges and a worker together: joining, resuming, repairs, draining."""
 
 import asyncio
 import json
-import random
-from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
-from typing import Any
 
-from aiohttp import WSMessage, WSMsgType
-
-from common.bus import ClusterShape
-from common.bus_memory import MemoryBus, MemoryStore
-from common.commands import BlockChanged, Inspect
-from common.errors import AuthErrorCode, CloseCode
-from common.ids import EdgeId, Partition, UserId, WorkerId
-from common.settings import EdgeSettings, WorkerSettings
-from edge.client import Client
-from edge.gateway import Gateway
-from edge.metrics import EdgeMetrics
-from edge.tokens import Claims
-from roomworker.metrics import WorkerMetrics
-from roomworker.worker import Worker
-from tests.unit.clock import LoopClock, drive
-from tests.unit.edge.test_client import Transport
-from tests.unit.edge.test_frames import parsed
-from tests.unit.stage import ADA, BEN, CY, HALL, START_MS, Envelope
-
-SHARDS = 4
-FAST: dict[str, Any] = {"shards": SHARDS, "node_ttl_ms": 1_000, "node_renew_ms": 300}
-
-
-class Verifier:
-    """Tokens are `<user> <life in ms from the start>`."""
-
-    def verify(self, token: str) -> Claims | AuthErrorCode:
-        user, life_ms = token.split()
-        return Claims(UserId(user), ("*",), START_MS + int(life_ms), "desktop", None, None, ())
-
-
-class Gone(asyncio.Protocol):
-    """What aiohttp does when the socket is lost: whoever receives is told."""
-
-    def __init__(self, inbox: asyncio.Queue[WSMessage]) -> None:
-        self._inbox = inbox
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inbox.put_nowait(WSMessage(WSMsgType.CLOSED, None, None))
-
-
-class Person:
-    """A socket on an edge, and what was read from it."""
-
-    def __init__(self, gateway: Gateway, user: str) -> None:
-        self.user = user
-        self.transport = Transport()
-        self.heard: list[Envelope] = []
-        self.close_code: int | None = None
-        self._inbox: asyncio.Queue[WSMessage] = asyncio.Queue()
-        self.transport.protocol = Gone(self._inbox)
-        self._gateway = gateway
-        # What stands between aiohttp's upgrade and its socket: the only way in without a real one.
-        self._websocket: Any = SimpleNamespace(receive=self._inbox.get, close_code=None)
-        request: Any = SimpleNamespace(headers={}, remote="test")
-        self._client: Client = gateway._open(self._websocket, self.transport, request)  # type: ignore[arg-type]
-        self.served = asyncio.create_task(self._serve())
-
-    async def _serve(self) -> None:
-        try:
-            await self._gateway._receive(self._websocket, self._client)
-        finally:
-            await self._gateway._ended(self._websocket, self._client)
-
-    def hang_up(self) -> None:
-        self.transport.lose()
-
-    def say(self, name: str, payload: dict[str, Any], **beside: Any) -> None:
-        envelope = {"v": 1, "t": name, "ts": 0, **beside, "payload": {"roomId": HALL, **payload}}
-        self._inbox.put_nowait(WSMessage(WSMsgType.TEXT, json.dumps(envelope).encode(), None))  # type: ignore[arg-type]
-
-    def join(self, room: str = HALL, life_ms: int = 3_600_000, **beside: Any) -> "Person":
-        who = {"userId": self.user, "displayName": self.user.title(), "avatarId": "fox"}
-        self.say("join_room", {"roomId": room, "user": who, "token": f"{self.user} {life_ms}"}, **beside)
-        return self
-
-    def chat(self, text: str, **beside: Any) -> None:
-        self.say("local_chat", {"text": text, "mode": "local"}, **beside)
-
-    def read(self) -> list[Envelope]:
-        """Read what came since the last call."""
-        new: list[Envelope] = []
-        for frame in parsed(self.transport.read()):
-            if frame.opcode == 8:
-                self.close_code = int.from_bytes(frame.data[:2], "big")
-            else:
-                new.append(json.loads(bytes(frame.data)))
-        self.heard += new
-        return new
-
-    def names(self) -> list[str]:
-        return [envelope["t"] for envelope in self.read()]
-
-
-class Town:
-    """Edges and a worker."""
-
-    def __init__(self) -> None:
-        clock = LoopClock()
-        self.store = MemoryStore(ClusterShape(SHARDS, 1), clock.now_ms, output_entries_max=50)
-        self.worker = Worker(
-            WorkerId("w1"), WorkerSettings(**FAST, chat_burst=1_000), MemoryBus(self.store), clock, WorkerMetrics()
-        )
-        self.edges = [
-            Gateway(
-                EdgeId(f"e{number}"),
-                EdgeSettings(**FAST, token_secret="x" * 32, drain_ms=1_000),
-                MemoryBus(self.store),
-                clock,
-                Verifier(),  # type: ignore[arg-type]
-                EdgeMetrics(),
-                random.Random(7),
-            )
-            for number in (1, 2)
-        ]
-
-    def person(self, user: str, edge: int = 0) -> Person:
-        return Person(self.edges[edge], user)
-
-
-def run(course: Callable[[Town], Awaitable[None]]) -> None:
-    async def inside() -> None:
-        town = Town()
-        working = asyncio.create_task(town.worker.run())
-        for edge in town.edges:
-            await edge.start()
-        try:
-            await asyncio.sleep(0.1)
-            await course(town)
-            assert not working.done()
-            assert [edge.failed() for edge in town.edges] == [None, None]
-        finally:
-            for edge in town.edges:
-                await edge.stop()
-            town.worker.stop()
-            await working
-
-    drive(inside())
-
-
-async def settle() -> None:
-    await asyncio.sleep(0.05)
+from common.commands import Inspect
+from common.errors import CloseCode
+from common.ids import EdgeId, Partition
+from tests.unit.stage import ADA, BEN, CY, HALL
+from tests.unit.town import Town, run, settle
 
 
 def test_people_on_two_edges_meet() -> None:
@@ -275,13 +134,7 @@ def test_a_worker_that_stops_and_another_that_starts_are_not_noticed() -> None:
     async def course(town: Town) -> None:
         ada, ben = town.person(ADA).join(), town.person(BEN, 1).join()
         await settle()
-        second = Worker(
-            WorkerId("w2"),
-            WorkerSettings(**FAST, chat_burst=1_000),
-            MemoryBus(town.store),
-            LoopClock(),
-            WorkerMetrics(),
-        )
+        second = town.new_worker()
         working = asyncio.create_task(second.run())
         for number in range(100):
             ada.chat(str(number), id=f"m{number}")
@@ -305,8 +158,7 @@ def test_blocks_and_questions_of_operators_reach_everybody() -> None:
     async def course(town: Town) -> None:
         ada, ben, cy = (town.person(user, edge).join() for user, edge in ((ADA, 0), (BEN, 1), (CY, 0)))
         await settle()
-        await town.edges[0].bus.set_block(BEN, ADA, blocked=True)
-        await town.edges[0].tell_all_shards(BlockChanged(BEN, ADA, blocked=True))
+        await town.block(BEN, ADA)
         await settle()
         ada.chat("unseen")
         await settle()

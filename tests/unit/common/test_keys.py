@@ -32,7 +32,7 @@ def all_keys(keys: Keys, name: str, number: int) -> dict[str, str]:
         "active_rooms": keys.active_rooms(Shard(number)),
         "room": keys.room(RoomId(name)),
         "history": keys.history(RoomId(name)),
-        "blocks": keys.blocks(UserId(name)),
+        "person": keys.person(UserId(name)),
     }
 
 

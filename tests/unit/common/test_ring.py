@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.ids import RoomId, Shard, UserId, WorkerId
-from common.ring import partition_of_shard, partition_of_user, propose_owners, shard_of
+from common.ring import partition_of_person, partition_of_shard, propose_owners, shard_of
 
 workers_of_a_cluster = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=12, unique=True).map(
     lambda names: [WorkerId(name) for name in names]
@@ -42,7 +42,7 @@ def test_rooms_spread_over_the_shards() -> None:
 @given(st.integers(0, 1023), st.text(max_size=40), st.integers(1, 64))
 def test_partitions_are_those_of_the_cluster(shard: int, user_id: str, partitions: int) -> None:
     assert 0 <= partition_of_shard(Shard(shard), partitions) < partitions
-    assert 0 <= partition_of_user(UserId(user_id), partitions) < partitions
+    assert 0 <= partition_of_person(UserId(user_id), 64, partitions) < partitions
 
 
 def test_every_partition_has_shards() -> None:

@@ -1,5 +1,6 @@
 """Entries of the streams between edges and workers: what goes in comes out, and nothing else is taken."""
 
+import json
 from typing import Any, get_args
 
 import msgspec
@@ -7,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.codec import BadFrame, decode
 from common.commands import (
+    Active,
     AnyCommand,
     BlockChanged,
+    Call,
     CatchUp,
+    ChangeBlock,
+    DeleteMessage,
     Disconnect,
     EdgeClosed,
     Identity,
@@ -21,6 +27,8 @@ from common.commands import (
     LiftRestrictions,
     Moderate,
     Post,
+    SetFriendship,
+    Tell,
     decode_batch,
     encode_batch,
 )
@@ -37,16 +45,29 @@ from common.deliveries import (
     encode_output,
 )
 from common.messages import (
+    AnyClientMessage,
     AvatarTransform,
     AvatarTransformPayload,
     ChatSend,
     ChatSendPayload,
     Emote,
     EmotePayload,
+    Heartbeat,
+    JoinRoom,
+    LeaveRoom,
     LocalChat,
     LocalChatPayload,
     RoomMessage,
 )
+from tests.unit.common.test_codec import PAYLOADS
+
+
+def decoded(name: str) -> AnyClientMessage:
+    """Return the message of a name, as test_codec.py has it."""
+    message = decode(json.dumps({"v": 1, "t": name, "ts": 1, "payload": PAYLOADS[name]}))
+    assert not isinstance(message, BadFrame)
+    return message
+
 
 texts = st.text(max_size=20, alphabet=st.characters(exclude_categories=["Cs"]))
 rooms = st.sampled_from(["hall", "lobby:a", "x" * 128])
@@ -77,7 +98,8 @@ room_messages = st.one_of(
     st.builds(LocalChat, **envelope, payload=chats),
     st.builds(AvatarTransform, **envelope, payload=moves),
     st.builds(Emote, **envelope, payload=st.builds(EmotePayload, rooms, st.just("cheers"))),
-    st.builds(ChatSend, **envelope, payload=st.builds(ChatSendPayload, rooms, texts, st.just("m-1"))),
+    st.builds(ChatSend, **envelope, payload=st.builds(ChatSendPayload, rooms, users, st.just("m-1"))),
+    st.sampled_from([message for message in map(decoded, PAYLOADS) if isinstance(message, RoomMessage)]),
 )
 identities = st.builds(Identity, users, texts, texts, st.lists(texts, max_size=3).map(tuple))
 commands: dict[type, st.SearchStrategy[Any]] = {
@@ -91,10 +113,17 @@ commands: dict[type, st.SearchStrategy[Any]] = {
         places,
         ids,
         st.booleans(),
+        st.booleans(),
     ),
     Leave: st.builds(Leave, rooms, conns, ids),
     Disconnect: st.builds(Disconnect, rooms, conns),
     Post: st.builds(Post, rooms, conns, room_messages),
+    Call: st.builds(Call, rooms, conns, identities, st.sampled_from(["desktop", "mobile"]), room_messages, conns),
+    Active: st.builds(Active, rooms, conns),
+    Tell: st.builds(Tell, rooms, st.binary(max_size=30)),
+    ChangeBlock: st.builds(ChangeBlock, rooms, conns, users, users, st.booleans()),
+    SetFriendship: st.builds(SetFriendship, rooms, conns, users, users, st.booleans()),
+    DeleteMessage: st.builds(DeleteMessage, rooms, conns, places, places, users, texts),
     CatchUp: st.builds(CatchUp, rooms, conns, places, places, st.booleans()),
     Moderate: st.builds(
         Moderate,
@@ -104,8 +133,9 @@ commands: dict[type, st.SearchStrategy[Any]] = {
         st.sampled_from(["kicked", "banned", "mutedByMod"]),
         texts,
         st.one_of(st.none(), places),
+        users,
     ),
-    LiftRestrictions: st.builds(LiftRestrictions, rooms, conns, users),
+    LiftRestrictions: st.builds(LiftRestrictions, rooms, conns, users, users),
     Inspect: st.builds(Inspect, rooms, conns),
     BlockChanged: st.builds(BlockChanged, users, users, st.booleans()),
     EdgeClosed: st.builds(EdgeClosed),
@@ -128,7 +158,7 @@ def members_of(union: Any) -> set[type]:
 def test_every_command_and_delivery_is_drawn_here() -> None:
     assert set(commands) == members_of(AnyCommand)
     assert set(deliveries) == members_of(AnyDelivery)
-    assert members_of(RoomMessage) == {AvatarTransform, LocalChat, Emote, ChatSend}
+    assert members_of(RoomMessage) == {type(decoded(name)) for name in PAYLOADS} - {JoinRoom, LeaveRoom, Heartbeat}
 
 
 @given(users, st.integers(1, 2**53), times, st.lists(st.one_of(*commands.values()), max_size=6))
@@ -145,9 +175,9 @@ def test_output_batches_come_back_as_they_were(worker_id: Any, content: list[Any
 
 @given(st.binary(max_size=60))
 def test_other_bytes_are_refused_in_one_documented_way(data: bytes) -> None:
-    for decode in (decode_batch, decode_output):
+    for decoder in (decode_batch, decode_output):
         try:
-            decode(data)
+            decoder(data)
         except msgspec.DecodeError:
             continue
 

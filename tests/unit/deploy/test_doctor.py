@@ -113,6 +113,13 @@ def test_settings_that_an_edge_refuses_do_not_hide_redis() -> None:
     assert "ROOMRING_TOKEN_SECRET" in findings[0].remedy
 
 
+def test_a_word_list_that_a_worker_refuses() -> None:
+    _, findings = doctor.check_settings({"ROOMRING_DEV": "1", "ROOMRING_WORD_LIST_FILE": "no/such/file"})
+    worker = next(finding for finding in findings if finding.check == "worker settings")
+    assert worker.state is State.FAIL
+    assert "ROOMRING_WORD_LIST_FILE" in worker.remedy
+
+
 def test_settings_that_nobody_accepts() -> None:
     settings, findings = doctor.check_settings({"ROOMRING_REDIS_URL": "nonsense"})
     assert settings is None

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.commands import AnyRoomCommand, CatchUp, Disconnect, Identity, Join, Leave, Post
+from common.commands import Active, AnyRoomCommand, CatchUp, Disconnect, Identity, Join, Leave, Post
 from common.errors import AuthErrorCode, CloseCode
-from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
+from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId, kind_of
 from common.settings import EdgeSettings
 from edge.connection import JOIN_RATE, Connection
 from edge.tokens import Claims, TokenVerifier, mint, secret_key
@@ -47,11 +47,21 @@ class Verifier:
         )
 
 
+def is_quiet(command: AnyRoomCommand) -> bool:
+    return (
+        isinstance(command, Active | Disconnect | Join)
+        and kind_of(command.room_id) == "user"
+        and (not isinstance(command, Join) or command.quiet)
+    )
+
+
 class Port:
     """Everything that a connection did, in order."""
 
     def __init__(self) -> None:
         self.done: list[Any] = []
+        self.inbox: list[AnyRoomCommand] = []
+        """Commands to the person's own inbox, apart from the rest: they come by themselves."""
         self.busy = False
         self.positions: dict[RoomId, tuple[Epoch, Seq]] = {}
         self.notes: list[tuple[str, RoomId | None, str]] = []
@@ -64,7 +74,7 @@ class Port:
     def forward(self, command: AnyRoomCommand, *, must: bool) -> bool:
         if self.busy and not must:
             return False
-        self.done.append(command)
+        (self.inbox if is_quiet(command) else self.done).append(command)
         return True
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -73,7 +83,8 @@ class Port:
         self.done.append((code, reason))
 
     def unsubscribe(self, room_id: RoomId) -> None:
-        self.done.append(("unsubscribe", room_id))
+        if kind_of(room_id) != "user":
+            self.done.append(("unsubscribe", room_id))
 
     def position(self, room_id: RoomId) -> tuple[Epoch, Seq] | None:
         return self.positions.get(room_id)
@@ -120,6 +131,13 @@ class Client:
             payload["token"] = token or f"{user} {room} {TOKEN_LIFE_MS}"
         who = {"userId": user, "displayName": user.title(), "avatarId": "fox"}
         return self.send("join_room", {"roomId": room, "user": who, **payload}, id=id)
+
+    def rooms(self) -> list[RoomId]:
+        """Return the rooms of the connection, without the own inbox."""
+        return [room for room in self.connection.rooms if kind_of(room) != "user"]
+
+    def rooms_wanted(self) -> list[RoomId]:
+        return [room for room in self.connection.rooms_wanted() if kind_of(room) != "user"]
 
     def enter(self, room: RoomId = HALL, **options: Any) -> "Client":
         """Join, and let the worker agree."""
@@ -254,7 +272,7 @@ def test_refused_joins_leave_no_trace(client: Client, options: dict[str, Any], c
     (refusal,) = client.join(id="j1", **options)
     assert told(refusal) == ("auth_error", "j1", code)
     assert refusal["payload"]["roomId"] == HALL
-    assert client.connection.rooms == {}
+    assert client.rooms() == []
     assert client.connection.user_id is None
     assert client.port.notes == [("auth_error", HALL, code)]
     assert isinstance(client.join()[0], Join)
@@ -309,7 +327,7 @@ def test_there_is_a_rate_of_joins(client: Client) -> None:
 def test_a_busy_cluster_is_told_and_nothing_is_remembered(client: Client) -> None:
     client.port.busy = True
     assert told(client.join(id="j")[0]) == ("error", "j", "busy")
-    assert client.connection.rooms == {}
+    assert client.rooms() == []
 
 
 def test_a_renewed_token_keeps_the_connection_in_the_room(client: Client) -> None:
@@ -360,9 +378,9 @@ def test_while_the_cluster_is_busy_chat_is_refused_and_movements_are_dropped(cli
 def test_leaving(client: Client) -> None:
     client.enter()
     assert client.leave(id="l") == [("unsubscribe", HALL), Leave(HALL, ConnNumber(7), "l")]
-    assert client.connection.rooms_wanted() == []
+    assert client.rooms_wanted() == []
     client.connection.detached(HALL, refused=False)
-    assert client.connection.rooms == {}
+    assert client.rooms() == []
 
 
 def test_leaving_is_passed_on_while_the_cluster_is_busy(client: Client) -> None:
@@ -392,7 +410,7 @@ def test_a_late_answer_to_leaving_does_not_undo_a_new_join(client: Client) -> No
     client.leave()
     client.join()
     client.connection.detached(HALL, refused=False)
-    assert client.connection.rooms_wanted() == [HALL]
+    assert client.rooms_wanted() == [HALL]
     assert isinstance(client.chat()[0], Post)
     assert client.connection.attached(HALL)
     client.port.positions[HALL] = (Epoch(1), Seq(5))
@@ -403,9 +421,9 @@ def test_a_kick_that_crosses_nothing_frees_the_room(client: Client) -> None:
     client.enter()
     client.connection.detached(HALL, refused=False)
     # The worker let go although the client wants in: another join is on its way, or the socket closes.
-    assert client.connection.rooms_wanted() == [HALL]
+    assert client.rooms_wanted() == [HALL]
     client.connection.detached(HALL, refused=True)
-    assert client.connection.rooms == {}
+    assert client.rooms() == []
     client.connection.detached(HALL, refused=True)
 
 
@@ -568,7 +586,7 @@ def test_an_expired_token_is_told_and_after_the_grace_the_room_is_lost(client: C
     assert isinstance(client.chat()[0], Post)
     assert client.wait(29_999) == []
     assert client.wait(1) == [("unsubscribe", HALL), Disconnect(HALL, ConnNumber(7))]
-    assert list(client.connection.rooms) == [YARD]
+    assert client.rooms() == [YARD]
     assert told(client.chat()[0])[2] == "not_joined"
 
 
@@ -577,7 +595,7 @@ def test_a_new_token_within_the_grace_keeps_the_room(client: Client) -> None:
     keep_alive(client, TOKEN_LIFE_MS)
     client.join(token=f"{ADA} {HALL} {3 * TOKEN_LIFE_MS}")
     assert keep_alive(client, 60_000) == []
-    assert list(client.connection.rooms) == [HALL]
+    assert client.rooms() == [HALL]
 
 
 def test_without_grace_the_room_is_lost_with_the_token() -> None:
@@ -706,4 +724,4 @@ def test_a_room_hears_of_every_end_that_it_must_hear_of(course: list[Act]) -> No
             inside = isinstance(command, Join)
         refused = room == YARD and any(act is acts[11] for act in course)
         assert not inside or refused
-    assert client.connection.rooms == {}
+    assert client.rooms() == []

@@ -107,7 +107,7 @@ async def test_blocked_authors_are_left_out_and_do_not_count(
     pages: Pages, store: MemoryDurableStore, bus: MemoryBus
 ) -> None:
     await store.append([message(seq, "ann" if seq % 2 else "bob") for seq in range(1, 11)])
-    await bus.set_block(UserId("eve"), UserId("bob"), blocked=True)
+    await bus.fill_blocks(UserId("eve"), [UserId("bob")])
     page = await get(pages, user="eve", limit="3")
     assert [one["seq"] for one in page["messages"]] == [5, 7, 9]
     assert page["moreAfter"] is False
@@ -119,7 +119,7 @@ async def test_blocked_authors_are_left_out_and_do_not_count(
 
 async def test_a_room_of_blocked_authors_only_is_empty(pages: Pages, store: MemoryDurableStore, bus: MemoryBus) -> None:
     await store.append([message(1, "bob"), message(2, "bob")])
-    await bus.set_block(UserId("eve"), UserId("bob"), blocked=True)
+    await bus.fill_blocks(UserId("eve"), [UserId("bob")])
     assert await get(pages, user="eve") == {"roomId": ROOM, "messages": [], "moreAfter": False, "settled": True}
 
 
@@ -135,7 +135,7 @@ async def test_without_knowing_the_blocks_nothing_is_shown(
         raise BusUnavailable("Redis does not answer")
 
     await store.append([message(1, "bob")])
-    monkeypatch.setattr(bus, "blocks_of", away)
+    monkeypatch.setattr(bus, "people", away)
     assert (await get(pages, status=503))["error"]["code"] == "unavailable"
 
 

@@ -205,7 +205,7 @@ def test_a_block_reaches_the_rooms_in_which_the_person_is(bench: Bench) -> None:
     bench.send(join(ADA, 1), join(BEN, 2))
     bench.turn()
     bench.output()
-    bench.store.set_block(BEN, ADA, blocked=True)
+    bench.store.fill_blocks(BEN, [ADA])
     bench.send(BlockChanged(BEN, ADA, blocked=True), shard=HERE)
     bench.turn()
     assert names_of(bench.output(), 2) == ["resync", "room_state"]
@@ -221,7 +221,7 @@ def test_a_block_behind_a_join_in_the_same_batch_reaches_it(bench: Bench) -> Non
 
 
 def test_a_joiners_blocks_come_from_the_store(bench: Bench) -> None:
-    bench.store.set_block(BEN, ADA, blocked=True)
+    bench.store.fill_blocks(BEN, [ADA])
     bench.told(join(ADA, 1))
     state = messages_of(bench.told(join(BEN, 2)), 2)[0]
     assert [member["userId"] for member in state["payload"]["members"]] == [BEN]
@@ -448,9 +448,9 @@ def test_a_commit_whose_reply_was_lost_is_written_once(bench: Bench) -> None:
     entries = bench.store.inputs_after(bench.engine.cursors(P0), 10)
     plan = bench.engine.plan(P0, entries, bench.now_ms)
     turns, _ = bench.engine.run(plan, bench.now_ms, {})
-    commit = bench.engine.commit_of(turns, bench.worker)
+    commit = bench.engine.commit_of(P0, turns, bench.worker, bench.now_ms)
     assert bench.store.commit(P0, commit).done
-    again = bench.store.commit(P0, bench.engine.commit_of(turns, bench.worker))
+    again = bench.store.commit(P0, bench.engine.commit_of(P0, turns, bench.worker, bench.now_ms))
     assert again.already
     bench.engine.settle(turns)
     assert names_of(bench.output()) == ["chat_broadcast"]
@@ -485,7 +485,7 @@ def test_rooms_that_nothing_changed_are_not_written(bench: Bench) -> None:
     bench.send(inspect(5))
     entries = bench.store.inputs_after(bench.engine.cursors(P0), 10)
     turns, _ = bench.engine.run(bench.engine.plan(P0, entries, bench.now_ms), bench.now_ms, {})
-    commit = bench.engine.commit_of(turns, bench.worker)
+    commit = bench.engine.commit_of(P0, turns, bench.worker, bench.now_ms)
     assert [part.rooms for part in commit.shards] == [[]]
     assert set(commit.outputs) == {E1}
 

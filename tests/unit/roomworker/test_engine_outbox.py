@@ -26,7 +26,7 @@ def test_a_message_waits_in_the_outbox_until_it_is_stored_and_its_sender_is_told
     assert [event["t"] for event in told] == ["ack", "ack"]
     assert waiting(b) == 2
     kept = b.store_kept()
-    assert [entry.message.text for entry in kept[0].entries] == ["a", "b"]
+    assert [entry.record.text for entry in kept[0].entries] == ["a", "b"]
     answer = b.turn(kept=kept)
     assert answer is not None
     assert answer.done

@@ -55,30 +55,30 @@ def test_asking_beyond_is_a_bug() -> None:
 def test_after_a_takeover_the_store_is_asked_for_what_is_older_and_only_for_that() -> None:
     made = history(8, 9)
     assert [after for after in range(12) if made.lacks(Seq(after))] == list(range(7))
-    made.prepend(Seq(5), stored(6, 7))
+    made.prepend(Seq(5), stored(6, 7), {})
     assert numbers(made.since(Seq(5))) == [6, 7, 8, 9]
     assert [after for after in range(12) if made.lacks(Seq(after))] == list(range(5))
 
 
 def test_what_the_store_has_of_the_tail_itself_is_passed_over() -> None:
     made = history(8, 9)
-    made.prepend(Seq(6), stored(7, 9))
+    made.prepend(Seq(6), stored(7, 9), {})
     assert numbers(made.since(Seq(6))) == [7, 8, 9]
 
 
 def test_what_does_not_adjoin_is_left_out() -> None:
     made = history(8, 9)
-    made.prepend(Seq(3), [*stored(4, 5), *stored(7, 7)])
+    made.prepend(Seq(3), [*stored(4, 5), *stored(7, 7)], {})
     assert made.covers(Seq(6))
     assert not made.covers(Seq(5))
     made = history(8, 9)
-    made.prepend(Seq(3), stored(4, 6))
+    made.prepend(Seq(3), stored(4, 6), {})
     assert not made.covers(Seq(6))
 
 
 def test_there_is_no_room_for_more_than_the_bound() -> None:
     made = history(8, 10)
-    made.prepend(Seq(1), stored(2, 7))
+    made.prepend(Seq(1), stored(2, 7), {})
     assert numbers(made.since(Seq(5))) == [6, 7, 8, 9, 10]
     assert not made.covers(Seq(4))
 
@@ -102,7 +102,7 @@ def test_a_history_that_asks_the_store_is_as_good_as_one_that_lived_on(events_ma
             after = Seq(max(0, last - step))
             if made.lacks(after):
                 kept_from = max(1, last - events_max + 1)
-                made.prepend(after, stored(max(kept_from, after + 1), last))
+                made.prepend(after, stored(max(kept_from, after + 1), last), {})
             assert made.covers(after) == (last - events_max <= after <= last)
             if made.covers(after):
                 assert numbers(made.since(after)) == list(range(after + 1, last + 1))

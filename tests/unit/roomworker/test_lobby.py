@@ -15,7 +15,7 @@ def stage(**settings: object) -> Stage:
 
 def kept(of: Stage) -> list[ChatMessage]:
     assert of.last_turn is not None
-    return [decode_entry(entry).message for entry in of.last_turn.outbox]
+    return [decode_entry(entry).record for entry in of.last_turn.outbox]
 
 
 def test_a_newcomer_sees_a_count_and_no_list() -> None:

@@ -1,0 +1,56 @@
+"""What every room must know of a person: written by commits, filled from the durable store, read together."""
+
+from common.bus import Person, PersonPatch
+from common.ids import Shard, UserId
+from tests.contract.builders import P0, W1, commit, part, take
+from tests.contract.conftest import Bus
+
+ANN, BOB, CYD, DEE = UserId("ann"), UserId("bob"), UserId("cyd"), UserId("a}{p1 :\u00e9")
+
+
+async def test_of_strangers_nothing_is_known(bus: Bus) -> None:
+    assert await bus.people([ANN, BOB]) == {ANN: Person(), BOB: Person()}
+    assert await bus.people([]) == {}
+
+
+async def test_blocks_and_mutes_are_written_by_commits(bus: Bus) -> None:
+    lease = await take(bus, 0)
+    first = part(0, lease, people=[PersonPatch(ANN, {BOB: True, DEE: True}), PersonPatch(DEE, {}, 77)])
+    assert (await bus.commit(P0, commit(first))).done
+    assert await bus.people([ANN, DEE]) == {ANN: Person(frozenset({BOB, DEE})), DEE: Person(muted_until_ms=77)}
+    second = part(0, lease, 1, people=[PersonPatch(ANN, {BOB: False, CYD: True}), PersonPatch(DEE, {}, 0)])
+    assert (await bus.commit(P0, commit(second))).done
+    assert await bus.people([ANN, DEE]) == {ANN: Person(frozenset({CYD, DEE})), DEE: Person()}
+
+
+async def test_a_refused_commit_changes_nobody(bus: Bus) -> None:
+    lease = await take(bus, 0)
+    refused = await bus.commit(P0, commit(part(0, lease.token - 1, people=[PersonPatch(ANN, {BOB: True})])))
+    assert not refused.done
+    assert await bus.people([ANN]) == {ANN: Person()}
+
+
+async def test_what_a_commit_said_holds_over_what_is_filled_in(bus: Bus) -> None:
+    lease = await take(bus, 0)
+    said = part(0, lease, people=[PersonPatch(ANN, {BOB: False, DEE: True})])
+    assert (await bus.commit(P0, commit(said))).done
+    for _ in range(2):
+        await bus.fill_blocks(ANN, [BOB, CYD])
+        assert await bus.people([ANN]) == {ANN: Person(frozenset({CYD, DEE}), filled=True)}
+    await bus.fill_blocks(BOB, [])
+    assert await bus.people([BOB]) == {BOB: Person(filled=True)}
+
+
+async def test_a_commit_writes_to_the_inputs_of_other_shards(bus: Bus) -> None:
+    lease = await take(bus, 0)
+    other = await take(bus, 1)
+    assert (await bus.append_inputs([(Shard(1), b"before")])) == [1]
+    telling = commit(part(0, lease), inputs={Shard(0): b"to itself", Shard(1): b"to another"})
+    assert (await bus.commit(P0, telling)).done
+    assert (await bus.commit(P0, telling)).already
+    found = await bus.read_inputs(P0, W1, {Shard(0): 0, Shard(1): other.cursor}, 10, 1)
+    assert sorted((entry.shard, entry.position, entry.data) for entry in found) == [
+        (0, 1, b"to itself"),
+        (1, 1, b"before"),
+        (1, 2, b"to another"),
+    ]

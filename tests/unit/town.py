@@ -1,0 +1,213 @@
+"""Edges and a worker in one process, on the stores in memory and a loop whose time jumps; only sockets are feigned."""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+from aiohttp import WSMessage, WSMsgType
+
+from common.bus import ClusterShape
+from common.bus_memory import MemoryBus, MemoryStore
+from common.commands import AnyRoomCommand, ChangeBlock, SetFriendship
+from common.durable import DurableStore
+from common.errors import AuthErrorCode
+from common.ids import EdgeId, UserId, WorkerId, inbox_of, thread_of
+from common.settings import EdgeSettings, WorkerSettings
+from common.word_filter import NO_FILTER, WordFilter
+from edge.client import Client
+from edge.gateway import Gateway
+from edge.metrics import EdgeMetrics
+from edge.tokens import Claims
+from roomworker.metrics import WorkerMetrics
+from roomworker.worker import Worker
+from tests.unit.clock import LoopClock, drive
+from tests.unit.edge.test_client import Transport
+from tests.unit.edge.test_frames import parsed
+from tests.unit.stage import HALL, START_MS, Envelope
+
+SHARDS = 4
+FAST: dict[str, Any] = {"shards": SHARDS, "node_ttl_ms": 1_000, "node_renew_ms": 300}
+
+
+class Verifier:
+    """Tokens are `<user> <life in ms from the start>`; the user `root` has the role `admin`."""
+
+    def verify(self, token: str) -> Claims | AuthErrorCode:
+        user, life_ms = token.rsplit(maxsplit=1)
+        roles = ("admin",) if user == "root" else ()
+        return Claims(UserId(user), ("*",), START_MS + int(life_ms), "desktop", None, None, roles)
+
+
+class Gone(asyncio.Protocol):
+    """What aiohttp does when the socket is lost: whoever receives is told."""
+
+    def __init__(self, inbox: asyncio.Queue[WSMessage]) -> None:
+        self._inbox = inbox
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inbox.put_nowait(WSMessage(WSMsgType.CLOSED, None, None))
+
+
+class Person:
+    """A socket on an edge, and what was read from it."""
+
+    def __init__(self, gateway: Gateway, user: str) -> None:
+        self.user = user
+        self.transport = Transport()
+        self.heard: list[Envelope] = []
+        self.close_code: int | None = None
+        self._inbox: asyncio.Queue[WSMessage] = asyncio.Queue()
+        self.transport.protocol = Gone(self._inbox)
+        self._gateway = gateway
+        # What stands between aiohttp's upgrade and its socket: the only way in without a real one.
+        self._websocket: Any = SimpleNamespace(receive=self._inbox.get, close_code=None)
+        request: Any = SimpleNamespace(headers={}, remote="test")
+        self._client: Client = gateway._open(self._websocket, self.transport, request)  # type: ignore[arg-type]
+        self.served = asyncio.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            await self._gateway._receive(self._websocket, self._client)
+        finally:
+            await self._gateway._ended(self._websocket, self._client)
+
+    def hang_up(self) -> None:
+        self.transport.lose()
+
+    def say(self, name: str, payload: dict[str, Any], **beside: Any) -> None:
+        self.send(name, {"roomId": HALL, **payload}, **beside)
+
+    def send(self, name: str, payload: dict[str, Any], **beside: Any) -> None:
+        envelope = {"v": 1, "t": name, "ts": 0, **beside, "payload": payload}
+        self._inbox.put_nowait(WSMessage(WSMsgType.TEXT, json.dumps(envelope).encode(), None))  # type: ignore[arg-type]
+
+    def join(self, room: str = HALL, life_ms: int = 3_600_000, **beside: Any) -> "Person":
+        who = {"userId": self.user, "displayName": self.user.title(), "avatarId": "fox"}
+        self.say("join_room", {"roomId": room, "user": who, "token": f"{self.user} {life_ms}"}, **beside)
+        return self
+
+    def chat(self, text: str, **beside: Any) -> None:
+        self.say("local_chat", {"text": text, "mode": "local"}, **beside)
+
+    def read(self) -> list[Envelope]:
+        """Read what came since the last call."""
+        new: list[Envelope] = []
+        for frame in parsed(self.transport.read()):
+            if frame.opcode == 8:
+                self.close_code = int.from_bytes(frame.data[:2], "big")
+            else:
+                new.append(json.loads(bytes(frame.data)))
+        self.heard += new
+        return new
+
+    def last(self, name: str) -> Envelope:
+        """Read on, and return the newest event of a name that ever came."""
+        self.read()
+        return [envelope for envelope in self.heard if envelope["t"] == name][-1]
+
+    def count(self, name: str) -> int:
+        """Read on, and return how many events of a name ever came."""
+        self.read()
+        return [envelope["t"] for envelope in self.heard].count(name)
+
+    def names(self) -> list[str]:
+        return [envelope["t"] for envelope in self.read()]
+
+
+class Town:
+    """Edges and a worker, with a durable store where one is given."""
+
+    def __init__(
+        self, *, durable: DurableStore | None = None, word_filter: WordFilter = NO_FILTER, **settings: Any
+    ) -> None:
+        clock = self.clock = LoopClock()
+        self.store = MemoryStore(ClusterShape(SHARDS, 1), clock.now_ms, output_entries_max=50)
+        self.durable = durable
+        self._word_filter = word_filter
+        url = "" if durable is None else "postgresql://nobody@localhost/none"
+        self._settings = WorkerSettings(**{**FAST, "chat_burst": 1_000, "database_url": url, **settings})
+        self._workers = 0
+        self.worker = self.new_worker()
+        self._working: asyncio.Task[None] | None = None
+        self.edges = [
+            Gateway(
+                EdgeId(f"e{number}"),
+                EdgeSettings(**FAST, token_secret="x" * 32, drain_ms=1_000),
+                MemoryBus(self.store),
+                clock,
+                Verifier(),  # type: ignore[arg-type]
+                EdgeMetrics(),
+                random.Random(7),
+            )
+            for number in (1, 2)
+        ]
+
+    def new_worker(self) -> Worker:
+        self._workers += 1
+        worker_id = WorkerId(f"w{self._workers}")
+        bus = MemoryBus(self.store)
+        return Worker(worker_id, self._settings, bus, self.clock, WorkerMetrics(), self.durable, self._word_filter)
+
+    def person(self, user: str, edge: int = 0) -> Person:
+        return Person(self.edges[edge], user)
+
+    async def ask(self, make: Callable[[int], AnyRoomCommand]) -> dict[str, Any]:
+        """Give an operator's order over the second edge, and return its answer."""
+        answer: dict[str, Any] = json.loads(await self.edges[1].operations.ask(make))
+        return answer
+
+    async def befriend(self, user: UserId, other: UserId) -> None:
+        await self.ask(lambda request: SetFriendship(thread_of(user, other), request, user, other, friends=True))
+
+    async def block(self, user: UserId, other: UserId, *, blocked: bool = True) -> dict[str, Any]:
+        return await self.ask(lambda request: ChangeBlock(inbox_of(user), request, user, other, blocked))
+
+    async def open(self) -> None:
+        self._working = asyncio.create_task(self.worker.run())
+        for edge in self.edges:
+            await edge.start()
+        await asyncio.sleep(0.1)
+
+    async def change_worker(self) -> None:
+        """Another worker takes over; it has nothing but what is stored."""
+        self.worker.stop()
+        if self._working is not None:
+            await self._working
+        self.worker = self.new_worker()
+        self._working = asyncio.create_task(self.worker.run())
+        await asyncio.sleep(0.5)
+
+    async def close(self) -> None:
+        for edge in self.edges:
+            await edge.stop()
+        self.worker.stop()
+        if self._working is not None:
+            await self._working
+
+    def check(self) -> None:
+        """See that everything still runs."""
+        assert self._working is not None
+        assert not self._working.done()
+        assert [edge.failed() for edge in self.edges] == [None, None]
+
+
+def run(course: Callable[[Town], Awaitable[None]], **options: Any) -> None:
+    """Take a course in a town of its own."""
+
+    async def inside() -> None:
+        town = Town(**options)
+        await town.open()
+        try:
+            await course(town)
+            town.check()
+        finally:
+            await town.close()
+
+    drive(inside())
+
+
+async def settle() -> None:
+    await asyncio.sleep(0.05)

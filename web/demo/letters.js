@@ -174,8 +174,10 @@ export class Letters {
     const name = displayName || this.options.nameOf(userId);
     const accept = button('Accept', 'primary', () => void this.messenger.addFriend(userId).catch(() => {}));
     accept.dataset.testid = 'accept-friend';
+    accept.dataset.row = `accept ${userId}`;
     accept.setAttribute('aria-label', `Accept ${cleanName(name)} as a friend`);
     const refuse = button('No', '', () => void this.messenger.removeFriend(userId).catch(() => {}));
+    refuse.dataset.row = `refuse ${userId}`;
     refuse.setAttribute('aria-label', `Do not accept ${cleanName(name)}`);
     return make('li', 'asking', portrait(this.options.avatarOf(userId), 30), isolated(cleanName(name), 'name'), accept, refuse);
   }
@@ -184,6 +186,7 @@ export class Letters {
   #blockedRow(userId) {
     const name = this.options.nameOf(userId);
     const unblock = button('Unblock', '', () => void this.messenger.unblock(userId).catch(() => {}));
+    unblock.dataset.row = `unblock ${userId}`;
     unblock.setAttribute('aria-label', `Unblock ${cleanName(name)}`);
     return make('li', 'asking', portrait(this.options.avatarOf(userId), 30), isolated(cleanName(name), 'name'), unblock);
   }

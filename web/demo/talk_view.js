@@ -64,7 +64,9 @@ export class TalkView {
       node.dataset.testid = node.id;
       return node;
     };
-    this.log = part('log', 'ol', 'log scrolls');
+    this.log = part('log', 'div', 'log scrolls');
+    this.list = make('ol', '');
+    this.log.append(this.list);
     this.log.setAttribute('role', 'log');
     this.log.setAttribute('aria-live', 'polite');
     this.log.setAttribute('aria-label', label);
@@ -121,7 +123,7 @@ export class TalkView {
     this.#talk = talk;
     this.#rows.clear();
     this.#remarks = [];
-    this.log.replaceChildren();
+    this.list.replaceChildren();
     this.answer(null);
     this.input.value = talk ? (this.#unsent.get(talk.key) ?? '') : '';
     this.#showCount();
@@ -172,11 +174,11 @@ export class TalkView {
   #render() {
     const talk = this.#talk;
     if (!talk) return;
-    const { log } = this;
+    const { log, list } = this;
     const wasAtEnd = this.#isAtEnd();
     const bottomBefore = log.scrollHeight - log.scrollTop;
     const items = this.messenger.items(talk);
-    const firstBefore = log.firstElementChild;
+    const firstBefore = list.firstElementChild;
     /** @type {Map<string, Remark[]>} */
     const remarks = new Map();
     const keys = new Set(items.map(({ key }) => key));
@@ -202,10 +204,10 @@ export class TalkView {
       this.#rows.delete(key);
     }
     wanted.forEach((row, index) => {
-      if (log.children[index] !== row) log.insertBefore(row, log.children[index] ?? null);
+      if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
     });
     if (wasAtEnd) log.scrollTop = log.scrollHeight;
-    else if (firstBefore !== null && log.firstElementChild !== firstBefore) log.scrollTop = log.scrollHeight - bottomBefore;
+    else if (firstBefore !== null && list.firstElementChild !== firstBefore) log.scrollTop = log.scrollHeight - bottomBefore;
     else if (this.isVisible && items.at(-1)?.state === 'received') this.newer.hidden = this.#isAtEnd();
     this.earlier.hidden = !talk.history?.hasOlder || (items.length === 0 && !talk.history.isOpen);
     if (this.#isAtEnd() && this.isVisible) this.options.onSeen();

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 
 from deploy.devcluster import DevCluster
-from tests.web.windows import DEADLINE_MS, PHONE, WIDE, OpenWindow, expect_connected
+from tests.web.windows import DEADLINE_MS, PHONE, SMALL, OpenWindow, expect_connected
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_ARGUMENTS = [
@@ -46,9 +46,11 @@ def open_window(browser: Browser, cluster: DevCluster) -> Iterator[OpenWindow]:
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    def open_(edge: int, name: str, room: str, *, query: str = "", phone: bool = False) -> Page:
+    def open_(
+        edge: int, name: str, room: str, *, query: str = "", phone: bool = False, size: ViewportSize = SMALL
+    ) -> Page:
         options: dict[str, Any] = {"viewport": PHONE, "has_touch": True, "is_mobile": True} if phone else {}
-        context = browser.new_context(**(options or {"viewport": WIDE}))
+        context = browser.new_context(**(options or {"viewport": size}))
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(DEADLINE_MS)

@@ -211,3 +211,113 @@ test('presence is asked again after each new connection', async () => {
   stop();
   assert.equal(ada.messenger.presence('bob'), undefined);
 });
+
+// --- against a server that is played by hand --------------------------------------------------------------------
+
+/** A client on fake sockets whose pages are answered by `answer`. */
+async function played(userId, answer) {
+  const world = new FakeWorld();
+  const asked = [];
+  const environment = world.environment();
+  const fetch = async (url, init) => {
+    if (init.method === 'POST') return environment.fetch(url, init);
+    asked.push({ url, token: init.headers.Authorization });
+    return { ok: true, status: 200, headers: { get: () => null }, json: async () => answer(new URL(url, 'http://edge.test')) };
+  };
+  const client = new RoomringClient({ user: { userId, displayName: userId, avatarId: 'fox' }, environment: { ...environment, fetch } });
+  const messenger = new Messenger(client);
+  client.connect();
+  client.join(LOBBY);
+  await world.advance();
+  world.socket.welcome();
+  await world.advance();
+  return { world, client, messenger, asked };
+}
+const line = (seq) => ({ epoch: 1, seq, ts: seq, userId: 'bob', displayName: 'Bob', text: `t${seq}`, messageId: `m${seq}` });
+const lobbyState = (seqs, beside = {}) => ({
+  roomId: LOBBY, serverTimeMs: 0, members: [], memberCount: 2, you: { userId: 'ada' }, epoch: 1, seq: seqs.at(-1), recovered: false, messages: seqs.map(line), ...beside,
+});
+
+test('a resume that the lobby could not fill is filled from the pages between cursor and until', async () => {
+  const { world, messenger, asked } = await played('ada', (url) => {
+    const from = Number(url.searchParams.get('after'));
+    const messages = [from + 1, from + 2].filter((seq) => seq < 9).map(line);
+    return { roomId: LOBBY, messages, after: String(messages.at(-1)?.seq ?? from), moreAfter: messages.length === 2, settled: true };
+  });
+  const talk = messenger.room(LOBBY, { isKept: true });
+  world.socket.deliver('room_state', lobbyState([1, 2, 3]), { re: world.socket.of('join_room')[0].id });
+  world.socket.fail(1006);
+  await world.advance(5_000);
+  world.socket.welcome();
+  await world.advance();
+  world.socket.deliver('room_state', lobbyState([9, 10], { cursor: '3', until: '9' }), { re: world.socket.of('join_room')[0].id });
+  await world.advance();
+  assert.deepEqual(messenger.items(talk).map(({ seq }) => seq), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.ok(asked.every(({ url }) => url.includes('before=9')));
+  assert.equal(asked[0].url, `/rooms/${encodeURIComponent(LOBBY)}/messages?after=3&before=9`);
+});
+
+test('what the inbox says before it was joined again comes once, with the replay', async () => {
+  const { world, messenger } = await played('ada', () => ({ inboxId: 'user:ada', unread: 0, threads: [] }));
+  messenger.open(LOBBY);
+  await world.advance();
+  const joinOf = (roomId) => world.socket.of('join_room').find(({ payload }) => payload.roomId === roomId);
+  assert.equal(joinOf('user:ada').payload.token, joinOf(LOBBY).payload.token, 'the inbox needs no token of its own');
+  const inboxState = (seq, recovered) => ({
+    roomId: 'user:ada', serverTimeMs: 0, members: [], you: { userId: 'ada' }, epoch: 5, seq, recovered, inbox: { unread: {}, friends: [], blocked: [] },
+  });
+  const letter = (seq, beside = {}) => world.socket.deliver('direct_message', {
+    roomId: 'user:ada', threadId: 'dm:ada:bob', threadEpoch: 1, threadSeq: seq, userId: 'bob', displayName: 'Bob', recipientId: 'ada',
+    text: `t${seq}`, messageId: `m${seq}`, unread: seq,
+  }, { seq, epoch: 5, ...beside });
+  world.socket.deliver('room_state', inboxState(0, false), { re: joinOf('user:ada').id });
+  letter(1);
+  world.socket.fail(1006);
+  await world.advance(5_000);
+  world.socket.welcome();
+  await world.advance();
+  letter(3);
+  assert.deepEqual(joinOf('user:ada').payload.resume, { epoch: 5, lastSeq: 1 });
+  world.socket.deliver('room_state', { ...inboxState(3, true), inbox: { unread: { 'dm:ada:bob': 3 }, friends: [], blocked: [] } }, { re: joinOf('user:ada').id });
+  for (const seq of [2, 3]) letter(seq, { replay: true });
+  letter(4);
+  assert.deepEqual(messenger.items(messenger.direct('bob')).map(({ text }) => text), ['t1', 't2', 't3', 't4']);
+  assert.equal(messenger.inbox.unreadTotal, 4);
+});
+
+test('a person whose id has to be coded asks for the name of the inbox', async () => {
+  const { world, messenger, asked } = await played('ada@example.org', () => ({ inboxId: 'user:~abc', unread: 0, threads: [] }));
+  messenger.open(LOBBY);
+  await world.advance();
+  assert.equal(asked[0].url, '/threads?limit=1');
+  assert.match(asked[0].token, /^Bearer token-/);
+  assert.ok(world.socket.of('join_room').some(({ payload }) => payload.roomId === 'user:~abc'));
+});
+
+test('a letter that nobody answered for four minutes is given up rather than sent twice; one that never went waits on', async () => {
+  const { world, client, messenger } = await played('ada', () => ({ inboxId: 'user:ada', unread: 0, threads: [] }));
+  messenger.open(LOBBY);
+  await world.advance();
+  const talk = messenger.direct('bob');
+  messenger.send(talk, 'early');
+  await world.advance(600_000);
+  assert.deepEqual(messenger.items(talk).map(({ state }) => state), ['sending'], 'the inbox was not joined yet');
+  const join = world.socket.of('join_room').findLast(({ payload }) => payload.roomId === 'user:ada');
+  if (!join) world.socket.welcome();
+  await world.advance();
+  const again = world.socket.of('join_room').findLast(({ payload }) => payload.roomId === 'user:ada');
+  world.socket.deliver('room_state', {
+    roomId: 'user:ada', serverTimeMs: 0, members: [], you: { userId: 'ada' }, epoch: 5, seq: 0, recovered: false, inbox: { unread: {}, friends: [], blocked: [] },
+  }, { re: again.id });
+  await world.advance();
+  const sent = world.socket.of('direct_send');
+  assert.equal(sent.length, 1);
+  for (let second = 0; second < 250; second += 10) {
+    await world.advance(10_000);
+    world.socket.deliver('heartbeat_ack', { clientTimeMs: world.nowMs, serverTimeMs: world.serverNowMs });
+  }
+  const resent = world.sockets.flatMap((socket) => socket.of('direct_send'));
+  assert.equal(new Set(resent.map(({ id }) => id)).size, 1);
+  assert.deepEqual(messenger.items(talk).map(({ state, error }) => [state, error?.code]), [['failed', 'expired']]);
+  assert.equal(client.pendingMessages, 0);
+});

@@ -9,6 +9,7 @@ from tests.web.windows import OpenWindow, expect_connected, picture
 
 WRITERS = 8
 LINES_EACH = 9
+PLACE = "(node => new DOMMatrix(getComputedStyle(node.parentElement).transform).e)"
 
 
 def test_two_hold_a_conversation_one_goes_offline_and_comes_back(open_window: OpenWindow) -> None:
@@ -102,14 +103,12 @@ def test_notes_move_and_merge_and_two_texts_become_a_choice(open_window: OpenWin
     ada.get_by_test_id("note-save").click()
     theirs = bob.get_by_test_id("note")
     expect(theirs).to_contain_text("one umbrella")
-    before = _left(bob)
+    before = _place(bob)
     ada.get_by_test_id("note").focus()
     for _ in range(4):
         ada.keyboard.press("ArrowRight")
     expect(ada.get_by_test_id("note")).to_have_attribute("data-state", "stored")
-    bob.wait_for_function(
-        "left => document.querySelector('.note').getBoundingClientRect().left === left + 64", arg=before
-    )
+    bob.wait_for_function(f"x => {PLACE}(document.querySelector('.note')) === x + 64", arg=before)
 
     ada.context.set_offline(True)
     expect(ada.get_by_test_id("status")).to_have_attribute("data-state", "offline")
@@ -132,7 +131,7 @@ def test_notes_move_and_merge_and_two_texts_become_a_choice(open_window: OpenWin
     ada.get_by_test_id("keep-mine").click()
     expect(theirs).to_contain_text("one blue umbrella")
     expect(mine).to_have_attribute("data-state", "stored")
-    assert _left(ada) == _left(bob) == before + 64 + 100, "the move of the one and the text of the other"
+    assert _place(ada) == _place(bob) == before + 64 + 100, "the move of the one and the text of the other"
     picture(bob, "notes")
     mine.focus()
     ada.keyboard.press("Delete")
@@ -221,10 +220,10 @@ def _rewrite(page: Page, text: str) -> None:
     page.get_by_test_id("note-save").click()
 
 
-def _left(page: Page) -> float:
-    """Where the only note hangs, in pixels from the left."""
-    left: float = page.get_by_test_id("note").evaluate("node => node.getBoundingClientRect().left")
-    return left
+def _place(page: Page) -> float:
+    """Where the only note hangs, in pixels from the left of the board."""
+    x: float = page.get_by_test_id("note").evaluate(PLACE)
+    return x
 
 
 def _fill_lobby(page: Page, room_id: str) -> None:

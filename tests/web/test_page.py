@@ -119,7 +119,7 @@ def test_the_sim_provider_needs_no_server(open_window: OpenWindow) -> None:
 
 
 def test_a_wide_window_shows_the_bar_and_the_panel(open_window: OpenWindow) -> None:
-    ada, _bob = open_window(0, "Ada", "wide"), open_window(1, "Bob", "wide")
+    ada, _bob = open_window(0, "Ada", "wide", size=WIDE), open_window(1, "Bob", "wide")
     for test_id in ("stage", "chat-input", "chat-log", "member-list", "status"):
         expect(ada.get_by_test_id(test_id)).to_be_visible()
     # Something is drawn: not one colour all over.

@@ -202,7 +202,8 @@ export class Letters {
 
   /** @param {string} userId */
   #dot(userId) {
-    const status = this.messenger.presence(userId)?.status ?? 'offline';
+    const status = this.messenger.presence(userId)?.status ?? 'unknown';
+    if (status === 'unknown') return make('span', '');
     const dot = make('i', `dot ${status}`);
     dot.setAttribute('role', 'img');
     dot.setAttribute('aria-label', status);

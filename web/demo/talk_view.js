@@ -216,7 +216,7 @@ export class TalkView {
   /** @param {Item} item @param {boolean} continues @param {Item | undefined} answered @returns {HTMLElement} */
   #row(item, continues, answered) {
     const state = item.isSelf && this.#talk?.userId && this.messenger.isSeen(item, this.#talk) ? 'seen' : item.state;
-    const signature = [item.text, item.atMs, continues, answered?.text, item.displayName].join('\n');
+    const signature = [item.text, clockTime(item.atMs), continues, answered?.text, this.#nameOf(item)].join('\n');
     const known = this.#rows.get(item.key);
     if (known) known.item = item;
     if (known?.signature === signature) {
@@ -274,7 +274,7 @@ export class TalkView {
 
   /** @param {Item} item */
   #nameOf(item) {
-    return item.displayName || (item.isSelf ? 'You' : 'Somebody');
+    return (item.isSelf ? this.messenger.selfName : item.displayName) || 'Somebody';
   }
 
   // --- scrolling ----------------------------------------------------------------------------------------------------

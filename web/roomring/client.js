@@ -136,6 +136,9 @@ const PERSONAL_EVENTS = {
   presence: 'presence',
 };
 
+/** Before the id of a person, or its code, in the id of the inbox. */
+const INBOX_PREFIX = 'user:';
+
 /** Without an answer within this time a page counts as not to be had. */
 const GET_TIMEOUT_MS = 15_000;
 
@@ -217,7 +220,7 @@ export class RoomringClient {
 
   /** Room id of the person's own inbox; null where the id of the person has to be coded (`GET /threads` tells it then). */
   get inboxId() {
-    return PLAIN_ID.test(this.user.userId) ? `user:${this.user.userId}` : null;
+    return PLAIN_ID.test(this.user.userId) ? INBOX_PREFIX + this.user.userId : null;
   }
 
   /** The seam to the world, for parts that are built on the client. */
@@ -578,7 +581,8 @@ export class RoomringClient {
     const isGood = (/** @type {Ticket | null} */ ticket) => ticket !== null && ticket.expiresAt - TICKET_MARGIN_MS > this.serverNow();
     if (room.ticket && isGood(room.ticket)) return room.ticket;
     // Into the inbox every token of its owner lets; an application that mints tokens need not know of it.
-    const lender = room.roomId === this.inboxId && room.refusals === 0 ? [...this.#rooms.values()].find((other) => other !== room && isGood(other.ticket)) : undefined;
+    const isInbox = room.roomId.startsWith(INBOX_PREFIX) && room.refusals === 0;
+    const lender = isInbox ? [...this.#rooms.values()].find((other) => other !== room && isGood(other.ticket)) : undefined;
     const ticket = lender?.ticket ?? (await this.#tickets.fetch(room.roomId));
     room.ticket = ticket;
     return ticket;

@@ -62,8 +62,13 @@ export class Messenger {
   constructor(client) {
     this.#client = client;
     this.selfId = client.user.userId;
+    this.selfName = client.user.displayName;
     this.inbox = new Inbox({ selfId: this.selfId });
     client.on('roomState', (state) => this.#onState(state));
+    client.on('status', ({ state }) => {
+      // Who is there is not known from afar.
+      if (state !== 'connected') for (const userId of this.#presence.forget()) this.#emitter.emit('presence', userId);
+    });
     client.on('chat', (event, meta) => this.#onChat(event, meta));
     client.on('directMessage', (event, meta) => this.#onDirect(event, meta));
     client.on('persisted', ({ roomId, messageId }) => this.#onPersisted(roomId, messageId));

@@ -42,6 +42,13 @@ export class PresenceList {
     if (this.#watched.has(userId)) this.#known.set(userId, { status, lastSeenMs });
   }
 
+  /** The connection is gone, and with it the knowledge. @returns {string[]} of whom something was known */
+  forget() {
+    const known = [...this.#known.keys()];
+    this.#known.clear();
+    return known;
+  }
+
   /** @param {string} userId @returns {PresenceState | undefined} undefined while nothing is known */
   of(userId) {
     return this.#known.get(userId);

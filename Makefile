@@ -59,7 +59,7 @@ format: setup  ## ruff: mend what it can mend
 types: setup  ## mypy, strict
 	$(BIN)/mypy
 
-generate: setup  ## write docs/protocol.md, docs/settings.md, the JSON Schema and the TypeScript types
+generate: setup  ## write docs/protocol.md, docs/settings.md, the schemas and the TypeScript types
 	$(BIN)/python -m deploy.generate
 
 clean:  ## remove .venv, caches and the data of `make up`

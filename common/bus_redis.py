@@ -602,7 +602,7 @@ def _add_room(names: list[Packable], arguments: list[Packable], keys: Keys, patc
         for seq, event in patch.history:
             arguments += (b"%d-%d" % (patch.epoch, seq), event)
     if patch.redacted:
-        _add(arguments, "XDEL", history_number, ["%d-%d" % (patch.epoch, seq) for seq in patch.redacted])
+        _add(arguments, "XDEL", history_number, [f"{patch.epoch}-{seq}" for seq in patch.redacted])
     if patch.ttl_ms is not None:
         for number in (room_number, history_number):
             arguments += ("PEXPIRE", number, 1, patch.ttl_ms) if patch.ttl_ms else ("PERSIST", number, 0)

@@ -882,7 +882,7 @@ class RateLimited(ServerEvent, frozen=True):
     roomId: str | UnsetType = UNSET
 
 
-ResyncReason = Literal["history_too_short", "new_epoch", "blocks_changed", "slow_reader"]
+ResyncReason = Literal["history_too_short", "new_epoch", "blocks_changed", "slow_reader", "restored"]
 
 
 class Resync(ServerEvent, frozen=True):
@@ -955,25 +955,25 @@ class JoinResponse(Struct, frozen=True):
 
 
 class MessagePage(Struct, frozen=True):
-    """Answer of `GET /rooms/{roomId}/messages`."""
+    """Answer of `GET /rooms/{roomId}/messages` and `GET /threads/{threadId}/messages`."""
 
     roomId: str
     messages: Annotated[list[PastChat], Meta(description="Oldest first.")]
-    before: (
-        Annotated[
-            str, Meta(description="Cursor for the page before; missing where nothing stands before, or nothing here.")
-        ]
-        | UnsetType
-    )
-    after: (
-        Annotated[str, Meta(description="Cursor for what comes after; missing where the room has no message yet.")]
-        | UnsetType
-    )
     moreAfter: Annotated[bool, Meta(description="Whether messages after this page are stored already.")]
     settled: Annotated[
         bool,
         Meta(description="False: messages that were sequenced before this answer may not be stored yet; ask again."),
     ]
+    before: (
+        Annotated[
+            str, Meta(description="Cursor for the page before; missing where nothing stands before, or nothing here.")
+        ]
+        | UnsetType
+    ) = UNSET
+    after: (
+        Annotated[str, Meta(description="Cursor for what comes after; missing where the room has no message yet.")]
+        | UnsetType
+    ) = UNSET
 
 
 class PostMessageRequest(Struct, frozen=True):

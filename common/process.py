@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import signal
 import socket
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from common.bus import ClusterShape
 from common.bus_redis import RedisBus
@@ -17,6 +19,17 @@ from common.durable_postgres import PostgresStore
 from common.errors import RoomringError, StoreUnavailable
 from common.log import get_logger
 from common.settings import CommonSettings
+
+
+class _NoStrangers(logging.Filter):
+    """Passes over requests that are no HTTP: anybody sends them, and their bytes, a token perhaps, would be logged."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See `logging.Filter.filter`."""
+        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_no_strangers = _NoStrangers()
 
 
 class ListenFailed(RoomringError):
@@ -99,6 +112,7 @@ async def listen(app: web.Application, host: str, port: int, setting: str) -> we
     Raises:
         ListenFailed: the port is taken, or the address is not this host's.
     """
+    logging.getLogger("aiohttp.server").addFilter(_no_strangers)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

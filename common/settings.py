@@ -407,11 +407,11 @@ class WorkerSettings(CommonSettings):
         low=1,
         high=10_000,
     )
-    inbox_idle_ttl_ms: int = _setting(
+    kept_idle_ttl_ms: int = _setting(
         7 * 86_400_000,
-        "ROOMRING_INBOX_IDLE_TTL_MS",
-        "How long an inbox or a thread without activity stays in Redis; after it, it comes back from PostgreSQL. "
-        "Without a database they stay for ever.",
+        "ROOMRING_KEPT_IDLE_TTL_MS",
+        "How long an inbox, a thread or a board without activity stays in Redis; after it, it comes back from "
+        "PostgreSQL. Without a database they stay for ever.",
         low=60_000,
         high=365 * 86_400_000,
     )
@@ -474,6 +474,110 @@ class WorkerSettings(CommonSettings):
         low=0.0,
         high=100.0,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobsSettings(CommonSettings):
+    """What the job process reads, and the commands about archives and erasures."""
+
+    archive_dir: str = _setting(
+        "",
+        "ROOMRING_ARCHIVE_DIR",
+        "Folder of the archives; the same for all who run jobs. Needed where messages are not kept for ever. "
+        "`roomring up` uses one in its data folder.",
+    )
+    retention_days: int = _setting(
+        0,
+        "ROOMRING_RETENTION_DAYS",
+        "Messages older than that go from the database into archives. 0: they stay.",
+        low=0,
+        high=36_500,
+    )
+    retention_days_by_kind: str = _setting(
+        "",
+        "ROOMRING_RETENTION_DAYS_BY_KIND",
+        "The same for single kinds of room, which then follow this in place of ROOMRING_RETENTION_DAYS, for example "
+        "`lobby=90,space=30,dm=0`.",
+    )
+    audit_retention_days: int = _setting(
+        0,
+        "ROOMRING_AUDIT_RETENTION_DAYS",
+        "Entries of the audit log older than that are deleted. 0: they stay.",
+        low=0,
+        high=36_500,
+    )
+    moderation_retention_days: int = _setting(
+        0,
+        "ROOMRING_MODERATION_RETENTION_DAYS",
+        "Items of the moderation queue that were resolved longer ago are deleted, with their reports. 0: they stay.",
+        low=0,
+        high=36_500,
+    )
+    note_revisions_max: int = _setting(
+        0,
+        "ROOMRING_NOTE_REVISIONS_MAX",
+        "Revisions kept of each note; older ones are deleted. 0: all stay.",
+        low=0,
+        high=1_000_000,
+    )
+    erasure_second_pass_ms: int = _setting(
+        900_000,
+        "ROOMRING_ERASURE_SECOND_PASS_MS",
+        "How long after the first pass an erasure looks again, for what was still on its way into the database. "
+        "Longer than messages may wait in the outboxes.",
+        low=0,
+        high=30 * 86_400_000,
+    )
+    jobs_hour: int = _setting(
+        3, "ROOMRING_JOBS_HOUR", "Hour of the day (UTC) at which retention runs, at its 17th minute.", low=0, high=23
+    )
+    jobs_rows_max: int = _setting(
+        10_000,
+        "ROOMRING_JOBS_ROWS_MAX",
+        "Rows that a job changes in one transaction, and messages in one archive. Fewer: shorter locks, more files.",
+        low=1,
+        high=1_000_000,
+    )
+    jobs_heartbeat_ms: int = _setting(
+        5_000,
+        "ROOMRING_JOBS_HEARTBEAT_MS",
+        "How often the job process says that it lives. The job of one that was silent for three times as long is "
+        "taken up by another, or by its next start.",
+        low=100,
+        high=600_000,
+    )
+    jobs_kept_days: int = _setting(
+        30,
+        "ROOMRING_JOBS_KEPT_DAYS",
+        "How long jobs that have ended are listed by `roomring jobs`.",
+        low=1,
+        high=36_500,
+    )
+
+    def retention_days_of(self, kind: str) -> int:
+        """Days after which messages of a kind of room are archived; 0: never."""
+        return self._retention_by_kind().get(kind, self.retention_days)
+
+    def check(self) -> None:
+        """See `CommonSettings.check`."""
+        CommonSettings.check(self)
+        if (self.retention_days or any(self._retention_by_kind().values())) and not self.archive_dir:
+            raise SettingsError(
+                "set ROOMRING_ARCHIVE_DIR: messages that ROOMRING_RETENTION_DAYS takes out of the database are "
+                "written there first"
+            )
+
+    def _retention_by_kind(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for part in filter(None, (part.strip() for part in self.retention_days_by_kind.split(","))):
+            match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*=\s*([0-9]{1,5})", part)
+            if match is None or match[1] in found:
+                raise SettingsError(
+                    f"ROOMRING_RETENTION_DAYS_BY_KIND: {part!r} must name a kind of room once and days, "
+                    "for example lobby=90,dm=0"
+                )
+            found[match[1]] = int(match[2])
+        return found
 
 
 def load(cls: type[_Config], environ: Mapping[str, str] | None = None, **overrides: Any) -> _Config:

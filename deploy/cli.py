@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Final, NoReturn
 
-from common.arguments import count
+from common.arguments import count, moment
 from common.errors import RoomringError, SettingsError
 from loadtest.options import add_arguments
 
@@ -28,6 +28,9 @@ _COMMANDS: Final = {
     "doctor": ("deploy.doctor", "run"),
     "migrate": ("deploy.migrate", "run"),
     "word-filter": ("deploy.word_filter", "run"),
+    "jobs": ("deploy.jobs.commands", "run_jobs"),
+    "archive": ("deploy.jobs.commands", "run_archive"),
+    "erase": ("deploy.jobs.commands", "run_erase"),
     "bench": ("deploy.bench", "run"),
 }
 _ERRORS_OF_THE_HOST: Final = (
@@ -130,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_doctor(commands)
     _add_migrate(commands)
     _add_word_filter(commands)
+    _add_jobs(commands)
+    _add_archive(commands)
+    _add_erase(commands)
     _add_bench(commands)
     return parser
 
@@ -345,6 +351,98 @@ def _add_word_filter(commands: "_Commands[_Parser]") -> None:
     check = actions.add_parser("check", help="check the list, and texts with it", allow_abbrev=False)
     check.add_argument("file", metavar="FILE", help="the word list, a TOML file")
     check.add_argument("text", nargs="*", metavar="TEXT", help="a text to check")
+
+
+def _add_jobs(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "jobs",
+        "run the job process, or show what it does",
+        "Jobs work on the database: retention each night, erasures when they are asked for. Without an ACTION the\n"
+        "newest are listed, those that wait or run first. `run` is the process that does them; one is enough, and\n"
+        "more take turns. SIGTERM ends it after the piece of work at hand; what is left goes on later.",
+        "environment:\n"
+        "  ROOMRING_DATABASE_URL     the database; directly, not through a pooler of transactions\n"
+        "  ROOMRING_ARCHIVE_DIR      folder of the archives\n"
+        "  ROOMRING_RETENTION_DAYS   days after which messages are archived (default 0: never)\n"
+        "  docs/settings.md lists the rest\n\n"
+        "examples:\n"
+        "  roomring jobs\n"
+        "  roomring jobs run-now trim_messages\n"
+        "  roomring jobs show 17",
+    )
+    _add_job_list_options(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", parser_class=_Parser)
+    actions.add_parser("run", help="do the jobs, until told to stop", allow_abbrev=False)
+    _add_job_list_options(
+        actions.add_parser("list", help="list them (what is done without ACTION)", allow_abbrev=False)
+    )
+    show = actions.add_parser("show", help="tell all about one", allow_abbrev=False)
+    show.add_argument("--json", action="store_true", help="print JSON in place of text")
+    retry = actions.add_parser("retry", help="queue one again that has failed", allow_abbrev=False)
+    cancel = actions.add_parser("cancel", help="take one out of the queue, or stop it", allow_abbrev=False)
+    for action in (show, retry, cancel):
+        action.add_argument("job", type=count, metavar="ID", help="number of the job")
+    now = actions.add_parser("run-now", help="queue one of the nightly jobs now", allow_abbrev=False)
+    now.add_argument("name", choices=("trim_messages", "trim_records"), help="which")
+
+
+def _add_job_list_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=count, default=20, metavar="N", help="how many at most (default 20)")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+def _add_archive(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "archive",
+        "list, check or restore archived messages",
+        "Retention moves old messages into files, gzip-compressed JSON Lines. `restore` brings them back into the\n"
+        "database, those that are there stay as they are; it may be repeated. `verify` compares the files with\n"
+        "what was written. Run it where the folder is.",
+        "environment:\n"
+        "  ROOMRING_DATABASE_URL   the database\n"
+        "  ROOMRING_ARCHIVE_DIR    folder of the archives\n\n"
+        "examples:\n"
+        "  roomring archive list\n"
+        "  roomring archive restore --from 2026-03-01 --to 2026-03-31 --dry-run",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    listing = actions.add_parser("list", help="list the archives, oldest first", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    actions.add_parser("verify", help="compare all files with what was written", allow_abbrev=False)
+    forget = actions.add_parser("forget", help="take a lost file out of the list", allow_abbrev=False)
+    forget.add_argument("file", metavar="FILE", help="name of an archive that is missing or damaged")
+    restore = actions.add_parser("restore", help="bring messages back", allow_abbrev=False)
+    restore.add_argument("file", nargs="?", metavar="FILE", help="name of one archive")
+    restore.add_argument(
+        "--from", dest="first", type=moment, metavar="TIME", help="all archives with messages from this time on, UTC"
+    )
+    restore.add_argument(
+        "--to", dest="last", type=moment, metavar="TIME", help="all archives with messages up to this time, UTC"
+    )
+    restore.add_argument("--dry-run", action="store_true", help="only tell how many would come back")
+    restore.add_argument(
+        "--hold-days", type=count, default=30, metavar="N", help="how long retention leaves them alone (default 30)"
+    )
+
+
+def _add_erase(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "erase",
+        "erase one person's data",
+        "Ask for the erasure of a person's data from the database and the archives. The job process does it, and\n"
+        "looks a second time after ROOMRING_ERASURE_SECOND_PASS_MS. docs/operations.md says what goes and what\n"
+        "stays. It cannot be undone.",
+        "environment:\n"
+        "  ROOMRING_DATABASE_URL   the database\n\n"
+        "example:\n"
+        "  roomring erase alice --requested-by 'privacy office, ticket 4711' --wait",
+    )
+    parser.add_argument("user", metavar="USER_ID", help="id of the person")
+    parser.add_argument("--requested-by", required=True, metavar="NAME", help="who asked for it, for the record")
+    parser.add_argument("--wait", action="store_true", help="wait until what is stored is erased")
 
 
 def _add_bench(commands: "_Commands[_Parser]") -> None:

@@ -1,4 +1,4 @@
-"""A whole cluster on this machine: Valkey, PostgreSQL, workers and edges as child processes of this one.
+"""A whole cluster on this machine: Valkey, PostgreSQL, workers, edges and jobs as child processes of this one.
 
 Used by `roomring up`, by the bench and by the integration tests. One thread, the supervisor, starts the
 children, reads what they print, and starts again those that die; it lives as long as they do, since a child
@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol, Self
 
@@ -40,6 +41,7 @@ INTERNAL_PORT_OFFSET: Final = 1000
 WORKER_PORT_OFFSET: Final = 1100
 STORE_NAME: Final = "valkey"
 DATABASE_NAME: Final = "postgres"
+JOBS_NAME: Final = "jobs"
 
 _ROOT: Final = Path(__file__).parent.parent
 """Where the packages lie, so that children find them also when they are not installed."""
@@ -119,6 +121,7 @@ class DevCluster:
         redis_url: use this Redis and start none.
         database: with a PostgreSQL. Without, nothing outlives Redis.
         database_url: use this PostgreSQL and start none. Either is brought to this release's version.
+        jobs: with a job process, which keeps archives in the folder.
         environ: settings (`ROOMRING_...`) for the children. Those of this process are not passed on.
         restart: start again what dies.
         command: what the children run, before their role; for tests.
@@ -136,6 +139,7 @@ class DevCluster:
         redis_url: str | None = None,
         database: bool = True,
         database_url: str | None = None,
+        jobs: bool = False,
         environ: Mapping[str, str] | None = None,
         restart: bool = True,
         reporter: Reporter | None = None,
@@ -149,6 +153,7 @@ class DevCluster:
         self._given_redis_url = redis_url
         self._with_database = database
         self._given_database_url = database_url
+        self._with_jobs = jobs and database
         self._environ = dict(environ or {})
         self._restart = restart
         self._reporter: Reporter = reporter or Silent()
@@ -164,6 +169,7 @@ class DevCluster:
         self._retry_s: dict[str, float] = {}
         self._edges: list[tuple[Child, int, int]] = []
         self._workers: list[tuple[Child, int]] = []
+        self._jobs: list[Child] = []
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = -1, -1
         self._requests: list[tuple[Callable[[], None], threading.Event]] = []
@@ -244,6 +250,11 @@ class DevCluster:
         """Where the children's log files lie, `<name>.log`, JSON lines."""
         return self._folder / "logs"
 
+    @property
+    def archive_folder(self) -> Path:
+        """Where its job process keeps archives."""
+        return Path(self._environ.get("ROOMRING_ARCHIVE_DIR", "").strip() or self._folder / "archives")
+
     def pids(self) -> dict[str, int]:
         """Return the process ids of all that runs, by name; `valkey` and `postgres` too if they were started here."""
         named = {child.name: child.pid for child in self._children()}
@@ -275,18 +286,21 @@ class DevCluster:
                 self._ready = True
             # Who died between the last look and now counts as a failed start too.
             self._raise_failure()
+            # Only now: who waits for the cluster need not wait for what a job process has to load.
+            for child in self._jobs:
+                self._call(partial(self._start_child, child))
             self._write_description()
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Stop edges, workers, Valkey and PostgreSQL in this order; what does not end in time is killed. Idempotent."""
+        """Stop edges and jobs, workers, Valkey, PostgreSQL in this order; who takes too long is killed. Idempotent."""
         with self._lock:
             self._stopping = True
         if self._supervisor is not None:
             drain_s = int(self._environ.get("ROOMRING_DRAIN_MS") or _DRAIN_MS_DEFAULT) / 1000
-            self._stop_children([child for child, _, _ in self._edges], drain_s + _EDGE_STOP_S)
+            self._stop_children([*(child for child, _, _ in self._edges), *self._jobs], drain_s + _EDGE_STOP_S)
             self._stop_children([child for child, _ in self._workers], _WORKER_STOP_S)
             with self._lock:
                 self._finished = True
@@ -370,6 +384,9 @@ class DevCluster:
         for number, port in enumerate(health, 1):
             settings = {"ROOMRING_INTERNAL_PORT": str(port)}
             self._workers.append((self._child(f"worker-{number}", "worker", settings), port))
+        if self._with_jobs:
+            settings = {"ROOMRING_ARCHIVE_DIR": str(self.archive_folder)}
+            self._jobs.append(self._child(JOBS_NAME, "jobs run", settings))
 
     def _check_ports(self, ports: list[int], internals: list[int], health: list[int]) -> None:
         host = self._environ.get("ROOMRING_HOST") or "0.0.0.0"  # noqa: S104 - the default of an edge
@@ -419,7 +436,7 @@ class DevCluster:
             "PYTHONUNBUFFERED": "1",
         }
         log = BoundedLog(self.log_folder / f"{name}.log")
-        return Child(name, role, [*self._command, role], environ, log)
+        return Child(name, role, [*self._command, *role.split()], environ, log)
 
     def _stop_children(self, children: list[Child], within_s: float) -> None:
         deadline_s = time.monotonic() + within_s
@@ -480,7 +497,8 @@ class DevCluster:
             self._start_store()
             self._start_database()
             for child in self._children():
-                self._start_child(child)
+                if child not in self._jobs:
+                    self._start_child(child)
         except BaseException as error:
             # `start` raises it, in the thread of the caller.
             self._failure = error
@@ -635,7 +653,7 @@ class DevCluster:
 
     def _children(self) -> list[Child]:
         # Workers first: an edge is ready only when every shard has an owner.
-        return [*(child for child, _ in self._workers), *(child for child, _, _ in self._edges)]
+        return [*(child for child, _ in self._workers), *(child for child, _, _ in self._edges), *self._jobs]
 
     def _write_description(self) -> None:
         """Write `cluster.json`, whole or not at all."""
@@ -647,6 +665,7 @@ class DevCluster:
                 "database": {"url": self.database_url, "pid": self.database_pid},
                 "edges": [vars(edge) for edge in self.edges],
                 "workers": [vars(worker) for worker in self.workers],
+                "archives": str(self.archive_folder),
                 "logs": str(self.log_folder),
             },
             indent=2,

@@ -25,6 +25,7 @@ from common.bus import ClusterShape, ShardStatus
 from common.bus_redis import RedisBus
 from common.errors import RoomringError, SchemaMismatch, SettingsError
 from common.ids import Partition
+from common.job_schema import JOBS_SCHEMA
 from common.keys import Keys
 from common.postgres_link import connect, describe, without_password
 from common.schema_version import VERSION_QUERY, check_schema_version
@@ -44,7 +45,9 @@ LIBRARIES: Final = (
     "cryptography",
     "hiredis",
     "msgspec",
+    "procrastinate",
     "prometheus_client",
+    "psycopg",
     "PyJWT",
     "redis",
     "SQLAlchemy",
@@ -60,6 +63,8 @@ PING_P99_FAIL_MS: Final = 100.0
 DATABASE_PING_P99_WARN_MS: Final = 20.0
 """Nobody waits for the database but who turns a page of history, and the `persisted` of a message."""
 DATABASE_PINGS: Final = 30
+JOBS_SILENT_S: Final = 60
+"""A job process that was silent for so long is none; by default it speaks every five seconds."""
 CLOCK_WARN_MS: Final = 500.0
 """Tokens are checked against the edge's clock, to the second. Leases use Redis's clock and do not care."""
 CLOCK_FAIL_MS: Final = 5_000.0
@@ -358,6 +363,8 @@ async def database_findings(settings: CommonSettings) -> list[Finding]:
             version = str(await connection.fetchval("SHOW server_version"))
             findings = [check_database(version, encoding, where)]
             findings.append(check_schema(await _schema_version(connection)))
+            if findings[-1].state is State.OK:
+                findings.append(await _jobs_finding(connection))
             begun_s, begun_ms = time.perf_counter(), time.time() * 1000
             theirs_ms = float(await connection.fetchval("SELECT extract(epoch FROM clock_timestamp()) * 1000"))
             took_ms = (time.perf_counter() - begun_s) * 1000
@@ -381,6 +388,29 @@ async def _schema_version(connection: Any) -> str | None:
     except asyncpg.UndefinedTableError:
         return None
     return found
+
+
+async def _jobs_finding(connection: Any) -> Finding:
+    live = await connection.fetchval(
+        f"SELECT count(*) FROM {JOBS_SCHEMA}.procrastinate_workers"  # noqa: S608 - a constant
+        " WHERE last_heartbeat > now() - $1 * interval '1 second'",
+        JOBS_SILENT_S,
+    )
+    rows = await connection.fetch(
+        f"SELECT status::text, count(*) FROM {JOBS_SCHEMA}.procrastinate_jobs GROUP BY 1"  # noqa: S608
+    )
+    return check_jobs(live, dict(rows))
+
+
+def check_jobs(live: int, states: Mapping[str, int]) -> Finding:
+    """Check that there is a job process, and that no job has failed."""
+    queued, failed = states.get("todo", 0), states.get("failed", 0)
+    found = f"{live} processes, {queued} queued, {failed} failed"
+    if failed:
+        return Finding(State.WARN, "jobs", found, "`roomring jobs` says why; mend it, then: roomring jobs retry ID")
+    if not live:
+        return Finding(State.WARN, "jobs", found, "retention and erasures wait for: roomring jobs run")
+    return Finding(State.OK, "jobs", found)
 
 
 def check_database(version: str, encoding: str, where: str) -> Finding:

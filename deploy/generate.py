@@ -1,8 +1,8 @@
 """Writes what is made from the declarations: `python -m deploy.generate`, or `--check` to compare only.
 
-Sources: common/messages.py, common/errors.py, common/settings.py, the prose in deploy/templates/protocol.md,
-and the wire samples in tests/golden, which the protocol page shows. The output depends on nothing else, so
-tests/unit/test_generated.py can make it anew and compare.
+Sources: common/messages.py, common/errors.py, common/settings.py, edge/openapi.py, the prose in
+deploy/templates/protocol.md, and the wire samples in tests/golden, which the protocol page shows. The output
+depends on nothing else, so tests/unit/test_generated.py can make it anew and compare.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.generators import protocol_page, schema, settings_page, typescript
+from deploy.generators import openapi, protocol_page, schema, settings_page, typescript
 
 ROOT: Final = Path(__file__).parent.parent
 
@@ -22,6 +22,8 @@ def generated(root: Path = ROOT) -> dict[str, str]:
     template = (root / "deploy" / "templates" / "protocol.md").read_text(encoding="utf-8")
     return {
         "docs/protocol.md": protocol_page.render(template, page_samples(root)),
+        "docs/schema/openapi.json": openapi.render_public(),
+        "docs/schema/openapi-internal.json": openapi.render_internal(),
         "docs/schema/roomring.v1.json": schema.render(),
         "docs/settings.md": settings_page.render(),
         "web/roomring/messages.d.ts": typescript.render(),

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Final, TextIO
 
 from common.postgres_link import without_password
-from common.settings import EdgeSettings, WorkerSettings, load
+from common.settings import EdgeSettings, JobsSettings, WorkerSettings, load
 from deploy.devcluster import AlreadyRunning, DevCluster, EdgeProcess, StartFailed, WorkerProcess
 
 __all__ = ["AlreadyRunning", "DevCluster", "EdgeProcess", "StartFailed", "WorkerProcess", "run"]
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load(EdgeSettings, dev=True)
     load(WorkerSettings, dev=True)
     data_dir = Path(args.data)
+    load(JobsSettings, dev=True, archive_dir=os.environ.get("ROOMRING_ARCHIVE_DIR", "").strip() or data_dir)
     terminal = Terminal(sys.stdout, verbose=args.verbose)
     cluster = DevCluster(
         edges=args.edges,
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         data_dir=data_dir,
         redis_url=os.environ.get("ROOMRING_REDIS_URL", "").strip() or None,
         database_url=settings.database_url or None,
+        jobs=True,
         environ={name: value for name, value in os.environ.items() if name.startswith("ROOMRING_")},
         reporter=terminal,
     )
@@ -56,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
             terminal.show(banner(cluster, time.monotonic() - begun_s, terminal.paint))
             while not asked_to_stop.wait(3600):
                 pass
-            terminal.show("\nstopping: edges, then workers, then Valkey and PostgreSQL (Ctrl-C again kills them)")
+            terminal.show(
+                "\nstopping: edges and jobs, then workers, then Valkey and PostgreSQL (Ctrl-C again kills them)"
+            )
         except StartFailed:
             if asked_to_stop.is_set():
                 return 0
@@ -80,6 +84,7 @@ def banner(cluster: DevCluster, took_s: float, paint: "Callable[[str, str], str]
         ("Admin key", [cluster.admin_key]),
         ("Redis", [f"{cluster.redis_url}  ({store})"]),
         ("PostgreSQL", [f"{without_password(cluster.database_url)}  ({database})"]),
+        ("Jobs", [f"roomring jobs  (archives in {cluster.archive_folder})"]),
         ("Logs", [f"{cluster.log_folder}/<name>.log"]),
     ]
     lines = ["", f"  {paint('Roomring is ready', '1')}  {paint(f'after {took_s:.1f} s', '2')}", ""]

@@ -15,10 +15,10 @@ from msgspec import DecodeError, json
 
 from common.bus import ClusterShape, EdgeBus
 from common.clock import Clock
-from common.commands import AnyCommand, AnyRoomCommand, EdgeClosed
+from common.commands import AnyRoomCommand, EdgeClosed
 from common.deliveries import decode_output
 from common.errors import BusUnavailable
-from common.ids import ConnNumber, EdgeId, Partition, RoomId, Shard
+from common.ids import ConnNumber, EdgeId, Partition, RoomId
 from common.log import get_logger
 from common.messages import FRAME_BYTES_MAX, SUBPROTOCOL
 from common.settings import EdgeSettings
@@ -144,12 +144,6 @@ class Gateway:
         with contextlib.suppress(BusUnavailable):
             await self.bus.withdraw("edge", self.edge_id)
         self._log.info("edge stopped")
-
-    async def tell_all_shards(self, command: AnyCommand) -> None:
-        """Append a command to every shard; returns when all of them have it, so that what comes later is behind it."""
-        for number in range(self.settings.shards):
-            self._uplink.put(Shard(number), command)
-        await self._uplink.sent()
 
     # --- sockets ------------------------------------------------------------------------------------------
 

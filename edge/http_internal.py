@@ -1,56 +1,86 @@
 """The internal listener: metrics, and the administration API behind its key. Not for the internet."""
 
 import hmac
+import re
 from typing import Final
 
 from aiohttp import web
-from msgspec import UNSET, DecodeError, ValidationError, json
+from msgspec import UNSET, json
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from common.commands import ChangeBlock, Inspect, LiftRestrictions, Moderate
-from common.errors import BusUnavailable
-from common.ids import RoomId, UserId, inbox_of, is_label, is_room_id
-from common.messages import ModerationRequest
+from common.commands import AnyRoomCommand, ChangeBlock, Inspect, LiftRestrictions, Moderate, SetFriendship
+from common.durable import DurableStore
+from common.ids import UserId, inbox_of, thread_of
+from common.messages import ModerationRequest, ModerationType
+from edge.audit import AuditLog
 from edge.gateway import Gateway
+from edge.http_moderation import ModerationDesk
 from edge.http_public import find_problems
-from edge.operations import NoAnswer
-from edge.problems import BODY_BYTES_MAX, Handler, bearer, json_problems, problem
+from edge.openapi import MODERATOR_PATTERN, internal_document
+from edge.problems import (
+    BODY_BYTES_MAX,
+    Handler,
+    bearer,
+    body_of,
+    json_answer,
+    json_problems,
+    operator_answer,
+    problem,
+    room_id_of,
+    user_id_of,
+)
 
+KEY_HOLDER: Final = "admin-key"
+"""Who acted, in the audit log, where no `X-Moderator` says who."""
+
+_ACTIONS: Final[dict[ModerationType, str]] = {"kicked": "kick", "banned": "ban", "mutedByMod": "mute"}
 _moderation_decoder: Final = json.Decoder(ModerationRequest)
+_moderator = re.compile(MODERATOR_PATTERN)
 
 
-def internal_app(gateway: Gateway) -> web.Application:
+def internal_app(gateway: Gateway, store: DurableStore | None) -> web.Application:
     """Return the application of the internal listener."""
-    pages = _Internal(gateway)
+    pages = _Internal(gateway, AuditLog(store, gateway.metrics))
+    desk = ModerationDesk(gateway, store)
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[json_problems, pages.guard])
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_get("/internal/realtime/metrics", pages.metrics_json)
+    app.router.add_get("/openapi.json", pages.openapi)
     app.router.add_get("/admin/cluster", pages.cluster)
     app.router.add_get("/admin/rooms/{room_id}", pages.room)
     app.router.add_post("/admin/rooms/{room_id}/moderation", pages.moderate)
     app.router.add_delete("/admin/rooms/{room_id}/moderation/{user_id}", pages.lift)
     app.router.add_put("/admin/users/{user_id}/blocks/{other_id}", pages.block)
     app.router.add_delete("/admin/users/{user_id}/blocks/{other_id}", pages.unblock)
+    app.router.add_put("/admin/users/{user_id}/friends/{other_id}", pages.befriend)
+    app.router.add_delete("/admin/users/{user_id}/friends/{other_id}", pages.unfriend)
+    app.router.add_get("/admin/moderation/queue", desk.queue)
+    app.router.add_get("/admin/moderation/queue/{item_id}", desk.item)
+    app.router.add_post("/admin/moderation/queue/{item_id}/claim", desk.claim)
+    app.router.add_post("/admin/moderation/queue/{item_id}/release", desk.release)
+    app.router.add_post("/admin/moderation/queue/{item_id}/resolve", desk.resolve)
+    app.router.add_get("/admin/moderation/audit", desk.audit)
     return app
 
 
 class _Internal:
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, audit: AuditLog) -> None:
         self._gateway = gateway
+        self._audit = audit
+        self._document = json.encode(internal_document())
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Ask for the key before anything under /admin, and turn what went wrong into a JSON answer."""
+        """Ask for the key before anything under /admin."""
         if request.path.startswith("/admin/"):
             refused = self._check_key(request)
             if refused is not None:
                 return refused
-        try:
-            return await handler(request)
-        except NoAnswer as error:
-            return problem(504, "no_answer", str(error))
-        except BusUnavailable as error:
-            return problem(503, "redis_unavailable", f"Redis does not answer: {error}")
+        return await handler(request)
+
+    async def openapi(self, _request: web.Request) -> web.Response:
+        """`GET /openapi.json`: what this listener offers."""
+        return json_answer(self._document)
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """`GET /metrics`, for Prometheus."""
@@ -103,86 +133,102 @@ class _Internal:
 
     async def room(self, request: web.Request) -> web.Response:
         """`GET /admin/rooms/{roomId}`: members, position, counters."""
-        room_id = _room_id(request)
+        room_id = room_id_of(request)
         if isinstance(room_id, web.Response):
             return room_id
-        return _json(await self._gateway.operations.ask(lambda number: Inspect(room_id, number)))
+        return operator_answer(await self._gateway.operations.ask(lambda number: Inspect(room_id, number)))
 
     async def moderate(self, request: web.Request) -> web.Response:
         """`POST /admin/rooms/{roomId}/moderation`: kick, ban or mute somebody."""
-        room_id = _room_id(request)
+        room_id, actor = room_id_of(request), _actor(request)
         if isinstance(room_id, web.Response):
             return room_id
-        try:
-            body = _moderation_decoder.decode(await request.read())
-        except ValidationError as error:
-            return problem(400, "invalid_request", str(error))
-        except (DecodeError, RecursionError, UnicodeDecodeError) as error:
-            return problem(400, "malformed", f"the body is not JSON: {error}")
+        if isinstance(actor, web.Response):
+            return actor
+        body = await body_of(request, _moderation_decoder)
+        if isinstance(body, web.Response):
+            return body
         duration_ms = None if body.seconds is UNSET else int(body.seconds * 1000)
         user_id = UserId(body.userId)
-        return _json(
+        answer = operator_answer(
             await self._gateway.operations.ask(
-                lambda number: Moderate(room_id, number, user_id, body.type, body.reason, duration_ms)
+                lambda number: Moderate(room_id, number, user_id, body.type, body.reason, duration_ms, actor)
             )
         )
+        if answer.status == 200:
+            seconds = {} if body.seconds is UNSET else {"seconds": body.seconds}
+            details = {"reason": body.reason, **seconds}
+            await self._audit.write(actor, _ACTIONS[body.type], room_id, user_id, details)
+        return answer
 
     async def lift(self, request: web.Request) -> web.Response:
         """`DELETE /admin/rooms/{roomId}/moderation/{userId}`: end a ban and a mute."""
-        room_id, user_id = _room_id(request), _user_id(request, "user_id")
+        room_id, user_id, actor = room_id_of(request), user_id_of(request, "user_id"), _actor(request)
         if isinstance(room_id, web.Response):
             return room_id
         if isinstance(user_id, web.Response):
             return user_id
-        return _json(await self._gateway.operations.ask(lambda number: LiftRestrictions(room_id, number, user_id)))
+        if isinstance(actor, web.Response):
+            return actor
+        answer = operator_answer(
+            await self._gateway.operations.ask(lambda number: LiftRestrictions(room_id, number, user_id, actor))
+        )
+        if answer.status == 200:
+            await self._audit.write(actor, "lift", room_id, user_id, {})
+        return answer
 
     async def block(self, request: web.Request) -> web.Response:
         """`PUT /admin/users/{userId}/blocks/{blockedUserId}`."""
-        return await self._set_block(request, blocked=True)
+        return await self._set_pair(request, "block")
 
     async def unblock(self, request: web.Request) -> web.Response:
         """`DELETE /admin/users/{userId}/blocks/{blockedUserId}`."""
-        return await self._set_block(request, blocked=False)
+        return await self._set_pair(request, "unblock")
 
-    async def _set_block(self, request: web.Request, *, blocked: bool) -> web.Response:
-        user_id, other_id = _user_id(request, "user_id"), _user_id(request, "other_id")
+    async def befriend(self, request: web.Request) -> web.Response:
+        """`PUT /admin/users/{userId}/friends/{friendId}`."""
+        return await self._set_pair(request, "friend")
+
+    async def unfriend(self, request: web.Request) -> web.Response:
+        """`DELETE /admin/users/{userId}/friends/{friendId}`."""
+        return await self._set_pair(request, "unfriend")
+
+    async def _set_pair(self, request: web.Request, action: str) -> web.Response:
+        user_id, other_id, actor = user_id_of(request, "user_id"), user_id_of(request, "other_id"), _actor(request)
         if isinstance(user_id, web.Response):
             return user_id
         if isinstance(other_id, web.Response):
             return other_id
+        if isinstance(actor, web.Response):
+            return actor
         if user_id == other_id:
-            return problem(400, "invalid_request", "nobody can block themselves")
-        return _json(
-            await self._gateway.operations.ask(
-                lambda number: ChangeBlock(inbox_of(user_id), number, user_id, other_id, blocked)
-            )
-        )
+            return problem(400, "invalid_request", "nobody can block or befriend themselves")
+
+        def order(number: int) -> AnyRoomCommand:
+            if action in ("block", "unblock"):
+                return ChangeBlock(inbox_of(user_id), number, user_id, other_id, action == "block")
+            return SetFriendship(thread_of(user_id, other_id), number, user_id, other_id, action == "friend")
+
+        answer = operator_answer(await self._gateway.operations.ask(order))
+        if answer.status == 200:
+            await self._audit.write(actor, action, None, user_id, {"otherId": other_id})
+        return answer
 
     def _check_key(self, request: web.Request) -> web.Response | None:
         key = self._gateway.settings.admin_key_or_default
         if not key:
             return problem(404, "administration_off", "set ROOMRING_ADMIN_KEY on the edges to use this")
         given = bearer(request)
-        if given is None or not hmac.compare_digest(given.encode(), key.encode()):
+        if given is None or not hmac.compare_digest(given.encode(errors="surrogateescape"), key.encode()):
             return problem(401, "wrong_key", "send the administration key as `Authorization: Bearer <key>`")
         return None
 
 
-def _room_id(request: web.Request) -> RoomId | web.Response:
-    text = request.match_info["room_id"]
-    if not is_room_id(text):
-        return problem(400, "invalid_room_id", "the room id does not match the pattern of room ids")
-    return RoomId(text)
-
-
-def _user_id(request: web.Request, name: str) -> UserId | web.Response:
-    text = request.match_info[name]
-    if not is_label(text):
-        return problem(400, "invalid_user_id", "a user id has 1 to 128 characters, none of them a control character")
-    return UserId(text)
-
-
-def _json(body: bytes) -> web.Response:
-    """Return a worker's answer; it refuses with the same form of error as the edge."""
-    status = 404 if body.startswith(b'{"error"') else 200
-    return web.Response(body=body, status=status, content_type="application/json")
+def _actor(request: web.Request) -> str | web.Response:
+    """Return who acts, for the audit log."""
+    name = request.headers.get("X-Moderator")
+    if name is None:
+        return KEY_HOLDER
+    if not _moderator.fullmatch(name):
+        return problem(400, "invalid_moderator", "`X-Moderator` has 1 to 128 characters of printable ASCII")
+    return name

@@ -4,31 +4,55 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
-from msgspec import DecodeError, ValidationError, json
+from msgspec import json
 
 import web as web_files
+from common.durable import DurableStore
 from common.errors import BusUnavailable
 from common.messages import JoinRequest, JoinResponse
 from common.settings import EdgeSettings
 from edge.gateway import Gateway
 from edge.http_history import History
-from edge.problems import BODY_BYTES_MAX, allow_origin, bearer, json_problems, preflight, problem
-from edge.tokens import SessionVerifier, mint
+from edge.http_notes import NotePages
+from edge.http_post import Posting
+from edge.openapi import public_document
+from edge.problems import (
+    BODY_BYTES_MAX,
+    bearer,
+    body_of,
+    cross_origin,
+    json_answer,
+    json_problems,
+    preflight,
+    problem,
+)
+from edge.tokens import SessionVerifier, TokenVerifier, mint
 
 WEB_ROOT: Final = Path(web_files.__file__).parent
 
 _join_decoder: Final = json.Decoder(JoinRequest)
 
 
-def public_app(gateway: Gateway, sessions: SessionVerifier | None, history: History) -> web.Application:
+def public_app(
+    gateway: Gateway, sessions: SessionVerifier | None, verifier: TokenVerifier, store: DurableStore | None
+) -> web.Application:
     """Return the application of the public listener."""
     pages = _Public(gateway, sessions)
-    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[json_problems])
+    history = History(gateway, verifier, store)
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[cross_origin(gateway.settings), json_problems])
     app.router.add_get("/ws", gateway.serve_websocket)
     app.router.add_post("/rooms/join", pages.join)
-    app.router.add_options("/rooms/join", preflight(gateway.settings, "POST"))
+    app.router.add_options("/rooms/join", preflight("POST"))
     app.router.add_get("/rooms/{room_id}/messages", history.messages)
-    app.router.add_options("/rooms/{room_id}/messages", preflight(gateway.settings, "GET"))
+    app.router.add_post("/rooms/{room_id}/messages", Posting(gateway, verifier, store).post)
+    app.router.add_options("/rooms/{room_id}/messages", preflight("GET, POST"))
+    app.router.add_get("/rooms/{room_id}/notes", NotePages(gateway, verifier, store).notes)
+    app.router.add_options("/rooms/{room_id}/notes", preflight("GET"))
+    app.router.add_get("/threads", history.threads)
+    app.router.add_options("/threads", preflight("GET"))
+    app.router.add_get("/threads/{thread_id}/messages", history.thread_messages)
+    app.router.add_options("/threads/{thread_id}/messages", preflight("GET"))
+    app.router.add_get("/openapi.json", pages.openapi)
     app.router.add_get("/healthz", pages.healthz)
     app.router.add_get("/readyz", pages.readyz)
     if gateway.settings.dev:
@@ -57,12 +81,42 @@ class _Public:
         self._gateway = gateway
         self._settings: EdgeSettings = gateway.settings
         self._sessions = sessions
+        self._document = json.encode(public_document())
 
     async def join(self, request: web.Request) -> web.Response:
         """`POST /rooms/join`: a token for a room, for who may have one."""
-        response = await self._join(request)
-        allow_origin(self._settings, request, response)
-        return response
+        body = await body_of(request, _join_decoder)
+        if isinstance(body, web.Response):
+            return body
+        secret = self._settings.token_secret_or_default
+        if not secret:
+            return problem(501, "minting_off", "this cluster only checks tokens; your application mints them")
+        refused = self._check_session(request, body)
+        if refused is not None:
+            return refused
+        now_ms = self._gateway.clock.now_ms()
+        # `exp` counts in seconds (RFC 7519 section 4.1.4 allows a fraction); whole ones keep all readers happy.
+        expires_at_s = (now_ms + self._settings.token_ttl_ms) // 1000
+        token = mint(
+            secret,
+            algorithm="HS256",
+            claims={
+                "sub": body.user.userId,
+                "room": body.roomId,
+                "iat": now_ms // 1000,
+                "exp": expires_at_s,
+                "iss": self._settings.token_issuer,
+                "aud": self._settings.token_audience,
+                "device": body.device,
+                "name": body.user.displayName,
+                "avatar": body.user.avatarId,
+            },
+        )
+        return json_answer(JoinResponse(body.roomId, self._websocket_url(request), token, expires_at_s * 1000))
+
+    async def openapi(self, _request: web.Request) -> web.Response:
+        """`GET /openapi.json`: what this listener offers."""
+        return json_answer(self._document)
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """`GET /healthz`: the process is alive."""
@@ -92,40 +146,6 @@ class _Public:
             raise web.HTTPNotFound
         # Any page may use the client library of a development cluster, also one opened from a file.
         return web.FileResponse(path, headers={"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"})
-
-    async def _join(self, request: web.Request) -> web.Response:
-        try:
-            body = _join_decoder.decode(await request.read())
-        except ValidationError as error:
-            return problem(400, "invalid_request", str(error))
-        except (DecodeError, RecursionError, UnicodeDecodeError) as error:
-            return problem(400, "malformed", f"the body is not JSON: {error}")
-        secret = self._settings.token_secret_or_default
-        if not secret:
-            return problem(501, "minting_off", "this cluster only checks tokens; your application mints them")
-        refused = self._check_session(request, body)
-        if refused is not None:
-            return refused
-        now_ms = self._gateway.clock.now_ms()
-        # `exp` counts in seconds (RFC 7519 section 4.1.4 allows a fraction); whole ones keep all readers happy.
-        expires_at_s = (now_ms + self._settings.token_ttl_ms) // 1000
-        token = mint(
-            secret,
-            algorithm="HS256",
-            claims={
-                "sub": body.user.userId,
-                "room": body.roomId,
-                "iat": now_ms // 1000,
-                "exp": expires_at_s,
-                "iss": self._settings.token_issuer,
-                "aud": self._settings.token_audience,
-                "device": body.device,
-                "name": body.user.displayName,
-                "avatar": body.user.avatarId,
-            },
-        )
-        answer = JoinResponse(body.roomId, self._websocket_url(request), token, expires_at_s * 1000)
-        return web.Response(body=json.encode(answer), content_type="application/json")
 
     def _check_session(self, request: web.Request, body: JoinRequest) -> web.Response | None:
         token = bearer(request)

@@ -10,7 +10,6 @@ from common.log import configure, get_logger
 from common.process import listen, new_node_id, open_bus, open_store, run_until_stopped
 from common.settings import EdgeSettings
 from edge.gateway import Gateway
-from edge.http_history import History
 from edge.http_internal import internal_app
 from edge.http_public import public_app
 from edge.metrics import EdgeMetrics
@@ -40,10 +39,14 @@ async def _serve(settings: EdgeSettings, stop: asyncio.Event) -> int:
         gateway = Gateway(edge_id, settings, bus, clock, verifier, EdgeMetrics(), random.Random())  # noqa: S311
         await gateway.start()
         internal = await listen(
-            internal_app(gateway), settings.internal_host, settings.internal_port_or_default, "ROOMRING_INTERNAL_PORT"
+            internal_app(gateway, store),
+            settings.internal_host,
+            settings.internal_port_or_default,
+            "ROOMRING_INTERNAL_PORT",
         )
-        history = History(gateway, verifier, store)
-        public = await listen(public_app(gateway, sessions, history), settings.host, settings.port, "ROOMRING_PORT")
+        public = await listen(
+            public_app(gateway, sessions, verifier, store), settings.host, settings.port, "ROOMRING_PORT"
+        )
         log.info("edge started", port=settings.port, internal_port=settings.internal_port_or_default)
         status = 0
         while not stop.is_set():

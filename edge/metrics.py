@@ -29,6 +29,9 @@ class EdgeMetrics:
         self.repairs = Counter("roomring_edge_room_repairs", "Holes in a room's order that were repaired.", registry=r)
         self.output_gaps = Counter("roomring_edge_output_gaps", "Times that entries of workers were lost.", registry=r)
         self.store_errors = Counter("roomring_edge_store_errors", "Calls that Redis did not answer.", registry=r)
+        self.audit_failures = Counter(
+            "roomring_edge_audit_failures", "Entries of the audit log that were not written.", registry=r
+        )
         self.apply_seconds = Histogram(
             "roomring_edge_apply_seconds",
             "Time to apply and write what one read brought.",

@@ -1,4 +1,4 @@
-"""Questions and orders of operators to a room's worker, over the same streams as everything else."""
+"""Questions and orders to a room's worker from HTTP endpoints, over the same streams as everything else."""
 
 import asyncio
 import itertools
@@ -17,6 +17,10 @@ class NoAnswer(RoomringError):
     """The room's worker did not answer in time. The order may still take effect."""
 
 
+class ClusterBusy(RoomringError):
+    """Too much waits for the room's shard; nothing was sent."""
+
+
 class Operations:
     """The questions under way."""
 
@@ -25,18 +29,23 @@ class Operations:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
 
-    async def ask(self, make: Callable[[int], AnyRoomCommand]) -> bytes:
+    async def ask(self, make: Callable[[int], AnyRoomCommand], *, must: bool = True) -> bytes:
         """Send the command that `make` returns for a request number, and wait for its JSON answer.
+
+        Args:
+            must: send it whatever the load. Operators may; what people send may not.
 
         Raises:
             NoAnswer: none came within `ANSWER_TIMEOUT_S`.
+            ClusterBusy: it was not sent (never with `must`).
         """
         request = next(self._numbers)
         command = make(request)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[request] = future
         try:
-            self._uplink.offer(command.room_id, command, must=True)
+            if not self._uplink.offer(command.room_id, command, must=must):
+                raise ClusterBusy("the cluster cannot take the message now; send it again later, with the same `id`")
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return await future
         except TimeoutError:

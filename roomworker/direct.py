@@ -93,7 +93,7 @@ class DirectRules(PlainRules):
     takes_calls = True
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self.idle_ttl_ms = settings.inbox_idle_ttl_ms if settings.database_url else 0
+        self.idle_ttl_ms = settings.kept_idle_ttl_ms if settings.database_url else 0
         self._rate = Rate(settings.chat_per_second, settings.chat_burst)
         self._characters_max = settings.direct_characters_max
         self._typing = TypingMarks(settings)

@@ -315,7 +315,10 @@ class Engine:
             assert room is not None
             for task in room_plan.tasks:
                 work = task.work
-                if isinstance(work, BlockChanged | EdgeClosed | DropEdge | RunTimers):
+                if isinstance(work, Post):
+                    if room.is_seeded and not room.looks_back(work.message):
+                        continue
+                elif isinstance(work, BlockChanged | EdgeClosed | DropEdge | RunTimers):
                     continue
                 users.update(dict.fromkeys(room.people_needed(work)))
                 after = room.wants_history(work)

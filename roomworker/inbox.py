@@ -84,7 +84,7 @@ class InboxRules(PlainRules):
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.reconnect_window_ms = settings.reconnect_window_ms
-        self.idle_ttl_ms = settings.inbox_idle_ttl_ms if settings.database_url else 0
+        self.idle_ttl_ms = settings.kept_idle_ttl_ms if settings.database_url else 0
         self._away_ms = settings.presence_away_ms
         self._subscriptions_max = settings.presence_subscriptions_max
 

@@ -8,6 +8,7 @@ from common.settings import WorkerSettings
 from roomworker.direct import DirectRules
 from roomworker.inbox import InboxRules
 from roomworker.lobby import LobbyRules
+from roomworker.notes import NotesRules
 from roomworker.rules import RoomRules
 from roomworker.space import SpaceRules
 
@@ -16,5 +17,6 @@ KINDS: Final[dict[str, Callable[[WorkerSettings], RoomRules]]] = {
     LobbyRules.kind: LobbyRules,
     InboxRules.kind: InboxRules,
     DirectRules.kind: DirectRules,
+    NotesRules.kind: NotesRules,
 }
 """Rules of each kind, by the part of the room id before the first `:` (`space` for ids without one)."""

@@ -69,6 +69,7 @@ from common.outbox import OutboxEntry, encode_entry
 from common.settings import WorkerSettings
 from common.token_bucket import Rate, TokenBucket
 from common.word_filter import NO_FILTER, Verdict, WordFilter
+from roomworker.blocks import NOBODY, Blocks
 from roomworker.effects import (
     AnswerOperator,
     AttachConnection,
@@ -79,7 +80,8 @@ from roomworker.effects import (
     Say,
     Sequenced,
 )
-from roomworker.history import History, PastEvent, decode_past, encode_past
+from roomworker.field_changes import FieldChanges
+from roomworker.history import History, PastEvent, encode_past
 from roomworker.idempotency import Answers
 from roomworker.letters import AnyLetter, decode_letter, encode_letter
 from roomworker.member import (
@@ -89,15 +91,12 @@ from roomworker.member import (
     decode_live,
     restore_member,
 )
+from roomworker.redactions import NOWHERE, Redactions
+from roomworker.restrictions import NO_END_MS, Restrictions
 from roomworker.rules import Incoming, RoomRules, RoomSeed
 
 NOTICE_INTERVAL_MS: Final = 1_000
 """The contract: at most one `rate_limited` a second for each event name."""
-
-NO_END_MS: Final = 2**53
-"""A restriction until then has no end."""
-
-NO_BLOCKS: Final[frozenset[UserId]] = frozenset()
 
 CALLERS_MAX: Final = 1_000
 """Callers of a room whose rates are remembered; the ones not heard of for longest go first."""
@@ -111,14 +110,6 @@ class Meta(Struct, array_like=True):
     alarms: dict[str, int] = {}
     kind_state: bytes | None = None
     is_seeded: bool = False
-
-
-class Restriction(Struct, array_like=True):
-    """What a moderator imposed on a person: until when, in ms since 1970; 0: not."""
-
-    barred_until_ms: int = 0
-    muted_until_ms: int = 0
-    reason: str = ""
 
 
 class Counters(Struct):
@@ -136,8 +127,6 @@ class Counters(Struct):
 _encoder: Final = msgpack.Encoder()
 _json: Final = json.Encoder()
 _meta_decoder: Final = msgpack.Decoder(Meta)
-_restriction_decoder: Final = msgpack.Decoder(Restriction)
-_blocks_decoder: Final = msgpack.Decoder(list[UserId])
 
 
 class Room:
@@ -166,16 +155,16 @@ class Room:
         self._by_conn: dict[ConnRef, Member] = {}
         self._away: dict[UserId, int] = {}
         self._edges: dict[EdgeId, int] = {}
-        self._blocks: dict[UserId, frozenset[UserId]] = {}
-        self._hidden_from: dict[UserId, tuple[UserId, ...]] = {}
-        self._restrictions: dict[UserId, Restriction] = {}
+        self._changes = FieldChanges()
+        self._blocks = Blocks(self._changes)
+        self._restrictions = Restrictions(self._changes)
+        self._redactions = Redactions(self._changes)
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
         meta = _meta_decoder.decode(stored["meta"]) if stored else Meta(Epoch(now_ms), Seq(0))
         self._epoch, self._seq, self._alarms = meta.epoch, meta.seq, dict(meta.alarms)
         self._is_seeded = meta.is_seeded or not settings.database_url
         self._records: dict[str, Any] = {}
-        self._instead: dict[Seq, PastEvent] = {}
         self._callers: dict[UserId, Member] = {}
         """People who are not in the room but send to it, for their rates. Not stored: a takeover gives them a fresh
         bucket once."""
@@ -243,9 +232,13 @@ class Room:
             return None
         return after
 
+    def looks_back(self, message: ClientMessage) -> bool:
+        """Tell whether a message may ask for past events. Most do not; it spares them `wants_history`."""
+        return type(message) in self._rules.looks_back
+
     def add_history(self, after: Seq, stored: list[tuple[Seq, bytes]]) -> None:
         """Take what the store has after a place that `wants_history` told."""
-        self._history.prepend(after, stored, self._instead)
+        self._history.prepend(after, stored, self._redactions.events)
 
     def people_needed(self, command: AnyRoomCommand) -> Iterable[UserId]:
         """Return whom `handle` must be told of for this command."""
@@ -270,16 +263,11 @@ class Room:
         """Take what the durable store has of the room, which Redis did not have."""
         self._now_ms = now_ms
         self._is_seeded = self._meta_changed = True
-        for found in seed.restrictions:
-            restriction = self._restrictions.setdefault(found.user_id, Restriction())
-            until_ms = NO_END_MS if found.ends_at_ms is None else found.ends_at_ms
-            restriction.reason = restriction.reason or found.reason
-            if found.kind == "mute":
-                restriction.muted_until_ms = max(restriction.muted_until_ms, until_ms)
-            else:
-                restriction.barred_until_ms = max(restriction.barred_until_ms, until_ms)
-            self._set["r:" + found.user_id] = _encoder.encode(restriction)
+        self._restrictions.seed(seed.restrictions)
         self._rules.seed(self, seed)
+        if seed.content is not None:
+            # Who is here already was shown the room without it.
+            self._all_anew("restored")
 
     # --- commands -----------------------------------------------------------------------------------------
 
@@ -347,11 +335,11 @@ class Room:
     def change_block(self, user_id: UserId, other_id: UserId, now_ms: int, *, blocked: bool) -> None:
         """A person no longer sees another, or does again. Nothing happens where the person is no member."""
         member = self._members.get(user_id)
-        before = self._blocks.get(user_id, NO_BLOCKS)
+        before = self._blocks.of(user_id)
         if member is None or (other_id in before) == blocked:
             return
         self._now_ms = now_ms
-        self._set_blocks(user_id, before | {other_id} if blocked else before - {other_id})
+        self._blocks.put(user_id, before | {other_id} if blocked else before - {other_id})
         if self._rules.blocks_changed(self, member, other_id, blocked=blocked):
             for connection in member.connections.values():
                 self._attach_anew(connection, member, "blocks_changed")
@@ -380,35 +368,34 @@ class Room:
         self._epoch = Epoch(max(self._epoch + 1, now_ms))
         self._seq = self._seq_before = Seq(0)
         self._history = History(self._settings.history_events_max, self._seq)
-        self._drop_replacements(lambda seq: True)
+        self._redactions.forget(NOWHERE)
         self._meta_changed = True
         self._rules.epoch_began(self)
-        for member in self._members.values():
-            for connection in member.connections.values():
-                self._attach_anew(connection, member, "new_epoch")
+        self._all_anew("new_epoch")
 
     def take(self) -> RoomTurn:
         """Return everything since the last `take`, and begin a new turn."""
         ttl_ms, active = self._lifetime()
         if self._history_new or self._meta_changed:
             kind_state = None if self._kind_state is None else self._rules.encode_room_state(self._kind_state)
-            self._set["meta"] = _encoder.encode(Meta(self._epoch, self._seq, self._alarms, kind_state, self._is_seeded))
+            self._changes.put(
+                "meta", _encoder.encode(Meta(self._epoch, self._seq, self._alarms, kind_state, self._is_seeded))
+            )
         for key, value in self._records_changed.items():
-            self._set["k:" + key] = self._rules.encode_record(key, value)
-        if self._instead:
-            oldest = self._seq - self._settings.history_events_max
-            self._drop_replacements(lambda seq: seq <= oldest)
+            self._changes.put("k:" + key, self._rules.encode_record(key, value))
+        self._redactions.forget(Seq(self._seq - self._settings.history_events_max))
         for member in self._touched.values():
             if member.user_id in self._members:
-                self._set["s:" + member.user_id] = member.live_record(self._rules.encode_state(member.state))
+                self._changes.put("s:" + member.user_id, member.live_record(self._rules.encode_state(member.state)))
+        set_fields, deleted_fields = self._changes.take()
         set_answers, deleted_answers = self._answers.take()
-        self._set.update(set_answers)
-        self._delete.update(dict.fromkeys(deleted_answers))
+        set_fields.update(set_answers)
+        self._stored = self._stored or bool(set_fields)
         patch = RoomPatch(
             self.room_id,
             self._epoch,
-            self._set,
-            [name for name in self._delete if name not in self._set],
+            set_fields,
+            [*deleted_fields, *deleted_answers],
             self._history_new,
             active,
             ttl_ms,
@@ -428,7 +415,6 @@ class Room:
             list(self._people_changed.values()),
             self._broadcasts,
         )
-        self._stored = self._stored or bool(self._set)
         self._begin_turn()
         return turn
 
@@ -446,13 +432,18 @@ class Room:
 
     def members_seen_by(self, reader: Member) -> Iterable[Member]:
         """See `RoomServices.members_seen_by`."""
-        unseen = self._blocks.get(reader.user_id, NO_BLOCKS)
+        unseen = self._blocks.of(reader.user_id)
         return [member for member in self._members.values() if member.user_id not in unseen]
 
     def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
         """See `RoomServices.latest_events`."""
-        unseen = self._blocks.get(reader.user_id, NO_BLOCKS)
+        unseen = self._blocks.of(reader.user_id)
         return [past for past in self._history.latest(count) if past.is_seen_past(unseen)]
+
+    def forget_seed(self) -> None:
+        """See `RoomServices.forget_seed`."""
+        self._is_seeded = not self._settings.database_url
+        self._meta_changed = True
 
     @property
     def records(self) -> Mapping[str, Any]:
@@ -463,7 +454,6 @@ class Room:
         """See `RoomServices.put_record`."""
         self._records[key] = self._records_changed[key] = value
         self._meta_changed = True
-        self._delete.pop("k:" + key, None)
 
     def drop_record(self, key: str) -> None:
         """See `RoomServices.drop_record`."""
@@ -471,7 +461,7 @@ class Room:
             del self._records[key]
             self._records_changed.pop(key, None)
             self._meta_changed = True
-            self._delete["k:" + key] = None
+            self._changes.drop("k:" + key)
 
     def member(self, user_id: UserId) -> Member | None:
         """See `RoomServices.member`."""
@@ -483,7 +473,7 @@ class Room:
 
     def blocks_of(self, member_id: UserId) -> frozenset[UserId]:
         """See `RoomServices.blocks_of`."""
-        return self._blocks.get(member_id, NO_BLOCKS)
+        return self._blocks.of(member_id)
 
     def past_event(self, seq: Seq) -> PastEvent | None:
         """See `RoomServices.past_event`."""
@@ -500,8 +490,7 @@ class Room:
         event = encode_event(instead, self._now_ms, seq=seq, epoch=self._epoch)
         past = PastEvent(before.actor, event, before.also)
         self._history.replace(seq, past)
-        self._instead[seq] = past
-        self._set[f"x:{seq}"] = encode_past(past)
+        self._redactions.put(seq, past)
         # An event of this very turn is in the patch, not in the store's log.
         for index, (at, _) in enumerate(self._history_new):
             if at == seq:
@@ -560,22 +549,19 @@ class Room:
         self._seq = seq
         self._history.append(past)
         self._history_new.append((seq, encode_past(past)))
-        hidden = self._hidden(actor)
-        if also:
-            hidden = tuple(sorted({*hidden, *(user for other in also for user in self._hidden(other))}))
-        self._effects.append(Sequenced(seq, encoded, hidden))
+        self._effects.append(Sequenced(seq, encoded, self._blocks.hidden_from(actor, *also)))
         self.counters.sequenced += 1
         return seq
 
     def show(self, event: ServerEvent, actor: UserId) -> None:
         """See `RoomServices.show`."""
         self.counters.transforms += 1
-        of_actor = self._showing.get(actor)
-        if of_actor is None:
-            self._showing[actor] = {type(event): event}
-            return
-        self.counters.transforms_merged += type(event) in of_actor
-        of_actor[type(event)] = event
+        of_type = self._showing.get(type(event))
+        if of_type is None:
+            of_type = self._showing[type(event)] = {}
+        elif actor in of_type:
+            self.counters.transforms_merged += 1
+        of_type[actor] = event
 
     def touch(self, member: Member) -> None:
         """See `RoomServices.touch`."""
@@ -611,16 +597,14 @@ class Room:
 
     def is_muted(self, user_id: UserId, now_ms: int) -> bool:
         """See `RoomServices.is_muted`."""
-        restriction = self._restrictions.get(user_id)
-        return restriction is not None and restriction.muted_until_ms > now_ms
+        return self._restrictions.is_muted(user_id, now_ms)
 
     # --- joining and leaving ------------------------------------------------------------------------------
 
     def _join(self, ref: ConnRef, command: Join) -> None:
         user_id = command.identity.user_id
         re = UNSET if command.re is None else command.re
-        restriction = self._restrictions.get(user_id)
-        if restriction is not None and restriction.barred_until_ms > self._now_ms:
+        if self._restrictions.is_barred(user_id, self._now_ms):
             refused = encode_event(auth_refusal(AuthErrorCode.BANNED, self.room_id), self._now_ms, re=re)
             # Who is barred from the own inbox is barred from the cluster.
             code = CloseCode.REMOVED if command.quiet else None
@@ -658,7 +642,7 @@ class Room:
         member = Member(user_id, identity.display_name, identity.avatar_id, self._rules.new_state(), entry)
         self._members[user_id] = member
         if blocks:
-            self._set_blocks(user_id, blocks)
+            self._blocks.put(user_id, blocks)
         self.touch(member)
         self.counters.joins += 1
         self._rules.entered(self, member)
@@ -745,13 +729,13 @@ class Room:
         assert not member.connections
         self._rules.left(self, member)
         self.counters.leaves += 1
-        self._showing.pop(user_id, None)
+        for of_type in self._showing.values():
+            of_type.pop(user_id, None)
         del self._members[user_id]
         self._away.pop(user_id, None)
-        self._set_blocks(user_id, NO_BLOCKS)
+        self._blocks.put(user_id, NOBODY)
         for name in ("m:" + user_id, "s:" + user_id):
-            self._set.pop(name, None)
-            self._delete[name] = None
+            self._changes.drop(name)
 
     # --- catching up --------------------------------------------------------------------------------------
 
@@ -770,6 +754,11 @@ class Room:
             reason: ResyncReason = "history_too_short" if command.epoch == self._epoch else "new_epoch"
             self._attach_anew(member.connections[ref], member, reason)
 
+    def _all_anew(self, reason: ResyncReason) -> None:
+        for member in self._members.values():
+            for connection in member.connections.values():
+                self._attach_anew(connection, member, reason)
+
     def _attach_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
         messages = self._resync_messages(member, reason)
         self._effects.append(AttachConnection(connection.ref, self._seq, messages, new=False))
@@ -781,7 +770,7 @@ class Room:
         ]
 
     def _replay(self, member: Member, after: Seq) -> list[bytes]:
-        unseen = self._blocks.get(member.user_id, NO_BLOCKS)
+        unseen = self._blocks.of(member.user_id)
         return [as_replay(past.event) for past in self._history.since(after) if past.is_seen_past(unseen)]
 
     # --- messages -----------------------------------------------------------------------------------------
@@ -798,8 +787,7 @@ class Room:
         """A message of somebody who need not be here."""
         connection = Connection(ref.edge_id, ref.number, command.device, 0)
         user_id, message, request = command.identity.user_id, command.message, command.request
-        restriction = self._restrictions.get(user_id)
-        if restriction is not None and restriction.barred_until_ms > self._now_ms:
+        if self._restrictions.is_barred(user_id, self._now_ms):
             answer = ErrorEvent(ErrorCode.NOT_ALLOWED, AUTH_ERROR_MEANING[AuthErrorCode.BANNED], self.room_id)
             self._answer(connection, encode_event(answer, self._now_ms, re=message.id), request)
             return
@@ -861,29 +849,27 @@ class Room:
 
     def _moderate(self, edge_id: EdgeId, command: Moderate) -> None:
         user_id = command.user_id
-        restriction = self._restrictions.get(user_id) or Restriction()
+        restriction = self._restrictions.of(user_id)
         until_ms = NO_END_MS if command.duration_ms is None else self._now_ms + command.duration_ms
         member = self._members.get(user_id)
         closed = len(member.connections) if member is not None else 0
         action = ModerationAction(self.room_id, command.action, command.reason)
-        restriction.reason = command.reason
         match command.action:
             case "mutedByMod":
-                restriction.muted_until_ms = until_ms
+                restriction = structs.replace(restriction, muted_until_ms=until_ms)
                 closed = 0
                 for ref in member.connections if member is not None else ():
                     self._say(ref, action)
             case "banned":
-                restriction.barred_until_ms = until_ms
+                restriction = structs.replace(restriction, barred_until_ms=until_ms)
                 self._throw_out(member, action)
             case "kicked":
                 if command.duration_ms is not None:
-                    restriction.barred_until_ms = max(restriction.barred_until_ms, until_ms)
+                    until_ms = max(restriction.barred_until_ms, until_ms)
+                    restriction = structs.replace(restriction, barred_until_ms=until_ms)
                 self._throw_out(member, action)
-        if restriction.barred_until_ms or restriction.muted_until_ms:
-            self._restrictions[user_id] = restriction
-            self._set["r:" + user_id] = _encoder.encode(restriction)
-            self._delete.pop("r:" + user_id, None)
+        if restriction.ends_at_ms:
+            self._restrictions.put(user_id, structs.replace(restriction, reason=command.reason))
             self._meta_changed = True
             self._rules.restricted(self, user_id, restriction.muted_until_ms)
         if command.action != "kicked" or command.duration_ms is not None:
@@ -922,11 +908,8 @@ class Room:
         self._remove(member)
 
     def _lift(self, edge_id: EdgeId, command: LiftRestrictions) -> None:
-        lifted = self._restrictions.pop(command.user_id, None) is not None
+        lifted = self._restrictions.lift(command.user_id)
         if lifted:
-            name = "r:" + command.user_id
-            self._set.pop(name, None)
-            self._delete[name] = None
             self._meta_changed = True
             self._rules.restricted(self, command.user_id, 0)
             self.keep(RestrictionsLifted(self.room_id, command.user_id, command.by, self._now_ms))
@@ -939,7 +922,7 @@ class Room:
         body: dict[str, Any] = {"roomId": self.room_id, "messageId": message_id, "deleted": True}
         if past is not None and message_id.encode() not in past.event:
             body = {"error": {"code": ErrorCode.NOT_FOUND, "message": ERROR_MEANING[ErrorCode.NOT_FOUND]}}
-        elif past is None or seq not in self._instead:
+        elif past is None or seq not in self._redactions.events:
             author_id = UserId("") if past is None else past.actor
             deleted = MessageDeleted(self.room_id, message_id, command.epoch, seq)
             if past is not None:
@@ -976,7 +959,7 @@ class Room:
                         "mutedUntilMs": r.muted_until_ms or None,
                         "reason": r.reason,
                     }
-                    for user_id, r in self._restrictions.items()
+                    for user_id, r in self._restrictions
                 },
                 "counters": self.counters,
             }
@@ -986,10 +969,8 @@ class Room:
 
     def _begin_turn(self) -> None:
         self._effects: list[Effect] = []
-        self._showing: dict[UserId, dict[type[ServerEvent], ServerEvent]] = {}
+        self._showing: dict[type[ServerEvent], dict[UserId, ServerEvent]] = {}
         self._touched: dict[UserId, Member] = {}
-        self._set: dict[str, bytes] = {}
-        self._delete: dict[str, None] = {}
         self._history_new: list[tuple[Seq, bytes]] = []
         self._rate_notices: list[tuple[UserId, str]] = []
         self._outbox: list[bytes] = []
@@ -1006,11 +987,11 @@ class Room:
 
     def _restore(self, stored: Mapping[str, bytes]) -> None:
         decoders: dict[str, Callable[[str, bytes], None]] = {
-            "b": self._restore_blocks,
-            "r": self._restore_restriction,
+            "b": self._blocks.restore,
+            "r": self._restrictions.restore,
             "d": self._answers.restore,
             "k": self._restore_record,
-            "x": self._restore_replacement,
+            "x": self._redactions.restore,
         }
         for name, data in stored.items():
             prefix, _, rest = name.partition(":")
@@ -1029,58 +1010,26 @@ class Room:
         # The stored fields are in no order; the members are in the order of joining.
         self._members = dict(sorted(self._members.items(), key=lambda item: item[1].entry))
 
-    def _restore_blocks(self, user_id: str, data: bytes) -> None:
-        self._blocks[UserId(user_id)] = frozenset(_blocks_decoder.decode(data))
-
     def _restore_record(self, key: str, data: bytes) -> None:
         self._records[key] = self._rules.decode_record(key, data)
-
-    def _restore_replacement(self, seq: str, data: bytes) -> None:
-        self._instead[Seq(int(seq))] = decode_past(data)
-
-    def _drop_replacements(self, is_old: Callable[[Seq], bool]) -> None:
-        for seq in [seq for seq in self._instead if is_old(seq)]:
-            del self._instead[seq]
-            self._set.pop(f"x:{seq}", None)
-            self._delete[f"x:{seq}"] = None
 
     def _person_patch(self, user_id: UserId) -> PersonPatch:
         return self._people_changed.setdefault(user_id, PersonPatch(user_id, {}))
 
-    def _restore_restriction(self, user_id: str, data: bytes) -> None:
-        self._restrictions[UserId(user_id)] = _restriction_decoder.decode(data)
-
     def _store_member(self, member: Member) -> None:
-        name = "m:" + member.user_id
-        self._set[name] = member.record()
-        self._delete.pop(name, None)
-        self._delete.pop("s:" + member.user_id, None)
-
-    def _set_blocks(self, user_id: UserId, blocks: frozenset[UserId]) -> None:
-        name = "b:" + user_id
-        if blocks:
-            self._blocks[user_id] = blocks
-            self._set[name] = _encoder.encode(sorted(blocks))
-            self._delete.pop(name, None)
-        elif self._blocks.pop(user_id, None) is not None:
-            self._set.pop(name, None)
-            self._delete[name] = None
-        self._hidden_from.clear()
-
-    def _hidden(self, actor: UserId) -> tuple[UserId, ...]:
-        if not self._blocks:
-            return ()
-        hidden = self._hidden_from.get(actor)
-        if hidden is None:
-            hidden = tuple(sorted(user for user, blocked in self._blocks.items() if actor in blocked))
-            self._hidden_from[actor] = hidden
-        return hidden
+        self._changes.put("m:" + member.user_id, member.record())
 
     def _ephemeral(self) -> list[EphemeralGroup]:
+        now_ms = self._now_ms
+        if not self._blocks:
+            messages = [
+                encode_event(event, now_ms) for by_actor in self._showing.values() for event in by_actor.values()
+            ]
+            return [EphemeralGroup(messages, ())] if messages else []
         groups: dict[tuple[UserId, ...], list[bytes]] = {}
-        for actor, events in self._showing.items():
-            encoded = [encode_event(event, self._now_ms) for event in events.values()]
-            groups.setdefault(self._hidden(actor), []).extend(encoded)
+        for by_actor in self._showing.values():
+            for actor, event in by_actor.items():
+                groups.setdefault(self._blocks.hidden_from(actor), []).append(encode_event(event, now_ms))
         return [EphemeralGroup(messages, hidden) for hidden, messages in groups.items()]
 
     def _lifetime(self) -> tuple[int | None, bool | None]:
@@ -1088,7 +1037,7 @@ class Room:
         active = self._is_active()
         if self._stored and active == self._active_before and not (self._meta_changed and not active):
             return None, None
-        if not self._stored and not (active or self._history_new or self._set):
+        if not self._stored and not (active or self._history_new or self._meta_changed or self._changes):
             return None, None
         return 0 if active else self._idle_ttl_ms(), active
 
@@ -1101,11 +1050,10 @@ class Room:
         ttl_ms = self._settings.room_idle_ttl_ms if self._rules.idle_ttl_ms is None else self._rules.idle_ttl_ms
         if ttl_ms == 0:
             return 0
-        for restriction in self._restrictions.values():
-            until_ms = max(restriction.barred_until_ms, restriction.muted_until_ms)
-            if until_ms >= NO_END_MS:
+        for _, restriction in self._restrictions:
+            if restriction.ends_at_ms >= NO_END_MS:
                 return 0
-            ttl_ms = max(ttl_ms, until_ms - self._now_ms)
+            ttl_ms = max(ttl_ms, restriction.ends_at_ms - self._now_ms)
         return ttl_ms
 
     def _say(self, ref: ConnRef, event: ServerEvent, *, re: str | UnsetType = UNSET) -> None:

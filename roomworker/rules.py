@@ -90,6 +90,10 @@ class RoomServices(Protocol):
         """Whether what the durable store has of the room is known; True where the cluster has none."""
         ...
 
+    def forget_seed(self) -> None:
+        """Have `RoomRules.seed` called again: the durable store may know more by now than Redis, which lost data."""
+        ...
+
     @property
     def records(self) -> Mapping[str, Any]:
         """Things of the kind, by key. Each is stored by itself; `state` is stored as a whole."""
@@ -287,6 +291,9 @@ class RoomRules(Protocol):
         """Return of whom `RoomServices.person` will be asked for a letter."""
         ...
 
+    looks_back: frozenset[type]
+    """Types of messages that ask for past events."""
+
     def history_needed(self, message: ClientMessage | AnyLetter) -> Seq | None:
         """Return after which place of this epoch `past_event` will be asked; None: not at all."""
         ...
@@ -336,6 +343,7 @@ class PlainRules:
     joinable: bool = True
     takes_calls: bool = False
     idle_ttl_ms: int | None = None
+    looks_back: frozenset[type] = frozenset({Report})
 
     def new_room_state(self) -> Any:
         """See `RoomRules.new_room_state`."""

@@ -7,20 +7,48 @@ from typing import Final
 
 from msgspec import NODEFAULT, Struct, inspect
 
-from common.errors import AuthErrorCode, ErrorCode
+from common.errors import AuthErrorCode, ErrorCode, RejectionCode
 from common.messages import (
     CLIENT_MESSAGES,
     SERVER_EVENTS,
+    AuditEntry,
+    AuditPage,
+    ClaimRequest,
     ClientMessage,
     JoinRequest,
     JoinResponse,
     MessagePage,
     ModerationRequest,
-    PastChat,
+    NotePage,
+    PostMessageRequest,
+    PostMessageResponse,
+    QueueItem,
+    QueuePage,
+    ReportView,
+    ResolveRequest,
+    ThreadPage,
+    ThreadView,
 )
 
-HTTP_BODIES: Final[tuple[type[Struct], ...]] = (JoinRequest, JoinResponse, MessagePage, PastChat, ModerationRequest)
-CODE_ENUMS: Final = (ErrorCode, AuthErrorCode)
+HTTP_BODIES: Final[tuple[type[Struct], ...]] = (
+    JoinRequest,
+    JoinResponse,
+    MessagePage,
+    PostMessageRequest,
+    PostMessageResponse,
+    ThreadPage,
+    ThreadView,
+    NotePage,
+    ModerationRequest,
+    QueuePage,
+    QueueItem,
+    ReportView,
+    ClaimRequest,
+    ResolveRequest,
+    AuditPage,
+    AuditEntry,
+)
+CODE_ENUMS: Final = (ErrorCode, RejectionCode, AuthErrorCode)
 _SAFE_INTEGER: Final = 2**53
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct, inspect
 
-from common.errors import AUTH_ERROR_MEANING, CLOSE_MEANING, ERROR_MEANING
+from common.errors import AUTH_ERROR_MEANING, CLOSE_MEANING, ERROR_MEANING, REJECTION_MEANING
 from common.ids import ROOM_ID_PATTERN
 from common.messages import CLIENT_MESSAGES, FRAME_BYTES_MAX, SERVER_EVENTS, SUBPROTOCOL
 from deploy.generators.declarations import (
@@ -52,6 +52,7 @@ def render(template: str, samples: Samples) -> str:
         "shared_structs": _shared_structs,
         "http_bodies": _http_bodies,
         "error_codes": lambda: _codes(ERROR_MEANING),
+        "rejection_codes": lambda: _codes(REJECTION_MEANING),
         "auth_error_codes": lambda: _codes(AUTH_ERROR_MEANING),
         "close_codes": lambda: _codes(CLOSE_MEANING),
     }

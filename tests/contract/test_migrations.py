@@ -8,6 +8,7 @@ import pytest
 
 from common.durable_postgres import PostgresStore
 from common.errors import SchemaMismatch, SettingsError
+from common.job_schema import JOBS_SCHEMA
 from common.schema_version import SCHEMA_VERSION, VERSION_TABLE
 from deploy import migrate
 from deploy.migrate import BASE, MigrationFailed, downgrade, status, upgrade
@@ -45,6 +46,14 @@ ROWS: dict[str, list[str]] = {
         " VALUES ('eve', 'mute', 'mod', now() + interval '1 h')",
     ],
     "0008": ["""INSERT INTO audit_log (actor_id, action, details) VALUES ('mod', 'user.banned', '{"for_s": 60}')"""],
+    "0030": [
+        "INSERT INTO archives (kind, writing_file) VALUES ('lobby', 'lobby-1.jsonl.gz')",
+        "INSERT INTO archives (kind, file, first_at, last_at, messages, bytes, sha256)"
+        " VALUES ('lobby', 'lobby-0.jsonl.gz', now(), now(), 2, 99, repeat('0', 64))",
+        "INSERT INTO erasures (requested_by, user_id, pseudonym, salt, user_hash)"
+        " VALUES ('office', 'eve', 'erased-1', 'salt', 'hash')",
+        "INSERT INTO job_progress (job_id, step) VALUES (1, 'archive lobby')",
+    ],
 }
 REFUSED = [
     "INSERT INTO messages VALUES ('', 5, 1, 'm', 'ada', 'Ada', 'x', NULL, now())",
@@ -69,6 +78,13 @@ REFUSED = [
     "INSERT INTO reports (item_id, reporter_id, reason) SELECT item_id, 'ben', 'again' FROM moderation_queue",
     "UPDATE restrictions SET ends_at = imposed_at",
     "UPDATE audit_log SET details = '[]'",
+    "UPDATE archives SET sha256 = NULL WHERE file IS NOT NULL",
+    "UPDATE archives SET writing_file = NULL WHERE file IS NULL",
+    # A finished erasure names nobody, and one that runs must know whom.
+    "UPDATE erasures SET finished_at = now()",
+    "UPDATE erasures SET user_id = NULL",
+    "INSERT INTO erasures (requested_by, user_id, pseudonym, salt, user_hash)"
+    " VALUES ('office', 'eve', 'erased-2', 'salt', 'hash')",
 ]
 
 
@@ -129,6 +145,7 @@ async def test_each_step_down_keeps_what_the_older_version_can_hold(database_url
         "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'public'"
     )
     assert {row[0].partition("_pkc")[0] for row in left} == {VERSION_TABLE}
+    assert not await connection.fetch("SELECT FROM pg_namespace WHERE nspname = $1", JOBS_SCHEMA)
     await connection.close()
 
 
@@ -200,13 +217,14 @@ async def test_a_step_that_fails_is_undone_and_those_before_it_are_kept(empty_da
 async def test_a_table_in_use_holds_a_step_up_only_for_a_while(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await downgrade(database_url, "0008")
     monkeypatch.setattr(migrate, "TABLE_LOCK_TIMEOUT_MS", 50)
     connection = await asyncpg.connect(database_url)
     await connection.execute("BEGIN; SELECT FROM audit_log")
     with pytest.raises(MigrationFailed, match="lock timeout"):
         await downgrade(database_url, "-1")
     await connection.close()
-    assert (await status(database_url)).current == SCHEMA_VERSION
+    assert (await status(database_url)).current == "0008"
 
 
 async def test_a_lock_that_is_never_given_up_is_told(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

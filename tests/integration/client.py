@@ -225,6 +225,9 @@ class Client:
         elif event["t"] == "left_room":
             self._positions.pop(room, None)
         elif "seq" in event and not event.get("replay"):
+            if room not in self._positions and room.startswith("user:"):
+                # The edge brought the connection there, at whatever place the inbox was.
+                self._positions[room] = (event["epoch"], event["seq"] - 1)
             if room not in self._positions:
                 self.breaches.append(f"{room}: {event['t']} {event['seq']} before any room_state")
                 return

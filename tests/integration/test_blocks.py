@@ -11,9 +11,11 @@ Person = Callable[[str], str]
 
 
 def caused_by(events: list[Event], user: str) -> list[Event]:
-    """Return the events in which a person appears."""
+    """Return the events in which a person appears, beside what tells a blocker of the block itself."""
     found = []
     for event in events:
+        if event["t"] == "block_changed":
+            continue
         payload = event["payload"]
         names = {payload.get("userId"), payload.get("member", {}).get("userId")}
         names |= {member["userId"] for member in payload.get("members", ())}

@@ -20,7 +20,7 @@ from deploy.embedded_redis import EmbeddedRedis
 from deploy.ports import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS = ("up", "edge", "worker", "token", "doctor", "migrate", "bench")
+COMMANDS = ("up", "edge", "worker", "token", "doctor", "migrate", "jobs", "archive", "erase", "bench")
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -88,6 +88,17 @@ def test_what_dies_is_started_again_and_told_in_one_line(cluster: DevCluster, no
     assert cluster.database_pid not in (None, before["postgres"])
 
 
+def test_a_job_process_runs_beside_it_where_asked_for(notices: Notices) -> None:
+    with DevCluster(edges=1, workers=1, jobs=True, reporter=notices) as cluster:
+        log = cluster.log_folder / "jobs.log"
+        eventually(lambda: "job done" in log.read_text())
+        assert cluster.archive_folder.is_dir()
+        cluster.kill("jobs")
+        eventually(lambda: any("jobs runs again" in text for text in notices.texts))
+        pids = cluster.pids()
+    assert all(gone(pid) for pid in pids.values())
+
+
 def test_stop_leaves_nothing_behind() -> None:
     cluster = DevCluster(edges=1, workers=1)
     cluster.start()

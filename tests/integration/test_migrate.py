@@ -18,6 +18,8 @@ async def test_up_status_and_down(empty_database_url: str) -> None:
     assert before.stdout.startswith("current  none: the database is empty\n")
     assert "pending  0001  Messages" in before.stdout
     assert "pg_dump" in before.stdout
+    pending = json.loads(roomring("migrate", "status", "--json", **settings).stdout)["pending"]
+    versions = [step["version"] for step in pending]
 
     up = roomring("migrate", "up", **settings)
     assert up.returncode == 0, up.stderr
@@ -32,7 +34,7 @@ async def test_up_status_and_down(empty_database_url: str) -> None:
     kept = roomring("migrate", "down", "-2", **settings)
     assert kept.returncode == 0, kept.stderr
     found = json.loads(roomring("migrate", "status", "--json", **settings).stdout)
-    assert (found["current"], found["head"]) == (f"{int(SCHEMA_VERSION) - 2:04}", SCHEMA_VERSION)
+    assert (found["current"], found["head"]) == (versions[-3], SCHEMA_VERSION)
     assert len(found["pending"]) == 2
 
     down = roomring("migrate", "down", "base", "--yes", **settings)

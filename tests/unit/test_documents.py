@@ -1,5 +1,6 @@
 """What the documents name exists: links, files, settings, numbers, log events, commands and their options."""
 
+import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -8,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from common.settings import EdgeSettings, WorkerSettings
+from common.settings import EdgeSettings, JobsSettings, WorkerSettings
 from deploy import cli
 from edge.metrics import EdgeMetrics
 from roomworker.metrics import WorkerMetrics
@@ -69,7 +70,11 @@ def commands_in(document: Path) -> Iterator[tuple[str, list[str]]]:
                 yield match[1], re.findall(r"(?<!\S)--[a-z-]+", match[2])
 
 
-DEFAULTS = {field.metadata["env"]: field.default for cls in (EdgeSettings, WorkerSettings) for field in fields(cls)}
+DEFAULTS = {
+    field.metadata["env"]: field.default
+    for cls in (EdgeSettings, WorkerSettings, JobsSettings)
+    for field in fields(cls)
+}
 METRICS = {
     family.name + ("_total" if family.type == "counter" else "")
     for metrics in (EdgeMetrics(), WorkerMetrics())
@@ -141,9 +146,19 @@ def test_operations_names_log_events_that_exist() -> None:
     section = text_of(ROOT / "docs" / "operations.md").partition("| event | level | means |")[2].partition("\n\n")[0]
     events = [event for row in section.splitlines()[2:] for event in re.findall(r"`([^`]+)`", row.split("|")[1])]
     assert len(events) > 10
-    sources = "\n".join(text_of(path) for folder in ("edge", "roomworker") for path in (ROOT / folder).rglob("*.py"))
+    sources = "\n".join(
+        text_of(path) for folder in ("edge", "roomworker", "deploy/jobs") for path in (ROOT / folder).rglob("*.py")
+    )
     for event in events:
         assert f'"{event}"' in sources or f'"{event.replace(" ", "_")}"' in sources, event
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options of a command and of its actions."""
+    inner = [
+        choice for action in parser._actions if isinstance(action.choices, dict) for choice in action.choices.values()
+    ]
+    return set(parser._option_string_actions).union(*(options_of(action) for action in inner))
 
 
 @each_document
@@ -151,7 +166,7 @@ def test_named_commands_and_options_exist(document: Path) -> None:
     parsers = next(action.choices for action in cli._parser()._actions if isinstance(action.choices, dict))
     for command, options in commands_in(document):
         assert command in parsers, f"roomring {command}"
-        known = parsers[command]._option_string_actions
+        known = options_of(parsers[command])
         for option in options:
             assert option in known, f"roomring {command} {option}"
 

@@ -12,7 +12,16 @@ import msgspec
 import pytest
 
 from common import codec
-from common.errors import AUTH_ERROR_MEANING, CLOSE_MEANING, ERROR_MEANING, AuthErrorCode, CloseCode, ErrorCode
+from common.errors import (
+    AUTH_ERROR_MEANING,
+    CLOSE_MEANING,
+    ERROR_MEANING,
+    REJECTION_MEANING,
+    AuthErrorCode,
+    CloseCode,
+    ErrorCode,
+    RejectionCode,
+)
 from common.messages import CLIENT_MESSAGES, SERVER_EVENTS, ServerEvent
 from deploy import generate
 from deploy.generators import protocol_page, schema
@@ -58,6 +67,7 @@ def test_every_message_and_event_has_a_sample() -> None:
 
 def test_every_code_has_a_meaning() -> None:
     assert set(ERROR_MEANING) == set(ErrorCode)
+    assert set(REJECTION_MEANING) == set(RejectionCode)
     assert set(AUTH_ERROR_MEANING) == set(AuthErrorCode)
     assert set(CLOSE_MEANING) == set(CloseCode)
 

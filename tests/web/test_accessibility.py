@@ -1,4 +1,4 @@
-"""The demo page for those who use a keyboard, a screen reader or a phone; in the offline room, which has everything at once."""
+"""The demo page by keyboard, for a screen reader and on a phone; in the offline room, which has everything at once."""
 
 from collections.abc import Callable
 
@@ -171,7 +171,8 @@ def test_a_person_and_the_board_answer_to_a_touch_in_the_scene(open_window: Open
         """() => {
             const canvas = document.querySelector('[data-testid=stage]');
             const box = canvas.getBoundingClientRect();
-            const at = { clientX: box.left + window.found.x, clientY: box.top + window.found.y, isPrimary: true, bubbles: true };
+            const [clientX, clientY] = [box.left + window.found.x, box.top + window.found.y];
+            const at = { clientX, clientY, isPrimary: true, bubbles: true };
             canvas.setPointerCapture = () => {};
             canvas.dispatchEvent(new PointerEvent('pointerdown', at));
             canvas.dispatchEvent(new PointerEvent('pointerup', at));

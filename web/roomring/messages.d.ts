@@ -641,19 +641,19 @@ export interface JoinResponse {
   expiresAt: number;
 }
 
-/** Answer of `GET /rooms/{roomId}/messages`. */
+/** Answer of `GET /rooms/{roomId}/messages` and `GET /threads/{threadId}/messages`. */
 export interface MessagePage {
   roomId: string;
   /** Oldest first. */
   messages: PastChat[];
-  /** Cursor for the page before; missing where nothing stands before, or nothing here. */
-  before: string;
-  /** Cursor for what comes after; missing where the room has no message yet. */
-  after: string;
   /** Whether messages after this page are stored already. */
   moreAfter: boolean;
   /** False: messages that were sequenced before this answer may not be stored yet; ask again. */
   settled: boolean;
+  /** Cursor for the page before; missing where nothing stands before, or nothing here. */
+  before?: string;
+  /** Cursor for what comes after; missing where the room has no message yet. */
+  after?: string;
 }
 
 /** Body of `POST /rooms/{roomId}/messages`. With `id` it takes effect once, however often it is sent. */

@@ -71,6 +71,13 @@ def test_shape() -> None:
     assert "ROOMRING_SHARDS=16 and ROOMRING_PARTITIONS=2" in wrong.remedy
 
 
+def test_jobs() -> None:
+    assert doctor.check_jobs(1, {"todo": 3, "succeeded": 9}).state is State.OK
+    assert doctor.check_jobs(0, {}).state is State.WARN
+    failed = doctor.check_jobs(1, {"failed": 2})
+    assert (failed.state, "2 failed" in failed.found) == (State.WARN, True)
+
+
 def test_nodes() -> None:
     assert doctor.check_nodes("edges", [], "start").state is State.FAIL
     assert doctor.check_nodes("edges", ["a"], "start").state is State.WARN

@@ -43,8 +43,10 @@ def store() -> MemoryDurableStore:
 
 
 @pytest.fixture
-def bus() -> MemoryBus:
-    return MemoryBus(MemoryStore(ClusterShape(4, 1), lambda: 0))
+async def bus() -> MemoryBus:
+    bus = MemoryBus(MemoryStore(ClusterShape(4, 1), lambda: 0))
+    await bus.fill_blocks(UserId("ann"), [])
+    return bus
 
 
 @pytest.fixture

@@ -232,8 +232,9 @@ def _fill_lobby(page: Page, room_id: str) -> None:
         """async ([roomId, writers, lines]) => {
             const { RoomringClient } = await import('/web/roomring/index.js');
             await Promise.all(Array.from({ length: writers }, async (_unused, writer) => {
+                const displayName = `Writer ${writer}`;
                 const userId = `writer-${roomId.slice(6)}-${writer}`;
-                const client = new RoomringClient({ user: { userId, displayName: `Writer ${writer}`, avatarId: 'owl' } });
+                const client = new RoomringClient({ user: { userId, displayName, avatarId: 'owl' } });
                 client.connect();
                 await client.join(roomId);
                 const stored = new Promise((resolve) => {

@@ -616,7 +616,7 @@ export interface RateLimited {
 /** What was known of the room no longer holds; a new `room_state` follows. */
 export interface Resync {
   roomId: string;
-  reason: "blocks_changed" | "history_too_short" | "new_epoch" | "slow_reader";
+  reason: "blocks_changed" | "history_too_short" | "new_epoch" | "restored" | "slow_reader";
 }
 
 /** This edge is about to close with 1012. Come back after `reconnectAfterMs`, which differs for each client. */

@@ -17,6 +17,8 @@ const REMARKS_MAX = 60;
 /** Closer to the top than this, the page before is loaded; closer to the end, new lines scroll into sight. */
 const NEAR_PIXELS = 90;
 const RESTING_TICK_MS = 1_000;
+/** As long as a page may take to come. */
+const HUSH_MS = 2_000;
 
 const MARKS = { sending: '○', sent: '✓', stored: '✓', seen: '✓✓', failed: '!', received: '' };
 const MARK_LABELS = { sending: 'on its way', sent: 'sent', stored: 'sent and kept', seen: 'read', failed: 'not sent', received: '' };
@@ -42,6 +44,8 @@ export class TalkView {
   /** Unsent text by conversation. @type {Map<string, string>} */
   #unsent = new Map();
   #isLoading = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #hushed;
 
   /**
    * @param {object} options
@@ -121,6 +125,7 @@ export class TalkView {
       this.#unsent.set(this.#talk.key, this.input.value);
     }
     this.#talk = talk;
+    this.#hush();
     this.#rows.clear();
     this.#remarks = [];
     this.list.replaceChildren();
@@ -294,8 +299,7 @@ export class TalkView {
     const talk = this.#talk;
     if (!talk?.history?.hasOlder || this.#isLoading) return;
     this.#isLoading = true;
-    // Lines of the past are not news: nobody wants fifty of them read aloud.
-    this.log.setAttribute('aria-live', 'off');
+    this.#hush();
     this.earlier.textContent = 'Loading…';
     try {
       await this.messenger.loadOlder(talk);
@@ -304,8 +308,14 @@ export class TalkView {
       this.earlier.textContent = 'Could not load. Try again';
     } finally {
       this.#isLoading = false;
-      setTimeout(() => this.log.setAttribute('aria-live', 'polite'), 100);
     }
+  }
+
+  /** Lines of the past are not news: nobody wants fifty of them read aloud. */
+  #hush() {
+    this.log.setAttribute('aria-live', 'off');
+    clearTimeout(this.#hushed);
+    this.#hushed = setTimeout(() => this.log.setAttribute('aria-live', 'polite'), HUSH_MS);
   }
 
   // --- writing ------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ import { CHAT_CHARACTERS_MAX, LONG_CHARACTERS_MAX, PLAIN_ID } from './wire.js';
  * @property {Conversation} conversation
  * @property {History | null} history null where nothing is kept
  * @property {TypingSignal} typing ours
+ * @property {boolean} isWanted somebody has looked at it, so that after an absence it is to be completed
  *
  * @typedef {{
  *   talk: [Talk],
@@ -191,6 +192,7 @@ export class Messenger {
 
   /** Load the newest page of a thread when it is looked at for the first time. @param {Talk} talk */
   async look(talk) {
+    talk.isWanted = true;
     if (talk.history && !talk.history.isOpen) await this.loadOlder(talk);
   }
 
@@ -297,7 +299,7 @@ export class Messenger {
       const conversation = new Conversation({ selfId: this.selfId });
       const wait = (/** @type {number} */ ms) => new Promise((resolve) => void this.#client.environment.setTimeout(() => resolve(undefined), ms));
       const history = fetchPage ? new History({ conversation, fetchPage, wait: /** @type {any} */ (wait) }) : null;
-      talk = { key, ...rest, conversation, history, typing: new TypingSignal() };
+      talk = { key, ...rest, conversation, history, typing: new TypingSignal(), isWanted: false };
       this.#talks.set(key, talk);
     }
     return talk;
@@ -357,6 +359,10 @@ export class Messenger {
     if (state.roomId === this.#inboxId) {
       this.inbox.adopt(state);
       for (const userIds of this.#presence.groups()) this.#client.signal('presence_subscribe', this.#inboxId, { userIds });
+      if (!state.recovered) {
+        // What nobody has looked at starts anew with its newest page, rather than with a hole in it.
+        for (const talk of this.#talks.values()) if (talk.userId && !talk.isWanted) talk.conversation.trim(0);
+      }
       if (!state.recovered || !this.#hasThreads) this.#catchUpThreads();
       this.#emitter.emit('inbox');
       for (const talk of this.#talks.values()) this.#emitter.emit('talk', talk);
@@ -385,8 +391,8 @@ export class Messenger {
       // The list comes with the next state; live messages bring their threads by themselves.
     }
     for (const talk of this.#talks.values()) {
-      if (!talk.userId || !talk.history?.isOpen) continue;
-      await talk.history.catchUp().catch(() => {});
+      if (!talk.userId || !talk.isWanted) continue;
+      await talk.history?.catchUp().catch(() => {});
       this.#emitter.emit('talk', talk);
     }
   }

@@ -178,6 +178,7 @@ function furnish(client, messenger, board) {
 function listen(client, { selfId, bar, world, nameOf, onPerson, showStatus }) {
   let wasHere = false;
   let wasConnected = false;
+  let endTrouble = () => {};
   const refreshMembers = () => showMembers(client.members(roomId), selfId, onPerson);
   const remember = (/** @type {{userId: string, displayName: string, avatarId: string}} */ member) => faces.set(member.userId, member);
   const isHere = (/** @type {{roomId: string}} */ event) => event.roomId === roomId;
@@ -185,12 +186,13 @@ function listen(client, { selfId, bar, world, nameOf, onPerson, showStatus }) {
   client.on('status', (status) => {
     showStatus();
     if (status.state === 'connected') {
+      endTrouble();
       if (wasConnected) toast('Connected again', { ms: 2_000 });
       wasConnected = true;
     } else if (status.state === 'reconnecting' && wasConnected && status.attempt === 1) {
-      toast('The connection was lost. Trying again…', { kind: 'warning', ms: 4_000 });
+      endTrouble = toast('The connection was lost. Trying again…', { kind: 'warning', ms: 4_000 });
     } else if (status.state === 'offline') {
-      toast('No network. What you write waits, and goes as soon as it is back.', { kind: 'warning', ms: 6_000 });
+      endTrouble = toast('No network. What you write waits, and goes as soon as it is back.', { kind: 'warning', ms: 6_000 });
     } else if (status.state === 'closed' && status.reason !== 'disconnect') {
       toast(`Disconnected: ${spoken(status.reason ?? 'closed')}`, { kind: 'error', action: { label: 'Try again', run: () => location.reload() } });
     }

@@ -66,6 +66,7 @@ export class StatusBadge {
  * @param {string} text
  * @param {{kind?: 'info' | 'warning' | 'error', ms?: number, action?: {label: string, run: () => void}}} [options]
  *   without `ms` it stays until it is closed
+ * @returns {() => void} to take it away
  */
 export function toast(text, { kind = 'info', ms, action } = {}) {
   const holder = element('toasts', HTMLElement);
@@ -86,4 +87,5 @@ export function toast(text, { kind = 'info', ms, action } = {}) {
   holder.append(node);
   while (holder.children.length > TOASTS_MAX) holder.firstElementChild?.remove();
   if (ms) setTimeout(() => node.remove(), ms);
+  return () => node.remove();
 }

@@ -302,6 +302,11 @@ class DurableStore(Protocol):
         that stands first by room and place is stored. One with a recipient makes the thread and its members where they
         are missing, moves its activity, and counts as unread for the recipient unless that one has read further.
 
+        Within one call messages are stored first, then reports, removals of messages and read marks; notes before
+        removals of notes. A restriction that ends when it begins is passed over. Of friendships and blocks a record
+        with an earlier `at_ms` than the stored one's changes nothing; what ended leaves nothing to compare with, so a
+        writer that is late with an older record brings it back, until the newer one is appended again.
+
         What PostgreSQL cannot hold in a text, NUL and lone surrogates, is stored as U+FFFD (see `storable`). The
         edge refuses it, so it should not occur; but a record that can never be stored would hold up
         all that wait behind it.
@@ -399,7 +404,7 @@ class DurableStore(Protocol):
         ...
 
     async def claim(self, item_id: int, moderator: str, *, claimed: bool) -> bool:
-        """Give an open item to a moderator, or give it back. Writes the audit log.
+        """Give an open item to a moderator, or give it back. Writes the audit log, see common/audit.py.
 
         False: it is not open, is not there, or another moderator has it. Done before by the same one: True.
         """
@@ -408,7 +413,10 @@ class DurableStore(Protocol):
     async def resolve(
         self, item_id: int, moderator: str, resolution: str, note: str, details: Mapping[str, Any]
     ) -> bool:
-        """Close an open item. Writes the audit log, with these details, in the same step. False as with `claim`."""
+        """Close an open item. Writes the audit log, with these details, in the same step. False as with `claim`.
+
+        Of a closed item True where the same moderator closed it with the same resolution.
+        """
         ...
 
     async def audit(

@@ -1,81 +1,70 @@
 """The seam to the durable store on a real PostgreSQL 14+. common/durable.py is the specification.
 
-Owns the statements. Connections are common/postgres_link.py, tables common/migrations. Every call is one
-statement, and so one transaction and one round trip.
+Owns the calls; the statements are in the modules `postgres_*` beside it, each with what it makes of rows. Connections
+are common/postgres_link.py, tables common/migrations. Every query is one statement, and so one round trip. An
+`append` of plain chat is too; of other records it is one transaction.
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Self
 
-from common.durable import PAGE_MESSAGES_MAX, ChatMessage, MessagePlace, Page, storable
+from common.durable import (
+    PAGE_MESSAGES_MAX,
+    Audited,
+    BoardNote,
+    InboxSeed,
+    MessagePlace,
+    Page,
+    QueueEntry,
+    Record,
+    Rectangle,
+    Restriction,
+    Thread,
+    ThreadSummary,
+)
 from common.errors import SchemaMismatch, StoreUnavailable
-from common.ids import Epoch, RoomId, Seq, UserId
+from common.ids import RoomId, UserId
+from common.postgres_append import append_statements
 from common.postgres_link import PostgresLinks, explain_refusal
+from common.postgres_moderation import (
+    audit_statement,
+    audited_of_rows,
+    audited_statement,
+    claim_statement,
+    queue_of_rows,
+    queue_statement,
+    resolve_statement,
+    restrictions_of_rows,
+    restrictions_statement,
+)
+from common.postgres_notes import (
+    board_of_rows,
+    board_statement,
+    notes_of_rows,
+    notes_statement,
+    removed_of_rows,
+    removed_statement,
+)
+from common.postgres_pages import page_of_rows, page_statement
+from common.postgres_sql import Statement
+from common.postgres_threads import (
+    blocks_of_rows,
+    blocks_statement,
+    inbox_of_rows,
+    inbox_statement,
+    members_of_rows,
+    members_statement,
+    thread_of_rows,
+    thread_statement,
+    threads_of_rows,
+    threads_statement,
+)
 from common.schema_version import VERSION_QUERY, check_schema_version
 
-_BIGINT_MAX: Final = 2**63 - 1
-
-# Sorted, so that two that append the same messages take their locks in the same order.
-_APPEND: Final = """\
-INSERT INTO messages (room_id, epoch, seq, message_id, author_id, author_name, text, reply_to, sent_at)
-SELECT m.room_id, m.epoch, m.seq, m.message_id, m.author_id, m.author_name, m.text, m.reply_to,
-       timestamptz 'epoch' + m.at_ms * interval '1 millisecond'
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::bigint[])
-     AS m (room_id, epoch, seq, message_id, author_id, author_name, text, reply_to, at_ms)
-ON CONFLICT DO NOTHING"""
-
-_SHOWN: Final = "room_id = $1 AND deleted_at IS NULL AND author_id <> ALL ($3::text[])"
-_COLUMNS: Final = (
-    "room_id, epoch, seq, message_id, author_id, author_name, text, reply_to, "
-    "(extract(epoch FROM sent_at) * 1000)::bigint AS at_ms"
-)
-_ASCENDING: Final = "ORDER BY epoch, seq"
-_DESCENDING: Final = "ORDER BY epoch DESC, seq DESC"
-
-_BESIDE_MESSAGES: Final = 2
-"""Looked at on a side of the page: what stands at the asked place itself does not count for an empty page."""
-
-
-def _select(side: str, where: str, order: str, limit: str) -> str:
-    return f"(SELECT '{side}' AS side, {_COLUMNS} FROM messages WHERE {_SHOWN}{where} {order} LIMIT {limit})"  # noqa: S608
-
-
-def _beside(side: str, where: str, order: str) -> str:
-    return _select(side, where, order, str(_BESIDE_MESSAGES))
-
-
-# $1 room, $2 rows of the page and one more, $3 hidden authors, then one or two places. All are walks along the
-# primary key; row comparison is what lets them begin in its middle.
-_NEWEST: Final = _select("page", "", _DESCENDING, "$2")
-_BEFORE: Final = " UNION ALL ".join(
-    (
-        _select("page", " AND (epoch, seq) < ($4::bigint, $5::bigint)", _DESCENDING, "$2"),
-        _beside("after", " AND (epoch, seq) >= ($4::bigint, $5::bigint)", _ASCENDING),
-    )
-)
-_AFTER: Final = " UNION ALL ".join(
-    (
-        _select("page", " AND (epoch, seq) > ($4::bigint, $5::bigint)", _ASCENDING, "$2"),
-        _beside("before", " AND (epoch, seq) <= ($4::bigint, $5::bigint)", _DESCENDING),
-    )
-)
-_BETWEEN: Final = " UNION ALL ".join(
-    (
-        _select(
-            "page",
-            " AND (epoch, seq) > ($4::bigint, $5::bigint) AND (epoch, seq) < ($6::bigint, $7::bigint)",
-            _ASCENDING,
-            "$2",
-        ),
-        _beside("before", " AND (epoch, seq) <= ($4::bigint, $5::bigint)", _DESCENDING),
-        _beside("after", " AND (epoch, seq) >= ($6::bigint, $7::bigint)", _ASCENDING),
-    )
-)
-
-PAGE_STATEMENTS: Final = {"newest": _NEWEST, "before": _BEFORE, "after": _AFTER, "between": _BETWEEN}
-"""For the tests of their plans, and the bench."""
+THREADS_MAX: Final = 100
+ROWS_MAX: Final = 200
+"""Of notes, items of the queue and entries of the audit log in one answer."""
 
 
 class PostgresStore:
@@ -131,23 +120,44 @@ class PostgresStore:
         check_schema_version(str(rows[0]["version_num"]) if rows else None)
         self._version_checked = True
 
-    async def append(self, messages: Sequence[ChatMessage]) -> None:
+    async def append(self, records: Sequence[Record]) -> None:
         """See `DurableStore.append`."""
-        if not messages:
-            return
-        ordered = sorted(messages, key=lambda message: (message.room_id, message.epoch, message.seq))
-        await self._fetch(
-            _APPEND,
-            [storable(message.room_id) for message in ordered],
-            [message.epoch for message in ordered],
-            [message.seq for message in ordered],
-            [storable(message.message_id) for message in ordered],
-            [storable(message.author_id) for message in ordered],
-            [storable(message.author_name) for message in ordered],
-            [storable(message.text) for message in ordered],
-            [None if message.reply_to is None else storable(message.reply_to) for message in ordered],
-            [message.at_ms for message in ordered],
-        )
+        statements = append_statements(records)
+        if statements:
+            await self._check_once()
+            await self._links.run(statements)
+
+    # --- what a room begins with --------------------------------------------------------------------------
+
+    async def thread(self, room_id: RoomId, user_id: UserId, other_id: UserId) -> Thread:
+        """See `DurableStore.thread`."""
+        return thread_of_rows(room_id, await self._fetch(thread_statement(room_id, user_id, other_id)))
+
+    async def thread_members(self, room_id: RoomId) -> tuple[UserId, ...]:
+        """See `DurableStore.thread_members`."""
+        return members_of_rows(await self._fetch(members_statement(room_id)))
+
+    async def inbox(self, user_id: UserId) -> InboxSeed:
+        """See `DurableStore.inbox`."""
+        return inbox_of_rows(await self._fetch(inbox_statement(user_id)))
+
+    async def board(self, room_id: RoomId, limit: int) -> list[BoardNote]:
+        """See `DurableStore.board`."""
+        return board_of_rows(await self._fetch(board_statement(room_id, limit)))
+
+    async def removed_notes(self, room_id: RoomId, note_ids: Sequence[str]) -> dict[str, int]:
+        """See `DurableStore.removed_notes`."""
+        return removed_of_rows(await self._fetch(removed_statement(room_id, note_ids)))
+
+    async def restrictions(self, room_id: RoomId, now_ms: int) -> list[Restriction]:
+        """See `DurableStore.restrictions`."""
+        return restrictions_of_rows(await self._fetch(restrictions_statement(room_id, now_ms)))
+
+    async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
+        """See `DurableStore.blocks_of`."""
+        return blocks_of_rows(user_ids, await self._fetch(blocks_statement(user_ids)))
+
+    # --- pages --------------------------------------------------------------------------------------------
 
     async def page(
         self,
@@ -158,20 +168,75 @@ class PostgresStore:
         limit: int,
         hidden_authors: Collection[UserId] = (),
     ) -> Page:
-        """See `DurableStore.page`. Reads at most `limit` + 5 rows where nobody is hidden and nothing is deleted."""
+        """See `DurableStore.page`."""
         assert 1 <= limit <= PAGE_MESSAGES_MAX
-        arguments: list[object] = [storable(room_id), limit + 1, [storable(author) for author in hidden_authors]]
-        if after is None:
-            statement = _NEWEST if before is None else _BEFORE
-        else:
-            statement = _AFTER if before is None else _BETWEEN
-        for place in (after, before):
-            if place is not None:
-                arguments += [_clamped(place.epoch), _clamped(place.seq)]
-        rows = await self._fetch(statement, *arguments)
-        found = [_message(row) for row in rows if row["side"] == "page"]
-        beside = [(row["side"], MessagePlace(row["epoch"], row["seq"])) for row in rows if row["side"] != "page"]
-        return _page(found, beside, before, after, limit)
+        rows = await self._fetch(page_statement(room_id, before, after, limit, hidden_authors))
+        return page_of_rows(rows, before, after, limit)
+
+    async def threads(
+        self,
+        user_id: UserId,
+        *,
+        before: tuple[int, RoomId] | None = None,
+        limit: int,
+        hidden: Collection[UserId] = (),
+    ) -> tuple[list[ThreadSummary], int]:
+        """See `DurableStore.threads`."""
+        assert 1 <= limit <= THREADS_MAX
+        return threads_of_rows(user_id, await self._fetch(threads_statement(user_id, before, limit, hidden)))
+
+    async def notes(
+        self,
+        room_id: RoomId,
+        *,
+        rectangle: Rectangle | None = None,
+        after: tuple[int, str] | None = None,
+        limit: int,
+        hidden: Collection[UserId] = (),
+    ) -> list[BoardNote]:
+        """See `DurableStore.notes`."""
+        assert 1 <= limit <= ROWS_MAX
+        return notes_of_rows(await self._fetch(notes_statement(room_id, rectangle, after, limit, hidden)))
+
+    # --- moderation ---------------------------------------------------------------------------------------
+
+    async def queue(
+        self, *, open_only: bool = True, after: int | None = None, limit: int, item_id: int | None = None
+    ) -> list[QueueEntry]:
+        """See `DurableStore.queue`."""
+        assert 1 <= limit <= ROWS_MAX
+        asked = queue_statement(open_only=open_only, after=after, limit=limit, item_id=item_id)
+        return queue_of_rows(await self._fetch(asked))
+
+    async def claim(self, item_id: int, moderator: str, *, claimed: bool) -> bool:
+        """See `DurableStore.claim`."""
+        return bool(await self._fetch(claim_statement(item_id, moderator, claimed=claimed)))
+
+    async def resolve(
+        self, item_id: int, moderator: str, resolution: str, note: str, details: Mapping[str, Any]
+    ) -> bool:
+        """See `DurableStore.resolve`."""
+        return bool(await self._fetch(resolve_statement(item_id, moderator, resolution, note, details)))
+
+    async def audit(
+        self,
+        actor: str,
+        action: str,
+        room_id: RoomId | None,
+        subject_id: UserId | None,
+        details: Mapping[str, Any],
+    ) -> None:
+        """See `DurableStore.audit`."""
+        await self._fetch(audit_statement(actor, action, room_id, subject_id, details))
+
+    async def audit_page(
+        self, *, before: int | None = None, limit: int, subject_id: UserId | None = None
+    ) -> list[Audited]:
+        """See `DurableStore.audit_page`."""
+        assert 1 <= limit <= ROWS_MAX
+        return audited_of_rows(await self._fetch(audited_statement(before, limit, subject_id)))
+
+    # --- the store itself ---------------------------------------------------------------------------------
 
     async def ping_ms(self) -> float:
         """See `DurableStore.ping_ms`."""
@@ -183,48 +248,11 @@ class PostgresStore:
         """See `DurableStore.close`."""
         await self._links.close()
 
-    async def _fetch(self, statement: str, *arguments: object) -> Sequence[Any]:
+    async def _fetch(self, statement: Statement) -> Sequence[Any]:
+        await self._check_once()
+        text, arguments = statement
+        return await self._links.fetch(text, *arguments)
+
+    async def _check_once(self) -> None:
         if not self._version_checked:
             await self.check_version()
-        return await self._links.fetch(statement, *arguments)
-
-
-def _page(
-    found: list[ChatMessage],
-    beside: list[tuple[str, MessagePlace]],
-    before: MessagePlace | None,
-    after: MessagePlace | None,
-    limit: int,
-) -> Page:
-    """Make the page of what was found: its messages and one more, in the order of the walk, and what stands beside."""
-    backwards = after is None
-    cut = len(found) > limit
-    messages = found[:limit]
-    if backwards:
-        messages.reverse()
-    if messages:
-        more_before = any(side == "before" for side, _ in beside)
-        more_after = any(side == "after" for side, _ in beside)
-    else:
-        more_before = after is not None and any(side == "before" and place < after for side, place in beside)
-        more_after = before is not None and any(side == "after" and place > before for side, place in beside)
-    return Page(messages, more_before or (cut and backwards), more_after or (cut and not backwards))
-
-
-def _message(row: Any) -> ChatMessage:
-    return ChatMessage(
-        RoomId(row["room_id"]),
-        Epoch(row["epoch"]),
-        Seq(row["seq"]),
-        row["message_id"],
-        UserId(row["author_id"]),
-        row["author_name"],
-        row["text"],
-        row["at_ms"],
-        row["reply_to"],
-    )
-
-
-def _clamped(number: int) -> int:
-    """Bring a number of a cursor, which a client may have made up, into the range of the columns; order stays."""
-    return max(-_BIGINT_MAX, min(_BIGINT_MAX, number))

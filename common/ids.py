@@ -100,6 +100,6 @@ def thread_pair(room_id: RoomId) -> tuple[UserId, UserId] | None:
     """Return the two persons of a thread, in order; None where its id does not tell."""
     kind, _, rest = room_id.partition(":")
     low, colon, high = rest.partition(":")
-    if kind != THREAD_KIND or not low or not colon or ":" in high:
-        return None
-    return UserId(low), UserId(high)
+    pair = UserId(low), UserId(high)
+    # Only the one id that two persons have: another order of them would be a second thread.
+    return pair if kind == THREAD_KIND and colon and thread_of(*pair) == room_id else None

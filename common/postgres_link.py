@@ -8,8 +8,8 @@ asyncpg does the URL, TLS, authentication and prepared statements. Source: docs/
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -44,6 +44,7 @@ _OPERATIONAL: Final = (
 _OTHER_SCHEMA: Final = (exceptions.UndefinedTableError, exceptions.UndefinedColumnError)
 
 _Record = Any
+_Result = TypeVar("_Result")
 
 
 class PostgresLinks:
@@ -79,19 +80,39 @@ class PostgresLinks:
 
         Cancelling closes the connection; the statement may take effect.
         """
+
+        async def run(connection: Any) -> Sequence[_Record]:
+            rows: Sequence[_Record] = await connection.fetch(statement, *arguments)
+            return rows
+
+        return await self._with_connection(run)
+
+    async def run(self, statements: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+        """Run statements with their arguments in order, in one transaction (READ COMMITTED). Raises as `fetch`."""
+        if len(statements) == 1:
+            await self.fetch(statements[0][0], *statements[0][1])
+            return
+
+        async def run(connection: Any) -> None:
+            async with connection.transaction(isolation="read_committed"):
+                for statement, arguments in statements:
+                    await connection.fetch(statement, *arguments)
+
+        await self._with_connection(run)
+
+    async def _with_connection(self, run: Callable[[Any], Awaitable[_Result]]) -> _Result:
         try:
             async with asyncio.timeout(self._timeout_ms / 1000):
                 pool = await self._open()
                 connection = await pool.acquire()
                 try:
-                    rows: Sequence[_Record] = await connection.fetch(statement, *arguments)
+                    return await run(connection)
                 except BaseException as error:
                     if not isinstance(error, exceptions.PostgresError) or isinstance(error, _OPERATIONAL):
                         connection.terminate()
                     raise
                 finally:
                     await pool.release(connection)
-                return rows
         except _OPERATIONAL as error:
             # What broke this one broke the idle ones too, most likely: a stopped or exchanged server.
             if self._pool is not None:
@@ -117,7 +138,8 @@ class PostgresLinks:
                     min_size=0,
                     max_size=self._connections_max,
                     reset=_no_reset,
-                    server_settings={"application_name": APPLICATION_NAME},
+                    # `persisted` is a promise: no default of the server, the database or the role may weaken it.
+                    server_settings={"application_name": APPLICATION_NAME, "synchronous_commit": "on"},
                 )
             return self._pool
 

@@ -165,6 +165,7 @@ class Room:
         self._epoch, self._seq, self._alarms = meta.epoch, meta.seq, dict(meta.alarms)
         self._is_seeded = meta.is_seeded or not settings.database_url
         self._records: dict[str, Any] = {}
+        self._restrictions_kept = 0
         self._callers: dict[UserId, Member] = {}
         """People who are not in the room but send to it, for their rates. Not stored: a takeover gives them a fresh
         bucket once."""
@@ -873,10 +874,10 @@ class Room:
             self._meta_changed = True
             self._rules.restricted(self, user_id, restriction.muted_until_ms)
         if command.action != "kicked" or command.duration_ms is not None:
-            self._turn_restrictions += 1
+            self._restrictions_kept += 1
             self.keep(
                 Restricted(
-                    f"{self._tag}-{self._now_ms:x}-{self._seq:x}-{self._turn_restrictions}-{user_id}",
+                    f"{self._tag}-{self._now_ms:x}-{self._seq:x}-{self._restrictions_kept}",
                     self.room_id,
                     user_id,
                     "mute" if command.action == "mutedByMod" else "ban",
@@ -979,7 +980,6 @@ class Room:
         self._broadcasts: list[BlockChanged] = []
         self._records_changed: dict[str, Any] = {}
         self._redacted: list[Seq] = []
-        self._turn_restrictions = 0
         self._meta_changed = False
         self._seq_before = self._seq
         self._edges_before = dict(self._edges)

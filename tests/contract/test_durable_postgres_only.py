@@ -1,24 +1,31 @@
-"""What only the store on PostgreSQL can show: lost connections, deadlines, versions, plans."""
+"""What only the store on PostgreSQL can show: lost connections, deadlines, versions, transactions."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec import structs
 
-from common.durable import MessagePlace
-from common.durable_postgres import PAGE_STATEMENTS, PostgresStore
+from common.durable import (
+    BlockSet,
+    FriendshipSet,
+    MessageRemoved,
+    ReadMark,
+    Record,
+    Reported,
+    Restricted,
+    RestrictionsLifted,
+)
+from common.durable_postgres import PostgresStore
 from common.errors import SchemaMismatch, SettingsError, StoreUnavailable
-from common.ids import Epoch, RoomId, Seq
+from common.ids import Seq, UserId, thread_of
+from common.postgres_append import append_statements
 from deploy.embedded_postgres import EmbeddedPostgres
 from deploy.migrate import downgrade, upgrade
 from tests.contract.durable import ADA, EVE, ROOM, message, seqs
-
-MESSAGES = 20_000
-ROOMS = 4
 
 
 @pytest.fixture
@@ -168,55 +175,52 @@ async def test_one_made_while_the_server_was_away_looks_at_the_version_later(dat
     await store.close()
 
 
-# --- plans ----------------------------------------------------------------------------------------------
+# --- what is promised -----------------------------------------------------------------------------------
 
 
-async def explain(connection: "asyncpg.Connection[Any]", statement: str, *arguments: object) -> dict[str, Any]:
-    text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
-    plan: dict[str, Any] = json.loads(text)[0]["Plan"]
-    return plan
+async def test_no_default_of_the_database_lets_a_commit_return_before_it_is_on_the_disk(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    await connection.close()
+    store = await PostgresStore.connect(database_url)
+    (row,) = await store._links.fetch("SHOW synchronous_commit")
+    assert row[0] == "on"
+    await store.close()
 
 
-def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    return [plan, *(inner for child in plan.get("Plans", []) for inner in nodes(child))]
+async def test_plain_chat_is_one_statement_and_other_records_are_one_transaction(store: PostgresStore) -> None:
+    assert len(append_statements([message(seq) for seq in range(1, 501)])) == 1
+    direct = message(1, room=thread_of(ADA, EVE), recipient=EVE)
+    refused = structs.replace(message(2, message_id="m"), seq=Seq(0))
+    with pytest.raises(asyncpg.CheckViolationError):
+        await store.append([direct, refused, BlockSet(ADA, EVE, True, 5)])
+    assert await store.thread_members(direct.room_id) == ()
+    assert await store.blocks_of([ADA]) == {ADA: frozenset()}
 
 
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_pages_walk_the_primary_key_and_read_little_more_than_they_return(
-    store: PostgresStore, database_url: str, mode: str
+async def test_many_who_append_the_same_of_all_kinds_at_once_do_not_wait_for_each_other_for_ever(
+    store: PostgresStore,
 ) -> None:
-    rooms = [RoomId(f"lobby:{number}") for number in range(ROOMS)]
-    for room in rooms:
-        for begin in range(1, MESSAGES // ROOMS, 1_000):
-            await store.append([message(seq, room=room) for seq in range(begin, begin + 1_000)])
-    connection = await asyncpg.connect(database_url)
-    await connection.execute(f"ANALYZE messages; SET plan_cache_mode = {mode}")
-    epoch = Epoch(1_700_000_000_000)
-    middle, later = MessagePlace(epoch, Seq(2_500)), MessagePlace(epoch, Seq(4_000))
-    places = {"newest": (), "before": middle, "after": middle, "between": (*middle, *later)}
-    assert set(places) == set(PAGE_STATEMENTS)
-    for limit in (5, 50, 200):
-        for name, statement in PAGE_STATEMENTS.items():
-            plan = await explain(connection, statement, rooms[1], limit + 1, [], *places[name])
-            scans = [node for node in nodes(plan) if "Scan" in node["Node Type"]]
-            assert {(scan["Node Type"], scan["Index Name"]) for scan in scans} == {("Index Scan", "messages_pkey")}
-            assert not [node for node in nodes(plan) if "Sort" in node["Node Type"]], name
-            read = sum(
-                scan["Actual Rows"]
-                + scan.get("Rows Removed by Filter", 0)
-                + scan.get("Rows Removed by Index Recheck", 0)
-                for scan in scans
-            )
-            assert read <= 2 * limit, (name, limit, read)
-    await connection.close()
-
-
-async def test_hidden_authors_cost_only_what_they_wrote(store: PostgresStore, database_url: str) -> None:
-    await store.append([message(seq, author=EVE if seq % 2 else ADA) for seq in range(1, 5_001)])
-    connection = await asyncpg.connect(database_url)
-    await connection.execute("ANALYZE messages")
-    plan = await explain(connection, PAGE_STATEMENTS["newest"], ROOM, 51, [EVE])
-    (scan,) = [node for node in nodes(plan) if "Scan" in node["Node Type"]]
-    assert scan["Index Name"] == "messages_pkey"
-    assert scan["Rows Removed by Filter"] <= 60
-    await connection.close()
+    """Two that take the same locks in another order are stopped by PostgreSQL after a second: StoreUnavailable."""
+    persons = [UserId(f"p{number}") for number in range(12)]
+    pairs = [(a, b) for a in persons for b in persons if a < b]
+    records: list[Record] = []
+    for seq, (a, b) in enumerate(pairs, 1):
+        room = thread_of(a, b)
+        records += [
+            message(seq),
+            message(seq, room=room, author=a, recipient=b),
+            FriendshipSet(a, b, "pending" if seq % 2 else "none", a, seq),
+            BlockSet(b, a, seq % 3 > 0, seq),
+            ReadMark(room, b, message(seq).epoch, Seq(seq)),
+            Reported(room, message(seq).epoch, Seq(seq), "", UserId(""), "", b, "spam", "report", seq),
+            MessageRemoved(room, message(seq).epoch, Seq(seq), a, seq),
+            Restricted(f"r{seq}", ROOM, a, "mute", "", "mod", seq, None),
+            RestrictionsLifted(ROOM, b, "mod", seq),
+        ]
+    for turn in range(4):
+        shifted = [records[part:] + records[:part] for part in (0, 200, 400)]
+        await asyncio.gather(*(store.append(batch if turn % 2 else batch[::-1]) for batch in shifted))
+    assert (await store.threads(persons[0], limit=100))[1] == 0
+    assert len(await store.queue(limit=200)) == len(pairs)

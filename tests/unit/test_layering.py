@@ -25,6 +25,7 @@ IO = frozenset(
     }
 )
 WITHOUT_IO = (
+    "common.audit",
     "common.bus",
     "common.codec",
     "common.commands",
@@ -38,6 +39,13 @@ WITHOUT_IO = (
     "common.keys",
     "common.messages",
     "common.outbox",
+    "common.postgres_append",
+    "common.postgres_moderation",
+    "common.postgres_notes",
+    "common.postgres_pages",
+    "common.postgres_sql",
+    "common.postgres_threads",
+    "common.record_batch",
     "common.ring",
     "common.schema_version",
     "common.token_bucket",

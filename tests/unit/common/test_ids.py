@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.ids import ROOM_ID_PATTERN, RoomId, is_label, is_room_id, kind_of
+from common.ids import (
+    ROOM_ID_PATTERN,
+    RoomId,
+    UserId,
+    inbox_of,
+    is_label,
+    is_room_id,
+    kind_of,
+    thread_of,
+    thread_pair,
+)
 
 # Written without the pattern, so that the two can disagree.
 FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
@@ -62,3 +72,37 @@ def test_every_label_can_be_written_as_one_line_of_utf_8(text: str) -> None:
     if is_label(text):
         assert text.encode()
         assert not set(text) & {"\n", "\r", "\0", "\x1b"}
+
+
+odd_ids = st.one_of(st.text(min_size=1, max_size=128), st.text(alphabet="ab:._-|\u00e9", min_size=1, max_size=70))
+
+
+@given(odd_ids, odd_ids)
+def test_an_inbox_and_a_thread_are_rooms_of_their_own(one: str, other: str) -> None:
+    one_id, other_id = UserId(one), UserId(other)
+    thread = thread_of(one_id, other_id)
+    for room_id in (inbox_of(one_id), thread):
+        assert is_room_id(room_id)
+    assert thread == thread_of(other_id, one_id)
+    assert (inbox_of(one_id) == inbox_of(other_id)) == (one == other)
+    assert thread_pair(thread) in (None, tuple(sorted((one, other))))
+
+
+@given(odd_ids, odd_ids, odd_ids, odd_ids)
+def test_no_two_pairs_share_a_thread(one: str, other: str, third: str, fourth: str) -> None:
+    first = thread_of(UserId(one), UserId(other))
+    assert (first == thread_of(UserId(third), UserId(fourth))) == (sorted((one, other)) == sorted((third, fourth)))
+
+
+def test_the_rooms_of_plain_ids_can_be_read() -> None:
+    assert inbox_of(UserId("ann")) == "user:ann"
+    assert thread_of(UserId("bob"), UserId("ann")) == "dm:ann:bob"
+    assert thread_pair(RoomId("dm:ann:bob")) == ("ann", "bob")
+    assert inbox_of(UserId("github:7")).startswith("user::")
+
+
+@pytest.mark.parametrize(
+    "name", ["dm:bob:ann", "dm:ann", "dm:ann:bob:cy", "dm::" + "0" * 40, "user:ann:bob", "dm:a b:c"]
+)
+def test_other_names_are_no_pair(name: str) -> None:
+    assert thread_pair(RoomId(name)) is None

@@ -14,8 +14,8 @@ from procrastinate.schema import SchemaManager
 from common.job_schema import JOBS_SCHEMA, library_version
 from common.migrations.sql import comment, drop, execute
 
-revision: Final = "0030"
-down_revision: Final = "0008"
+revision: Final = "0013"
+down_revision: Final = "0012"
 TABLES: Final = ("erasures", "archives", "job_progress")
 
 

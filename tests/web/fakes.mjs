@@ -175,3 +175,21 @@ async function settle() {
 export function member(userId, place = {}) {
   return { userId, displayName: userId, avatarId: 'fox', x: 1, y: 0, z: 1, rotY: 0, anim: 'idle', speaking: false, ...place };
 }
+
+/** Numbers in [0, 1), the same for the same seed. */
+export function randomFrom(seed) {
+  let state = seed * 2654435761;
+  return () => {
+    state = (Math.imul(state ^ (state >>> 15), 2246822519) + 374761393) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+export function shuffled(list, random) {
+  const result = [...list];
+  for (let index = result.length - 1; index > 0; index -= 1) {
+    const other = Math.floor(random() * (index + 1));
+    [result[index], result[other]] = [result[other], result[index]];
+  }
+  return result;
+}

@@ -44,6 +44,7 @@ def test_suite(node: str, suite: Path) -> None:
 def test_suites_are_there() -> None:
     names = {path.name.removesuffix(".test.mjs") for path in HERE.glob("*.test.mjs")}
     assert {"backoff", "client", "interpolation", "rate", "resume", "sim"} <= names
+    assert {"board", "conversation", "history", "inbox", "messenger"} <= names
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")

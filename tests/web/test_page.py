@@ -4,78 +4,10 @@ Each test opens windows of its own, as separate people, one on each edge. Nothin
 things happen beyond a generous deadline. With ROOMRING_SCREENSHOTS set to a folder, pictures are left there.
 """
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from deploy.devcluster import DevCluster
-
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-DEADLINE_MS = 20_000
-
-WIDE = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
-
-expect.set_options(timeout=DEADLINE_MS)
-
-OpenWindow = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[DevCluster]:
-    with DevCluster() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if path is None:
-        message = "there is no Chromium; run `bash deploy/install_browser.sh`"
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def open_window(browser: Browser, cluster: DevCluster) -> Iterator[OpenWindow]:
-    """Open the page as a new person on one of the edges; page errors fail the test."""
-    contexts: list[BrowserContext] = []
-    errors: list[str] = []
-
-    def open_(edge: int, name: str, room: str, *, query: str = "", phone: bool = False) -> Page:
-        options: dict[str, Any] = {"viewport": PHONE, "has_touch": True, "is_mobile": True} if phone else {}
-        context = browser.new_context(**(options or {"viewport": WIDE}))
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(DEADLINE_MS)
-        page.on("pageerror", lambda error: errors.append(f"{name}: {error}"))
-        page.goto(f"{cluster.edges[edge].url}/?name={name}&avatar=fox&room={room}{query}")
-        _expect_connected(page)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert errors == []
+from tests.web.windows import WIDE, OpenWindow, expect_connected, picture
 
 
 def test_one_window_moves_and_the_other_shows_it(open_window: OpenWindow) -> None:
@@ -141,7 +73,7 @@ def test_a_cut_connection_comes_back_and_nobody_sees_a_flicker(open_window: Open
     ada.context.set_offline(True)
     expect(ada.get_by_test_id("status")).not_to_have_attribute("data-state", "connected")
     ada.context.set_offline(False)
-    _expect_connected(ada)
+    expect_connected(ada)
     bob.get_by_test_id("chat-input").fill("still there?")
     bob.get_by_test_id("chat-input").press("Enter")
     expect(ada.get_by_test_id("chat-log")).to_contain_text("still there?")
@@ -152,7 +84,7 @@ def test_the_page_survives_the_death_of_its_edge(open_window: OpenWindow, cluste
     ada, bob = open_window(0, "Ada", "dying"), open_window(1, "Bob", "dying")
     cluster.kill("edge-1")
     expect(ada.get_by_test_id("status")).not_to_have_attribute("data-state", "connected")
-    _expect_connected(ada)
+    expect_connected(ada)
     bob.get_by_test_id("chat-input").fill("welcome back")
     bob.get_by_test_id("chat-input").press("Enter")
     expect(ada.get_by_test_id("chat-log")).to_contain_text("welcome back")
@@ -178,7 +110,7 @@ def test_it_works_by_touch_in_a_phone_sized_window(open_window: OpenWindow) -> N
     phone.wait_for_function(
         "x => window.__roomring.scene.avatars().some(a => a.self && Math.abs(a.x - x) > 0.5)", arg=before["x"]
     )
-    _picture(phone, "phone")
+    picture(phone, "phone")
 
 
 def test_the_sim_provider_needs_no_server(open_window: OpenWindow) -> None:
@@ -187,7 +119,7 @@ def test_the_sim_provider_needs_no_server(open_window: OpenWindow) -> None:
 
 
 def test_a_wide_window_shows_the_bar_and_the_panel(open_window: OpenWindow) -> None:
-    ada, _bob = open_window(0, "Ada", "wide"), open_window(1, "Bob", "wide")
+    ada, _bob = open_window(0, "Ada", "wide", size=WIDE), open_window(1, "Bob", "wide")
     for test_id in ("stage", "chat-input", "chat-log", "member-list", "status"):
         expect(ada.get_by_test_id(test_id)).to_be_visible()
     # Something is drawn: not one colour all over.
@@ -204,12 +136,7 @@ def test_a_wide_window_shows_the_bar_and_the_panel(open_window: OpenWindow) -> N
         }"""
     )
     assert colours > 8
-    _picture(ada, "wide")
-
-
-def _expect_connected(page: Page) -> None:
-    """Wait until the page says that it is connected; after the death of an edge that includes its restart."""
-    expect(page.get_by_test_id("status")).to_have_attribute("data-state", "connected", timeout=2 * DEADLINE_MS)
+    picture(ada, "wide")
 
 
 def _where(page: Page, name: str) -> dict[str, float]:
@@ -230,10 +157,3 @@ def _settled(page: Page, name: str) -> dict[str, float]:
         if (now["x"], now["z"]) == (before["x"], before["z"]):
             return now
         before = now
-
-
-def _picture(page: Page, name: str) -> None:
-    folder = os.environ.get("ROOMRING_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))

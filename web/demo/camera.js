@@ -94,6 +94,12 @@ export class Camera {
 
   /** @param {number} x CSS pixels in the canvas @param {number} y @returns {{x: number, z: number}} point of the floor */
   toFloor(x, y) {
-    return unproject((x - this.width / 2) / this.scale + this.x, (y - this.height / 2) / this.scale + this.y);
+    const stage = this.toStage(x, y);
+    return unproject(stage.x, stage.y);
+  }
+
+  /** @param {number} x CSS pixels in the canvas @param {number} y @returns {{x: number, y: number}} point of the stage */
+  toStage(x, y) {
+    return { x: (x - this.width / 2) / this.scale + this.x, y: (y - this.height / 2) / this.scale + this.y };
   }
 }

@@ -13,17 +13,23 @@ const DIRECTIONS = {
 /** While dragging, the way is planned anew this often. */
 const DRAG_INTERVAL_MS = 110;
 
+/** A touch that moves further is no touch of what was under it. */
+const TOUCH_PIXELS = 12;
+
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {object} actions
  * @param {(x: number, z: number) => void} actions.steer
  * @param {(x: number, y: number) => void} actions.walkToPixel
+ * @param {(x: number, y: number, isMeant: boolean) => boolean} actions.touch somebody or something at this pixel; false where there is only floor
  * @param {() => void} actions.halt
  * @param {(emoteId: string) => void} actions.emote
  * @param {() => void} actions.toggleSpeaking
  * @param {() => void} actions.focusChat
+ * @param {() => void} actions.openLetters
+ * @param {() => void} actions.openBoard
  */
-export function bindControls(canvas, { steer, walkToPixel, halt, emote, toggleSpeaking, focusChat }) {
+export function bindControls(canvas, { steer, walkToPixel, touch, halt, emote, toggleSpeaking, focusChat, openLetters, openBoard }) {
   /** @type {Set<string>} */
   const held = new Set();
   const update = () => {
@@ -42,10 +48,10 @@ export function bindControls(canvas, { steer, walkToPixel, halt, emote, toggleSp
 
   window.addEventListener('keydown', (event) => {
     if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (document.querySelector('dialog[open]')) return;
+    if (document.querySelector('dialog:modal')) return;
     if (event.code in DIRECTIONS) {
       // Arrow keys on a tab or a list belong to it.
-      if (event.code.startsWith('Arrow') && event.target instanceof Element && event.target.closest('[role=tablist], .scrolls')) return;
+      if (event.code.startsWith('Arrow') && event.target instanceof Element && event.target.closest('[role=tablist], .scrolls, dialog')) return;
       event.preventDefault();
       held.add(event.code);
       update();
@@ -55,6 +61,8 @@ export function bindControls(canvas, { steer, walkToPixel, halt, emote, toggleSp
     const index = Number(event.key) - 1;
     if (EMOTES[index]) emote(EMOTES[index].id);
     else if (event.code === 'KeyV') toggleSpeaking();
+    else if (event.code === 'KeyM') openLetters();
+    else if (event.code === 'KeyN') openBoard();
     else if (event.key === 'Enter' && !(event.target instanceof HTMLButtonElement)) {
       event.preventDefault();
       focusChat();
@@ -73,6 +81,8 @@ export function bindControls(canvas, { steer, walkToPixel, halt, emote, toggleSp
   });
 
   let lastMs = 0;
+  /** @type {{x: number, y: number} | null} */
+  let touched = null;
   const walk = (/** @type {PointerEvent} */ event) => {
     const box = canvas.getBoundingClientRect();
     lastMs = event.timeStamp;
@@ -82,7 +92,15 @@ export function bindControls(canvas, { steer, walkToPixel, halt, emote, toggleSp
     if (event.button !== 0 || !event.isPrimary) return;
     canvas.setPointerCapture(event.pointerId);
     canvas.focus({ preventScroll: true });
-    walk(event);
+    const box = canvas.getBoundingClientRect();
+    touched = touch(event.clientX - box.left, event.clientY - box.top, false) ? { x: event.clientX, y: event.clientY } : null;
+    if (!touched) walk(event);
+  });
+  // What was touched answers at the end of the touch, so that a finger that slides on only walks.
+  canvas.addEventListener('pointerup', (event) => {
+    if (!touched || Math.hypot(event.clientX - touched.x, event.clientY - touched.y) > TOUCH_PIXELS) return;
+    const box = canvas.getBoundingClientRect();
+    touch(event.clientX - box.left, event.clientY - box.top, true);
   });
   canvas.addEventListener('pointermove', (event) => {
     if (canvas.hasPointerCapture(event.pointerId) && event.timeStamp - lastMs > DRAG_INTERVAL_MS) walk(event);

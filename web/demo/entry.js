@@ -1,7 +1,7 @@
 // @ts-check
 /** Who are you? The dialog at the door, and what is remembered of its answer. */
 import { drawPortrait, LOOKS } from './avatar_art.js';
-import { element } from './panels.js';
+import { element } from './dom.js';
 import { cleanName } from './text.js';
 
 const REMEMBERED = 'roomring.visitor';

@@ -7,7 +7,7 @@
  */
 import { project, sizeAt, STAGE_HALF_WIDTH, UNIT } from './camera.js';
 import {
-  COUNTER, DANCE_FLOOR, DEPTH, DJ_BOOTH, JUKEBOX, PLANTS, SPEAKERS, STOOLS, STOOL_RADIUS, TABLES, TABLE_RADIUS, WIDTH,
+  COUNTER, DANCE_FLOOR, DEPTH, DJ_BOOTH, JUKEBOX, NOTE_BOARD, PLANTS, SPEAKERS, STOOLS, STOOL_RADIUS, TABLES, TABLE_RADIUS, WIDTH,
 } from './world.js';
 
 /** @typedef {CanvasRenderingContext2D} Context */
@@ -35,6 +35,7 @@ export function drawRoom(context) {
   drawWindow(context);
   drawShelves(context);
   drawNeon(context, false);
+  drawBoard(context);
   drawRugs(context);
   drawFloorLight(context);
   drawDanceFrame(context);
@@ -356,6 +357,65 @@ function drawNeon(context, isLit) {
     context.stroke();
   }
   context.restore();
+}
+
+/** The cork board between sign and booth, without its notes. @param {Context} context */
+function drawBoard(context) {
+  const { a, width, height } = boardBox();
+  glow(context, a.x + width / 2, a.y - 6, 170, GLOW, 0.28, 0.5);
+  context.fillStyle = 'rgba(0,0,0,.4)';
+  roundRect(context, a.x - 7, a.y - 3, width + 16, height + 14, 6);
+  context.fill();
+  context.fillStyle = '#7d4d38';
+  roundRect(context, a.x - 7, a.y - 7, width + 14, height + 14, 6);
+  context.fill();
+  context.fillStyle = '#b98a5a';
+  context.fillRect(a.x, a.y, width, height);
+  const random = randomFrom(11);
+  for (let speck = 0; speck < 240; speck += 1) {
+    context.fillStyle = random() < 0.5 ? 'rgba(80,45,20,.35)' : 'rgba(255,225,170,.3)';
+    context.fillRect(a.x + random() * width, a.y + random() * height, 2, 1.5);
+  }
+}
+
+/** Where the board hangs, on the stage. */
+function boardBox() {
+  const [a, b] = [project(NOTE_BOARD.x0, 0, NOTE_BOARD.height1), project(NOTE_BOARD.x1, 0, NOTE_BOARD.height0)];
+  return { a, width: b.x - a.x, height: b.y - a.y };
+}
+
+/**
+ * The notes, small as they look from the floor.
+ * @param {Context} context
+ * @param {{x: number, y: number, paper: string}[]} notes places as shares of the board, 0 to 1
+ */
+export function drawBoardNotes(context, notes) {
+  const { a, width, height } = boardBox();
+  const [noteWidth, noteHeight] = [width * 0.15, height * 0.27];
+  notes.forEach(({ x, y, paper }, index) => {
+    const left = a.x + 3 + x * (width - noteWidth - 6);
+    const top = a.y + 3 + y * (height - noteHeight - 6);
+    context.save();
+    context.translate(left + noteWidth / 2, top);
+    context.rotate((((index * 5) % 7) - 3) * 0.025);
+    context.fillStyle = 'rgba(40,20,10,.35)';
+    context.fillRect(-noteWidth / 2 + 1.5, 2, noteWidth, noteHeight);
+    context.fillStyle = paper;
+    context.fillRect(-noteWidth / 2, 0, noteWidth, noteHeight);
+    context.fillStyle = 'rgba(60,30,40,.45)';
+    for (let line = 1; line <= 3; line += 1) context.fillRect(-noteWidth * 0.36, (noteHeight * line) / 4.4, noteWidth * (line === 3 ? 0.4 : 0.72), 1.6);
+    context.fillStyle = '#ff5f7e';
+    context.beginPath();
+    context.arc(0, 2, 2.2, 0, Math.PI * 2);
+    context.fill();
+    context.restore();
+  });
+}
+
+/** @param {{x: number, y: number}} point on the stage @returns {boolean} whether the board hangs there */
+export function isOnBoard({ x, y }) {
+  const { a, width, height } = boardBox();
+  return x > a.x - 12 && x < a.x + width + 12 && y > a.y - 12 && y < a.y + height + 12;
 }
 
 // --- floor ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import { AvatarInterpolator } from '../roomring/index.js';
 import { drawAvatar, drawSpeakingRing, hash, lookOf } from './avatar_art.js';
 import { Camera, project, sizeAt } from './camera.js';
 import { drawEmote } from './emote_art.js';
-import { drawBeams, drawDanceTiles, drawRoom, furniture, LightLayers, roundRect } from './room_art.js';
+import { drawBeams, drawBoardNotes, drawDanceTiles, drawRoom, furniture, isOnBoard, LightLayers, roundRect } from './room_art.js';
 import { cleanName, shorten, wrap } from './text.js';
 import { findPath, isWalkable, slide, spawnPoint } from './world.js';
 
@@ -55,6 +55,8 @@ export class Scene {
   #steering = { x: 0, z: 0 };
   /** @type {{x: number, z: number, fromMs: number} | null} */
   #marker = null;
+  /** @type {{x: number, y: number, paper: string}[]} */
+  #notes = [];
   #isDancing = false;
   #isSpeaking = false;
   #waveUntilMs = 0;
@@ -155,6 +157,27 @@ export class Scene {
     return [...this.#people.values()].map(({ userId, name, shown }) => ({
       userId, name, x: shown.x, z: shown.z, anim: shown.anim, self: userId === this.#selfId,
     }));
+  }
+
+  /** The notes on the wall. @param {{x: number, y: number, paper: string}[]} notes places as shares of the board, 0 to 1 */
+  setNotes(notes) {
+    this.#notes = notes;
+  }
+
+  /**
+   * What stands or hangs at a point of the canvas, nearest first.
+   * @param {number} x CSS pixels
+   * @param {number} y
+   * @returns {{userId: string, name: string} | 'board' | null} never ourselves, who are walked through
+   */
+  at(x, y) {
+    const people = [...this.#people.values()].filter(({ userId }) => userId !== this.#selfId).sort((a, b) => b.shown.z - a.shown.z);
+    for (const person of people) {
+      const head = this.#headOf(person);
+      const half = Math.max(20, 34 * sizeAt(person.shown.z) * this.#camera.scale);
+      if (Math.abs(x - head.x) < half && y > head.y && y < head.foot + 28) return { userId: person.userId, name: person.name };
+    }
+    return isOnBoard(this.#camera.toStage(x, y)) ? 'board' : null;
   }
 
   // --- our own person -----------------------------------------------------------------------------------------------
@@ -286,6 +309,7 @@ export class Scene {
     context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
     context.setTransform(scale, 0, 0, scale, this.#canvas.width / 2 - this.#camera.x * scale, this.#canvas.height / 2 - this.#camera.y * scale);
     context.drawImage(this.#backdrop, BACKDROP.x, BACKDROP.y, this.#backdrop.width / scale, this.#backdrop.height / scale);
+    drawBoardNotes(context, this.#notes);
     drawDanceTiles(context, timeS, isStill);
     this.#lights.draw(context, timeS, isStill);
     this.#drawMarker(nowMs);

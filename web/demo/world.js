@@ -18,6 +18,8 @@ export const SPEAKERS = [
   { x0: 12.7, x1: 13.5, z0: 0.7, z1: 1.5, height: 2.1 },
   { x0: 17.7, x1: 18.5, z0: 0.7, z1: 1.5, height: 2.1 },
 ];
+/** On the back wall; heights above the floor. */
+export const NOTE_BOARD = { x0: 13.75, x1: 17.5, height0: 1.46, height1: 2.56 };
 export const DANCE_FLOOR = { x0: 12.2, x1: 18.8, z0: 3.3, z1: 8.1, columns: 8, rows: 6 };
 export const TABLES = [
   { x: 2.9, z: 6.1 },

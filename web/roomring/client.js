@@ -11,7 +11,7 @@ import { TRANSFORMS_PER_SECOND } from './rate.js';
 import { RoomSession } from './room_session.js';
 import { createSim } from './sim.js';
 import { refreshDelayMs, TicketRefused, TicketSource, TicketUnavailable } from './ticket.js';
-import { CHAT_CHARACTERS_MAX } from './wire.js';
+import { CHAT_CHARACTERS_MAX, PLAIN_ID } from './wire.js';
 
 /**
  * The client: rooms wanted by the application on one side, one connection after another on the other.
@@ -58,6 +58,19 @@ import { CHAT_CHARACTERS_MAX } from './wire.js';
  *   transform: [ServerEvents['avatar_transform_broadcast'], EventMeta],
  *   chat: [ServerEvents['chat_broadcast'], EventMeta],
  *   emote: [ServerEvents['emote_broadcast'], EventMeta],
+ *   memberCount: [ServerEvents['member_count'], EventMeta],
+ *   messageDeleted: [ServerEvents['message_deleted'], EventMeta],
+ *   persisted: [ServerEvents['persisted'], EventMeta],
+ *   directMessage: [ServerEvents['direct_message'], EventMeta],
+ *   readReceipt: [ServerEvents['read_receipt'], EventMeta],
+ *   blockChanged: [ServerEvents['block_changed'], EventMeta],
+ *   friendChanged: [ServerEvents['friend_changed'], EventMeta],
+ *   typing: [ServerEvents['typing_broadcast'], EventMeta],
+ *   presence: [ServerEvents['presence'], EventMeta],
+ *   notePlaced: [ServerEvents['note_placed'], EventMeta],
+ *   noteChanged: [ServerEvents['note_changed'], EventMeta],
+ *   noteDeleted: [ServerEvents['note_deleted'], EventMeta],
+ *   pending: [number],
  *   moderation: [ServerEvents['moderation_action'], EventMeta],
  *   rateLimited: [ServerEvents['rate_limited']],
  *   authError: [AuthProblem],
@@ -69,6 +82,7 @@ import { CHAT_CHARACTERS_MAX } from './wire.js';
  * @typedef {object} ClientOptions
  * @property {User} user
  * @property {string | string[]} [joinUrl] default `/rooms/join` on this origin; of several, the next one is tried when one fails
+ * @property {string} [apiUrl] where `/rooms/...` and `/threads` are; default: what stands before `/rooms/join` in the first `joinUrl`
  * @property {'desktop' | 'mobile'} [device]
  * @property {'ws' | 'sim'} [provider] `sim` is an offline room with bots behind the same interface
  * @property {(roomId: string) => Promise<Ticket>} [getToken] instead of `POST /rooms/join`
@@ -96,18 +110,42 @@ const TICKET_MARGIN_MS = 5_000;
 /** Frames that answer us rather than report a room's event; a `seq` in them is no position. */
 const ANSWERS = new Set(['ack', 'error', 'heartbeat_ack', 'room_state', 'left_room']);
 
-/** @type {Record<string, keyof ClientEventMap>} */
+/** Events of a room that one is in, among them one's own inbox. @type {Record<string, keyof ClientEventMap>} */
 const ROOM_EVENTS = {
   member_joined: 'memberJoined',
   member_left: 'memberLeft',
+  member_count: 'memberCount',
   avatar_transform_broadcast: 'transform',
   chat_broadcast: 'chat',
   emote_broadcast: 'emote',
+  message_deleted: 'messageDeleted',
+  direct_message: 'directMessage',
+  read_receipt: 'readReceipt',
+  block_changed: 'blockChanged',
+  friend_changed: 'friendChanged',
+  note_placed: 'notePlaced',
+  note_changed: 'noteChanged',
+  note_deleted: 'noteDeleted',
 };
+
+/** Events that concern the person, whichever rooms the connection is in. @type {Record<string, keyof ClientEventMap>} */
+const PERSONAL_EVENTS = {
+  moderation_action: 'moderation',
+  persisted: 'persisted',
+  typing_broadcast: 'typing',
+  presence: 'presence',
+};
+
+/** Before the id of a person, or its code, in the id of the inbox. */
+const INBOX_PREFIX = 'user:';
+
+/** Without an answer within this time a page counts as not to be had. */
+const GET_TIMEOUT_MS = 15_000;
 
 export class RoomringClient {
   #environment;
   #tickets;
+  #apiUrl;
   #device;
   /** @type {number} */
   #transformsPerSecondMax;
@@ -141,16 +179,23 @@ export class RoomringClient {
   #status = { state: 'closed' };
 
   /** @param {ClientOptions} options */
-  constructor({ user, joinUrl = '/rooms/join', device = 'desktop', provider = 'ws', getToken, getSession, sim, environment }) {
+  constructor({ user, joinUrl = '/rooms/join', apiUrl, device = 'desktop', provider = 'ws', getToken, getSession, sim, environment }) {
     this.user = user;
     const outside = environment ?? browserEnvironment();
     if (provider === 'sim') {
       const simulated = createSim({ ...sim, environment: outside });
-      this.#environment = { ...outside, openSocket: simulated.openSocket, isOnline: () => true, onPageChange: () => () => {} };
+      this.#environment = {
+        ...outside,
+        openSocket: simulated.openSocket,
+        fetch: simulated.fetch,
+        isOnline: () => true,
+        onPageChange: () => () => {},
+      };
       getToken = simulated.getToken;
     } else {
       this.#environment = outside;
     }
+    this.#apiUrl = apiUrl ?? [joinUrl].flat()[0].replace(/\/rooms\/join$/, '');
     this.#tickets = new TicketSource({ joinUrl, user, device, environment: this.#environment, getToken, getSession });
     this.#device = device;
     this.#transformsPerSecondMax = TRANSFORMS_PER_SECOND[device];
@@ -171,6 +216,16 @@ export class RoomringClient {
   /** Messages without an answer yet. */
   get pendingMessages() {
     return this.#outbox.size;
+  }
+
+  /** Room id of the person's own inbox; null where the id of the person has to be coded (`GET /threads` tells it then). */
+  get inboxId() {
+    return PLAIN_ID.test(this.user.userId) ? INBOX_PREFIX + this.user.userId : null;
+  }
+
+  /** The seam to the world, for parts that are built on the client. */
+  get environment() {
+    return this.#environment;
   }
 
   /** Local time in ms, the scale of `EventMeta.receivedAtMs`. */
@@ -276,7 +331,7 @@ export class RoomringClient {
     if (characters < 1 || characters > CHAT_CHARACTERS_MAX) {
       throw new RoomringError('bad_text', `a chat line has 1 to ${CHAT_CHARACTERS_MAX} characters, not ${characters}`);
     }
-    return this.#sendReliable('local_chat', roomId, { roomId, text, mode: 'local' });
+    return this.request('local_chat', roomId, { roomId, text, mode: 'local' });
   }
 
   /**
@@ -285,7 +340,79 @@ export class RoomringClient {
    * @returns {Promise<{seq: number}>} the server's ack; rejects with a `RoomringError`
    */
   async sendEmote(roomId, emoteId) {
-    return this.#sendReliable('emote', roomId, { roomId, emoteId });
+    return this.request('emote', roomId, { roomId, emoteId });
+  }
+
+  /**
+   * Send what must take effect once, however often the connection breaks meanwhile.
+   * @template {string & keyof import('./wire.js').ClientEvents} T
+   * @param {T} event
+   * @param {string} roomId the room that must be joined before it can go: the message's own, or the inbox
+   * @param {import('./wire.js').ClientEvents[T]} payload
+   * @param {{patient?: boolean, id?: string}} [options] `patient`: wait for the network without end; `id`: to send an earlier
+   *   message again, which then takes effect only if it has not yet
+   * @returns {Promise<any>} the server's ack; rejects with a `RoomringError`
+   */
+  request(event, roomId, payload, { patient = false, id = this.#environment.newId() } = {}) {
+    return new Promise((resolve, reject) => {
+      if (!this.#isWanted) {
+        reject(new RoomringError('closed', 'the client is not connected'));
+        return;
+      }
+      if (!this.#rooms.has(roomId)) {
+        reject(new RoomringError('not_joined', `not in room ${roomId}`));
+        return;
+      }
+      if (!this.#outbox.add({ id, event, roomId, payload, patient, resolve, reject }, this.now())) {
+        reject(new RoomringError('queue_full', 'too many messages wait for an answer'));
+        return;
+      }
+      this.#flushOutbox();
+    });
+  }
+
+  /**
+   * Send what is only worth something now (typing), or not at all.
+   * @template {string & keyof import('./wire.js').ClientEvents} T
+   * @param {T} event
+   * @param {string} roomId as for `request`
+   * @param {import('./wire.js').ClientEvents[T]} payload
+   */
+  signal(event, roomId, payload) {
+    if (this.#isReady(roomId)) this.#connection?.send(event, payload);
+  }
+
+  /**
+   * Read something over HTTP with a token.
+   * @param {string} roomId whose token; any room that was asked to be joined
+   * @param {string} path such as `/threads`
+   * @param {Record<string, string | number | undefined>} [query]
+   * @returns {Promise<any>} the body; rejects with a `RoomringError`
+   */
+  async get(roomId, path, query = {}) {
+    const room = this.#rooms.get(roomId);
+    if (!room) throw new RoomringError('not_joined', `not in room ${roomId}`);
+    const given = Object.entries(query).filter(([, value]) => value !== undefined).map(([key, value]) => [key, String(value)]);
+    const search = given.length > 0 ? `?${new URLSearchParams(given)}` : '';
+    const aborter = new AbortController();
+    const timer = this.#environment.setTimeout(() => aborter.abort(), GET_TIMEOUT_MS);
+    try {
+      const ticket = await this.#ticketFor(room);
+      const response = await this.#environment.fetch(`${this.#apiUrl}${path}${search}`, {
+        method: 'GET',
+        headers: { Authorization: `Bearer ${ticket.realtimeToken}` },
+        signal: aborter.signal,
+      });
+      const body = await response.json().catch(() => null);
+      if (response.ok && body !== null) return body;
+      const detail = body?.error ?? body;
+      throw new RoomringError(typeof detail?.code === 'string' ? detail.code : 'unavailable', detail?.message ?? `HTTP ${response.status}`);
+    } catch (error) {
+      if (error instanceof RoomringError) throw error;
+      throw new RoomringError('unavailable', error instanceof Error ? error.message : String(error));
+    } finally {
+      this.#environment.clearTimeout(timer);
+    }
   }
 
   // --- the connection -------------------------------------------------------------------------------------------
@@ -451,8 +578,12 @@ export class RoomringClient {
    * @returns {Promise<Ticket>}
    */
   async #ticketFor(room) {
-    if (room.ticket && room.ticket.expiresAt - TICKET_MARGIN_MS > this.serverNow()) return room.ticket;
-    const ticket = await this.#tickets.fetch(room.roomId);
+    const isGood = (/** @type {Ticket | null} */ ticket) => ticket !== null && ticket.expiresAt - TICKET_MARGIN_MS > this.serverNow();
+    if (room.ticket && isGood(room.ticket)) return room.ticket;
+    // Into the inbox every token of its owner lets; an application that mints tokens need not know of it.
+    const isInbox = room.roomId.startsWith(INBOX_PREFIX) && room.refusals === 0;
+    const lender = isInbox ? [...this.#rooms.values()].find((other) => other !== room && isGood(other.ticket)) : undefined;
+    const ticket = lender?.ticket ?? (await this.#tickets.fetch(room.roomId));
     room.ticket = ticket;
     return ticket;
   }
@@ -567,6 +698,8 @@ export class RoomringClient {
     const { t, payload } = envelope;
     const room = this.#rooms.get(payload.roomId);
     if (room && envelope.seq !== undefined && !ANSWERS.has(t)) {
+      // The inbox speaks before we have joined it; what it says then comes again as replay, or is in the state.
+      if (room.phase !== 'joined') return;
       // Between a resync and the new state nothing can be placed; the state will contain it.
       if (room.position.epoch === null || !room.position.observe(envelope.epoch, envelope.seq)) return;
     }
@@ -574,24 +707,16 @@ export class RoomringClient {
       case 'room_state':
         if (room) this.#onRoomState(room, envelope);
         break;
-      case 'member_joined':
-      case 'member_left':
-      case 'avatar_transform_broadcast':
-      case 'chat_broadcast':
-      case 'emote_broadcast':
-        if (!room) break;
-        room.track(envelope);
-        this.#emitter.emit(/** @type {'chat'} */ (ROOM_EVENTS[t]), payload, this.#metaOf(envelope));
-        break;
-      case 'moderation_action':
-        this.#emitter.emit('moderation', payload, this.#metaOf(envelope));
-        break;
       case 'heartbeat_ack':
         this.#clock.observe(payload.clientTimeMs, payload.serverTimeMs, this.now());
         this.#emitter.emit('latency', { rttMs: this.#clock.rttMs ?? 0, clockOffsetMs: this.#clock.offsetMs });
         break;
       case 'ack':
-        if (envelope.re) this.#outbox.settle(envelope.re)?.resolve(payload);
+        if (envelope.re) this.#settle(envelope.re)?.resolve(payload);
+        break;
+      case 'message_rejected':
+      case 'note_conflict':
+        if (envelope.re) this.#settle(envelope.re)?.reject(refusalOf(t, payload));
         break;
       case 'error':
         this.#onError(envelope);
@@ -609,6 +734,12 @@ export class RoomringClient {
         this.#onDraining(payload);
         break;
       default: // A newer server may say more than this client knows.
+        if (t in PERSONAL_EVENTS) {
+          this.#emitter.emit(/** @type {'presence'} */ (PERSONAL_EVENTS[t]), payload, this.#metaOf(envelope));
+        } else if (room && t in ROOM_EVENTS) {
+          room.track(envelope);
+          this.#emitter.emit(/** @type {'chat'} */ (ROOM_EVENTS[t]), payload, this.#metaOf(envelope));
+        }
     }
   }
 
@@ -662,7 +793,7 @@ export class RoomringClient {
         this.#scheduleOutbox();
         return;
       }
-      this.#outbox.settle(re)?.reject(error);
+      this.#settle(re)?.reject(error);
     }
     this.#emitter.emit('error', error);
   }
@@ -710,8 +841,8 @@ export class RoomringClient {
         room.transformTimer = null;
         this.#flushTransform(room);
       }
-    } else if (limited.event === 'local_chat' || limited.event === 'emote') {
-      this.#outbox.pause(limited.event, nowMs + limited.retryAfterMs);
+    } else {
+      this.#outbox.pause(/** @type {OutboxEntry['event']} */ (limited.event), nowMs + limited.retryAfterMs);
       this.#scheduleOutbox();
     }
     this.#emitter.emit('rateLimited', limited);
@@ -742,31 +873,6 @@ export class RoomringClient {
 
   // --- sending --------------------------------------------------------------------------------------------------
 
-  /**
-   * @param {OutboxEntry['event']} event
-   * @param {string} roomId
-   * @param {any} payload
-   * @returns {Promise<any>}
-   */
-  #sendReliable(event, roomId, payload) {
-    return new Promise((resolve, reject) => {
-      if (!this.#isWanted) {
-        reject(new RoomringError('closed', 'the client is not connected'));
-        return;
-      }
-      if (!this.#rooms.has(roomId)) {
-        reject(new RoomringError('not_joined', `not in room ${roomId}`));
-        return;
-      }
-      const entry = { id: this.#environment.newId(), event, roomId, payload, resolve, reject };
-      if (!this.#outbox.add(entry, this.now())) {
-        reject(new RoomringError('queue_full', 'too many messages wait for an answer'));
-        return;
-      }
-      this.#flushOutbox();
-    });
-  }
-
   #isReady = (/** @type {string} */ roomId) =>
     this.#connection !== null && this.#rooms.get(roomId)?.phase === 'joined';
 
@@ -774,7 +880,15 @@ export class RoomringClient {
     const nowMs = this.now();
     for (const { reject } of this.#outbox.expire(nowMs)) reject(new RoomringError('expired', 'no answer for too long'));
     for (const { event, payload, id } of this.#outbox.take(nowMs, this.#isReady)) this.#connection?.send(event, payload, id);
+    this.#emitter.emit('pending', this.#outbox.size);
     this.#scheduleOutbox();
+  }
+
+  /** @param {string} id @returns {OutboxEntry | undefined} the message whose answer came */
+  #settle(id) {
+    const entry = this.#outbox.settle(id);
+    if (entry) this.#emitter.emit('pending', this.#outbox.size);
+    return entry;
   }
 
   #scheduleOutbox() {
@@ -808,4 +922,14 @@ export class RoomringClient {
     this.#status = status;
     this.#emitter.emit('status', status);
   }
+}
+
+/**
+ * @param {string} t
+ * @param {any} payload
+ * @returns {RoomringError & {note?: import('./wire.js').Note}} a conflict brings the note as it is; without one it was taken off
+ */
+function refusalOf(t, payload) {
+  if (t === 'message_rejected') return new RoomringError(payload.code, payload.message);
+  return Object.assign(new RoomringError(t, 'the note was changed meanwhile'), { note: payload.note });
 }

@@ -8,16 +8,19 @@ import { TokenBucket } from './rate.js';
  * `rate_limited` (which may or may not have dropped it), and when no answer came within `answerTimeoutMs`.
  * Bounds: `entriesMax` messages, each at most `ageMaxMs` old. At the first the call is refused; at the second
  * the message is given up, because a chat line that arrives minutes late does more harm than an error.
+ * A `patient` message (a letter, a note) may wait for the network as long as it takes, but once it went out it is
+ * given up after `doubtMaxMs` without an answer: the server then no longer knows its `id` and would take it twice.
  *
  * @typedef {object} Entry
  * @property {string} id
- * @property {'local_chat' | 'emote'} event
- * @property {string} roomId
+ * @property {keyof import('./wire.js').ClientEvents} event
+ * @property {string} roomId the room that must be joined before it can go; for messages without one: the inbox
  * @property {any} payload
+ * @property {boolean} [patient]
  * @property {(answer: any) => void} resolve
  * @property {(error: Error) => void} reject
  *
- * @typedef {Entry & {addedAtMs: number, sendAtMs: number}} Waiting
+ * @typedef {Entry & {addedAtMs: number, sendAtMs: number, sentAtMs: number | null}} Waiting `sentAtMs`: first time
  */
 export class Outbox {
   /** @type {Map<string, Waiting>} in the order of the calls */
@@ -26,11 +29,13 @@ export class Outbox {
   #pausedUntilMs = new Map();
 
   /**
-   * @param {{entriesMax?: number, ageMaxMs?: number, answerTimeoutMs?: number, perSecond?: number, burst?: number}} [options]
+   * @param {{entriesMax?: number, ageMaxMs?: number, doubtMaxMs?: number, answerTimeoutMs?: number, perSecond?: number, burst?: number}} [options]
+   *   `doubtMaxMs` stays below the 300 s for which the server remembers an id
    */
-  constructor({ entriesMax = 64, ageMaxMs = 120_000, answerTimeoutMs = 10_000, perSecond = 5, burst = 8 } = {}) {
+  constructor({ entriesMax = 64, ageMaxMs = 120_000, doubtMaxMs = 240_000, answerTimeoutMs = 10_000, perSecond = 5, burst = 8 } = {}) {
     this.entriesMax = entriesMax;
     this.ageMaxMs = ageMaxMs;
+    this.doubtMaxMs = doubtMaxMs;
     this.answerTimeoutMs = answerTimeoutMs;
     // One burst below the server's (10), so that the resends after a reconnect are not dropped for their rate.
     this.bucket = new TokenBucket({ perSecond, burst });
@@ -47,7 +52,7 @@ export class Outbox {
    */
   add(entry, nowMs) {
     if (this.#waiting.size >= this.entriesMax) return false;
-    this.#waiting.set(entry.id, { ...entry, addedAtMs: nowMs, sendAtMs: nowMs });
+    this.#waiting.set(entry.id, { ...entry, addedAtMs: nowMs, sendAtMs: nowMs, sentAtMs: null });
     return true;
   }
 
@@ -62,6 +67,7 @@ export class Outbox {
       if (!isReady(entry.roomId) || this.#sendAtMs(entry) > nowMs) continue;
       if (!this.bucket.take(nowMs)) break;
       entry.sendAtMs = nowMs + this.answerTimeoutMs;
+      entry.sentAtMs ??= nowMs;
       due.push(entry);
     }
     return due;
@@ -72,7 +78,7 @@ export class Outbox {
    * @returns {Waiting[]} those that are too old; they are no longer in the outbox
    */
   expire(nowMs) {
-    const old = [...this.#waiting.values()].filter((entry) => nowMs - entry.addedAtMs >= this.ageMaxMs);
+    const old = [...this.#waiting.values()].filter((entry) => nowMs >= this.#endsAtMs(entry));
     for (const entry of old) this.settle(entry.id);
     return old;
   }
@@ -85,7 +91,7 @@ export class Outbox {
   nextAtMs(nowMs, isReady) {
     let nextMs = Infinity;
     for (const entry of this.#waiting.values()) {
-      nextMs = Math.min(nextMs, entry.addedAtMs + this.ageMaxMs);
+      nextMs = Math.min(nextMs, this.#endsAtMs(entry));
       if (isReady(entry.roomId)) nextMs = Math.min(nextMs, Math.max(this.#sendAtMs(entry), nowMs + this.bucket.waitMs(nowMs)));
     }
     return nextMs === Infinity ? null : nextMs;
@@ -139,6 +145,12 @@ export class Outbox {
     const removed = [...this.#waiting.values()].filter(concerns);
     for (const entry of removed) this.settle(entry.id);
     return removed;
+  }
+
+  /** @param {Waiting} entry when it is given up */
+  #endsAtMs(entry) {
+    if (!entry.patient) return entry.addedAtMs + this.ageMaxMs;
+    return entry.sentAtMs === null ? Infinity : entry.sentAtMs + this.doubtMaxMs;
   }
 
   /** @param {Waiting} entry */

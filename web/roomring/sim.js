@@ -1,13 +1,14 @@
 // @ts-check
 import { SimBots } from './sim_bots.js';
+import { SimSocial } from './sim_social.js';
 import { CHAT_CHARACTERS_MAX, PROTOCOL_VERSION } from './wire.js';
 
 /**
  * The offline provider: a small room server that lives in the page and speaks the wire protocol through sockets that
  * lead nowhere. The client above it is the same, so events and payload shapes are the same by construction.
  *
- * It keeps what a single visitor can notice: order, acks, idempotent ids, resume, and bots to meet. It keeps no blocks,
- * no moderation and no lasting history.
+ * It keeps what a single visitor can notice: order, acks, idempotent ids, resume, kept chat, letters and notes, and bots to
+ * meet. A block hides what is said; it keeps no moderation, no rates, and nothing beyond the page.
  *
  * @typedef {import('./environment.js').Environment} Environment
  * @typedef {import('./environment.js').SocketLike} SocketLike
@@ -18,6 +19,7 @@ import { CHAT_CHARACTERS_MAX, PROTOCOL_VERSION } from './wire.js';
  * @property {import('./sim_bots.js').Bot[]} [bots]
  * @property {import('./sim_bots.js').Place[]} [places] where bots like to stand
  * @property {(from: {x: number, z: number}, to: {x: number, z: number}) => {x: number, z: number}[]} [route] way round the furniture
+ * @property {SimServer} [server] to meet another client of the same page
  */
 
 /** Reliable events kept for a resume, and message ids for idempotence. */
@@ -26,30 +28,75 @@ const HISTORY_EVENTS_MAX = 200;
 /** Long enough that a token refresh is seen in a long session, short enough to be no nuisance. */
 const TICKET_LIFE_MS = 300_000;
 
+/** Events whose `userId` is not who caused them. */
+const ABOUT_OTHERS = new Set(['block_changed', 'friend_changed', 'member_left', 'presence']);
+
 const HEARTBEAT = { heartbeatIntervalMs: 15_000, heartbeatTimeoutMs: 45_000 };
 
 /**
  * @param {SimOptions & {environment: Environment}} options
- * @returns {{openSocket: Environment['openSocket'], getToken: (roomId: string) => Promise<import('./ticket.js').Ticket>}}
+ * @returns {Sim}
  */
 export function createSim(options) {
-  const { environment } = options;
+  return options.server ? options.server.provider() : new SimServer(options).provider();
+}
+
+/** @typedef {{openSocket: Environment['openSocket'], fetch: Environment['fetch'], getToken: (roomId: string) => Promise<import('./ticket.js').Ticket>}} Sim */
+
+/** All rooms of a simulation. Several clients of one page may share it. */
+export class SimServer {
   /** @type {Map<string, SimRoom>} */
-  const rooms = new Map();
-  const roomOf = (/** @type {string} */ roomId) => {
-    let room = rooms.get(roomId);
-    if (!room) rooms.set(roomId, (room = new SimRoom(roomId, options)));
+  #rooms = new Map();
+  /** Whose token it is. @type {Map<string, string>} */
+  #tokens = new Map();
+
+  /** @param {SimOptions & {environment: Environment}} options */
+  constructor(options) {
+    this.options = options;
+    this.environment = options.environment;
+    this.social = new SimSocial(this, options);
+  }
+
+  /** @param {string} roomId */
+  room(roomId) {
+    let room = this.#rooms.get(roomId);
+    if (!room) this.#rooms.set(roomId, (room = new SimRoom(roomId, this)));
     return room;
-  };
-  return {
-    openSocket: () => new SimSocket(environment, options.latencyMs ?? 20, roomOf),
-    getToken: async (roomId) => ({
-      roomId,
-      wsUrl: 'sim://roomring',
-      realtimeToken: `sim-${environment.newId()}`,
-      expiresAt: Math.round(environment.now()) + TICKET_LIFE_MS,
-    }),
-  };
+  }
+
+  /** A person's view of everything has changed. @param {string} userId */
+  refresh(userId) {
+    for (const room of this.#rooms.values()) room.refresh(userId);
+  }
+
+  /** @param {string} token @param {string} userId */
+  own(token, userId) {
+    this.#tokens.set(token, userId);
+  }
+
+  /** @returns {Sim} */
+  provider() {
+    const { environment } = this;
+    return {
+      openSocket: () => new SimSocket(this, this.options.latencyMs ?? 20),
+      fetch: (url, init) => this.#answer(url, String(init.headers.Authorization).replace('Bearer ', '')),
+      getToken: async (roomId) => ({
+        roomId,
+        wsUrl: 'sim://roomring',
+        realtimeToken: `sim-${environment.newId()}`,
+        expiresAt: Math.round(environment.now()) + TICKET_LIFE_MS,
+      }),
+    };
+  }
+
+  /** @param {string} url @param {string} token @returns {ReturnType<Environment['fetch']>} */
+  async #answer(url, token) {
+    await new Promise((resolve) => void this.environment.setTimeout(() => resolve(undefined), 2 * (this.options.latencyMs ?? 20)));
+    const { pathname, searchParams } = new URL(url, 'sim://roomring');
+    const body = this.social.page(this.#tokens.get(token) ?? '', pathname.split('/').map(decodeURIComponent).slice(-3), searchParams);
+    const status = body === null ? 404 : 200;
+    return { ok: status === 200, status, headers: { get: () => null }, json: async () => body ?? { error: { code: 'not_found', message: 'no such thing' } } };
+  }
 }
 
 /** One end of a connection: a WebSocket to the client, a peer to the rooms. @implements {SocketLike} */
@@ -67,15 +114,15 @@ class SimSocket {
   /** Rooms that this socket has joined, with the user it is there. @type {Map<string, {room: SimRoom, userId: string}>} */
   #joined = new Map();
 
-  /**
-   * @param {Environment} environment
-   * @param {number} latencyMs
-   * @param {(roomId: string) => SimRoom} roomOf
-   */
-  constructor(environment, latencyMs, roomOf) {
+  /** Whose connection it is, from the first join on. */
+  userId = '';
+
+  /** @param {SimServer} server @param {number} latencyMs */
+  constructor(server, latencyMs) {
+    const { environment } = server;
     this.environment = environment;
     this.latencyMs = latencyMs;
-    this.roomOf = roomOf;
+    this.server = server;
     environment.setTimeout(() => {
       if (this.readyState !== 0) return;
       this.readyState = 1;
@@ -121,12 +168,21 @@ class SimSocket {
   #receive({ t, id, payload }) {
     const re = id === undefined ? {} : { re: id };
     if (t === 'join_room') {
-      const room = this.roomOf(payload.roomId);
+      const room = this.server.room(payload.roomId);
+      this.userId = payload.user.userId;
+      this.server.own(payload.token, this.userId);
+      this.server.social.meet(payload.user);
       this.#joined.set(payload.roomId, { room, userId: payload.user.userId });
       room.join(this, payload, re);
       return;
     }
     const place = this.#joined.get(payload.roomId);
+    if (this.userId && this.server.social.takes(t, payload)) {
+      const answer = this.server.social.receive(this.userId, { t, id, payload });
+      if (answer) this.deliver(answer.t, answer.payload, re);
+      if (answer?.stored) this.deliver('persisted', answer.stored);
+      return;
+    }
     if (t === 'heartbeat') {
       const serverTimeMs = Math.round(this.environment.now());
       this.deliver('heartbeat_ack', { clientTimeMs: payload.clientTimeMs, serverTimeMs, seq: place?.room.seq });
@@ -156,15 +212,14 @@ class SimRoom {
   /** Answers by message id. @type {Map<string, {t: string, payload: any}>} */
   #answers = new Map();
 
-  /**
-   * @param {string} roomId
-   * @param {SimOptions & {environment: Environment}} options
-   */
-  constructor(roomId, options) {
+  /** @param {string} roomId @param {SimServer} server */
+  constructor(roomId, server) {
     this.roomId = roomId;
-    this.environment = options.environment;
+    this.server = server;
+    this.environment = server.environment;
     this.epoch = 1;
-    this.bots = new SimBots(this, options);
+    this.isSpace = !roomId.includes(':');
+    this.bots = new SimBots(this, this.isSpace ? server.options : { environment: server.environment, bots: [] });
     for (const member of this.bots.members()) this.members.set(member.userId, member);
   }
 
@@ -181,19 +236,20 @@ class SimRoom {
     const recovered = resume !== undefined && resume.epoch === this.epoch && resume.lastSeq >= oldestSeq - 1;
     const missed = recovered ? this.#history.filter((event) => event.seq > resume.lastSeq) : [];
     const isNew = !known;
-    if (isNew) this.publish('member_joined', { roomId: this.roomId, member });
+    if (isNew && this.isSpace) this.publish('member_joined', { roomId: this.roomId, member });
     this.#sockets.add(socket);
     socket.deliver('room_state', {
       roomId: this.roomId,
       serverTimeMs: Math.round(this.environment.now()),
-      members: [...this.members.values()],
+      members: this.isSpace ? [...this.members.values()].filter(({ userId }) => !this.server.social.isHidden(user.userId, userId)) : [],
       you: { userId: user.userId },
       epoch: this.epoch,
       seq: this.seq,
       recovered,
+      ...this.server.social.stateOf(this.roomId, user.userId),
     }, re);
-    if (recovered && isNew) missed.push(...this.#history.slice(-1));
-    for (const { t, seq, payload } of missed) socket.deliver(t, payload, { seq, epoch: this.epoch, replay: true });
+    if (recovered && isNew && this.isSpace) missed.push(...this.#history.slice(-1));
+    for (const { t, seq, payload } of missed) if (!this.server.social.isHidden(user.userId, payload.userId) || ABOUT_OTHERS.has(t)) socket.deliver(t, payload, { seq, epoch: this.epoch, replay: true });
     this.bots.start();
   }
 
@@ -203,8 +259,8 @@ class SimRoom {
    */
   leave(socket, userId) {
     this.#sockets.delete(socket);
-    if (!this.members.delete(userId)) return;
-    this.publish('member_left', { roomId: this.roomId, userId });
+    if ([...this.#sockets].some((other) => other.userId === userId) || !this.members.delete(userId)) return;
+    if (this.isSpace) this.publish('member_left', { roomId: this.roomId, userId });
     if (this.#sockets.size === 0) this.bots.stop();
   }
 
@@ -217,6 +273,7 @@ class SimRoom {
     if (!member) return;
     Object.assign(member, { x, y, z, rotY, anim, speaking });
     for (const socket of this.#sockets) {
+      if (this.server.social.isHidden(socket.userId, userId)) continue;
       socket.deliver('avatar_transform_broadcast', { roomId: this.roomId, userId, seq, x, y, z, rotY, anim, speaking });
     }
   }
@@ -271,7 +328,35 @@ class SimRoom {
     const event = { t, ts: Math.round(this.environment.now()), seq, payload: structuredClone(payload) };
     this.#history.push(event);
     if (this.#history.length > HISTORY_EVENTS_MAX) this.#history.shift();
-    for (const socket of this.#sockets) socket.deliver(t, event.payload, { seq, epoch: this.epoch });
+    this.send(t, event.payload, { seq, epoch: this.epoch });
     return seq;
+  }
+
+  /**
+   * To everyone who may see it.
+   * @param {string} t
+   * @param {any} payload
+   * @param {Record<string, unknown>} [beside]
+   */
+  send(t, payload, beside) {
+    const causer = ABOUT_OTHERS.has(t) ? undefined : (payload.note?.editedBy ?? payload.userId);
+    for (const socket of this.#sockets) {
+      if (t.startsWith('typing') && socket.userId === causer) continue;
+      if (!this.server.social.isHidden(socket.userId, causer)) socket.deliver(t, payload, beside);
+    }
+  }
+
+  /** @param {string} userId whose view has changed */
+  refresh(userId) {
+    for (const socket of [...this.#sockets]) {
+      if (socket.userId !== userId) continue;
+      socket.deliver('resync', { roomId: this.roomId, reason: 'blocks_changed' });
+      this.join(socket, { user: this.server.social.person(userId) }, {});
+    }
+  }
+
+  /** @param {string} userId */
+  has(userId) {
+    return [...this.#sockets].some((socket) => socket.userId === userId);
   }
 }

@@ -81,6 +81,7 @@ export class SimBots {
   }
 
   start() {
+    if (this.#walkers.length === 0) return;
     this.#timer ??= this.environment.setTimeout(() => this.#step(), STEP_MS);
   }
 
@@ -95,6 +96,7 @@ export class SimBots {
    * @param {any} payload
    */
   notice(event, payload) {
+    if (this.#walkers.length === 0) return;
     const { bot } = this.#pick(this.#walkers);
     const atMs = this.environment.now() + 900 + 900 * this.environment.random();
     if (event === 'emote') {

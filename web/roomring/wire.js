@@ -10,6 +10,10 @@
  * @typedef {import('./messages.d.ts').ServerEvents} ServerEvents
  * @typedef {ServerEvents['room_state']} RoomState
  * @typedef {RoomState['members'][number]} Member
+ * @typedef {import('./messages.d.ts').Note} Note
+ * @typedef {import('./messages.d.ts').PastChat} PastChat
+ * @typedef {import('./messages.d.ts').MessagePage} MessagePage
+ * @typedef {import('./messages.d.ts').ThreadView} ThreadView
  * @typedef {ServerEvents['avatar_transform_broadcast']} TransformBroadcast
  * @typedef {{x: number, y: number, z: number, rotY: number, anim: 'idle'|'walk'|'dance'|'wave', speaking: boolean}} Transform
  *   World units and radians.
@@ -33,6 +37,12 @@ export const SUBPROTOCOL = 'roomring.v1.json';
 
 /** Longest chat text, in Unicode code points, as the server counts. */
 export const CHAT_CHARACTERS_MAX = 240;
+
+/** Longest text of a lobby, a direct message or a note. */
+export const LONG_CHARACTERS_MAX = 2_000;
+
+/** Ids of persons that stand in the names of their inbox and threads as they are; others are coded by the server. */
+export const PLAIN_ID = /^[A-Za-z0-9._-]{1,60}$/;
 
 /**
  * @template {string & keyof ClientEvents} T

@@ -350,21 +350,21 @@ class FriendRemove(ClientMessage, tag="friend_remove", frozen=True, kw_only=True
 
 
 class NotePutPayload(Struct, frozen=True):
-    """Payload of `note_put`."""
+    """Payload of `note_put`. Without `noteId` the room chooses one."""
 
     roomId: RoomIdField
-    noteId: NoteIdField
     x: PlaceField
     y: PlaceField
     text: NoteText
     colour: ColourField = "yellow"
     tags: TagsField = []
+    noteId: NoteIdField | UnsetType = UNSET
 
 
 class NotePut(ClientMessage, tag="note_put", frozen=True, kw_only=True):
     """Pin a new note to a place of a board. It must not be there yet."""
 
-    answer: ClassVar[str] = "`ack {seq, revision}`, or `note_conflict`"
+    answer: ClassVar[str] = "`ack {seq, noteId, revision}`, or `note_conflict`"
     payload: NotePutPayload
 
 
@@ -829,6 +829,7 @@ class Ack(ServerEvent, frozen=True):
     seq: SeqField
     messageId: str | UnsetType = UNSET
     revision: Annotated[int, Meta(description="Of a note.")] | UnsetType = UNSET
+    noteId: Annotated[str, Meta(description="Of a new note.")] | UnsetType = UNSET
 
 
 class Persisted(ServerEvent, frozen=True):

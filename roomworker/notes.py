@@ -167,24 +167,25 @@ class NotesRules(CrowdRules):
 
     def _put(self, room: RoomServices, incoming: Incoming, payload: NotePutPayload) -> ServerEvent:
         member, now_ms = incoming.member, incoming.now_ms
-        there = _note(room, payload.noteId)
+        note_id = room.message_id(room.next_seq()) if payload.noteId is UNSET else payload.noteId
+        there = _note(room, note_id)
         if there is not None:
             if not _is_seen(there, room.blocks_of(member.user_id)):
                 # That the id is taken cannot be hidden; all else is.
-                return NoteConflict(room.room_id, payload.noteId)
+                return NoteConflict(room.room_id, note_id)
             if there.author_id == member.user_id and not _differs(there, payload):
                 # Sent again after a lost answer, later than an `id` is remembered.
-                return Ack(room.room_id, room.seq, revision=there.revision)
-            return NoteConflict(room.room_id, payload.noteId, _view(there))
+                return Ack(room.room_id, room.seq, revision=there.revision, noteId=note_id)
+            return NoteConflict(room.room_id, note_id, _view(there))
         if len(_notes(room)) >= self._notes_max:
             text = f"A board may have {self._notes_max} notes. Delete one first."
             return ErrorEvent(ErrorCode.LIMIT_REACHED, text, room.room_id)
-        gone = _gone(room, payload.noteId)
+        gone = _gone(room, note_id)
         note = BoardNote(
             room.room_id,
             room.epoch,
             room.next_seq(),
-            payload.noteId,
+            note_id,
             1 if gone is None else gone.revision + 1,
             payload.x,
             payload.y,
@@ -197,9 +198,10 @@ class NotesRules(CrowdRules):
             now_ms,
             now_ms,
         )
-        room.drop_record(_GONE + payload.noteId)
+        room.drop_record(_GONE + note_id)
         self._typing.sent(room, member)
-        return _enter(room, incoming, note, NotePlaced(room.room_id, _view(note)))
+        _enter(room, incoming, note, NotePlaced(room.room_id, _view(note)))
+        return Ack(room.room_id, note.seq, revision=note.revision, noteId=note_id)
 
     def _change(self, room: RoomServices, incoming: Incoming, payload: NoteChangePayload) -> ServerEvent:
         member = incoming.member
@@ -234,7 +236,8 @@ class NotesRules(CrowdRules):
         )
         if "text" in changes:
             self._typing.sent(room, member)
-        return _enter(room, incoming, note, NoteChanged(room.room_id, _view(note)))
+        _enter(room, incoming, note, NoteChanged(room.room_id, _view(note)))
+        return Ack(room.room_id, note.seq, revision=note.revision)
 
     def _delete(self, room: RoomServices, incoming: Incoming, payload: NoteDeletePayload) -> ServerEvent:
         member = incoming.member
@@ -257,12 +260,11 @@ class NotesRules(CrowdRules):
         return Ack(room.room_id, seq)
 
 
-def _enter(room: RoomServices, incoming: Incoming, note: BoardNote, event: NotePlaced | NoteChanged) -> Ack:
+def _enter(room: RoomServices, incoming: Incoming, note: BoardNote, event: NotePlaced | NoteChanged) -> None:
     seq = room.sequence(event, note.edited_by, note.author_id)
     assert seq == note.seq
     room.put_record(_NOTE + note.note_id, note)
     room.keep(note, incoming.connection)
-    return Ack(room.room_id, seq, revision=note.revision)
 
 
 def _missing(room: RoomServices, member: Member, note_id: str) -> ServerEvent:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from common.commands import Post
 from common.durable import BoardNote, NoteRemoved
@@ -22,9 +22,9 @@ BOARD = RoomId("notes:wall")
 DATABASE = "postgresql://nobody@localhost/none"
 
 
-def put(conn: int, note_id: str, text: str = "hello", *, id: str | None = None, **fields: Any) -> Post:  # noqa: A002
+def put(conn: int, note_id: str | UnsetType, text: str = "hello", *, id: str | None = None, **fields: Any) -> Post:  # noqa: A002
     """Put a note, at (1, 2) and without tags unless told otherwise."""
-    payload = NotePutPayload(BOARD, note_id, **{"x": 1.0, "y": 2.0, "text": text, **fields})
+    payload = NotePutPayload(BOARD, **{"x": 1.0, "y": 2.0, "text": text, "noteId": note_id, **fields})
     return Post(BOARD, ConnNumber(conn), NotePut(v=1, ts=0, id=UNSET if id is None else id, payload=payload))
 
 

@@ -233,12 +233,10 @@ export interface ReportPayload {
   epoch?: number;
 }
 
-/** Payload of `note_put`. */
+/** Payload of `note_put`. Without `noteId` the room chooses one. */
 export interface NotePutPayload {
   /** Id of the room. */
   roomId: string;
-  /** Id of the note on its board, chosen by who puts it there. */
-  noteId: string;
   /** In the board's own unit. -1,000,000,000 to 1,000,000,000. */
   x: number;
   /** In the board's own unit. -1,000,000,000 to 1,000,000,000. */
@@ -249,6 +247,8 @@ export interface NotePutPayload {
   colour?: string;
   /** Words to find it by. */
   tags?: string[];
+  /** Id of the note on its board, chosen by who puts it there. */
+  noteId?: string;
 }
 
 /** Payload of `note_change`: what is not named stays as it is. */
@@ -577,6 +577,8 @@ export interface Ack {
   messageId?: string;
   /** Of a note. */
   revision?: number;
+  /** Of a new note. */
+  noteId?: string;
 }
 
 /** The message at `seq` is stored for good: it outlives a loss of Redis's data as well. */

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from common.commands import Post
 from common.durable import BoardNote, NoteRemoved
@@ -76,7 +77,7 @@ def test_a_note_is_put_for_everybody_acknowledged_and_kept() -> None:
     for conn in (1, 2, 3):
         told = heard.the("note_placed", conn)
         assert (told["seq"], told["payload"]) == (1, {"roomId": BOARD, "note": note})
-    assert heard.the("ack", 1)["payload"] == {"roomId": BOARD, "seq": 1, "revision": 1}
+    assert heard.the("ack", 1)["payload"] == {"roomId": BOARD, "seq": 1, "revision": 1, "noteId": "n1"}
     assert stage.look()["notes"] == [note]
     (record,) = kept(stage)
     assert isinstance(record, BoardNote)
@@ -481,3 +482,13 @@ def test_without_a_database_a_board_stays_for_ever() -> None:
         stage.wait(5_000).tick().turn()
         assert stage.last_turn is not None
         assert stage.last_turn.patch.ttl_ms == ttl_ms
+
+
+def test_the_room_chooses_the_id_of_a_note_that_comes_without_one() -> None:
+    stage = board()
+    acks = [stage.hear(put(1, UNSET, text, id=text)).the("ack", 1)["payload"] for text in ("a", "b", "b")]
+    assert acks[1] == acks[2]
+    assert [note["noteId"] for note in stage.look()["notes"]] == [ack["noteId"] for ack in acks[:2]]
+    assert (
+        stage.hear(change(1, acks[0]["noteId"], 1, text="c")).the("note_changed", 2)["payload"]["note"]["text"] == "c"
+    )

@@ -18,6 +18,8 @@ from common.durable import (
     BlockSet,
     BoardNote,
     ChatMessage,
+    Erasure,
+    ErasureRequest,
     FriendshipSet,
     InboxSeed,
     MessagePlace,
@@ -84,6 +86,8 @@ class MemoryDurableStore:
         self._restricted: dict[str, Restricted] = {}
         self._lifted: set[str] = set()
         self._audited: list[Audited] = []
+        self._erasures: dict[UserId, Erasure] = {}
+        """Those that were asked for: no job process works here."""
 
     # --- written by workers -------------------------------------------------------------------------------
 
@@ -480,6 +484,24 @@ class MemoryDurableStore:
             and (subject_id is None or entry.subject_id == storable(subject_id))
         ]
         return found[:limit]
+
+    # --- erasure ------------------------------------------------------------------------------------------
+
+    async def request_erasure(self, user_id: UserId, requested_by: str) -> ErasureRequest:
+        """See `DurableStore.request_erasure`."""
+        self._check_up()
+        person = UserId(storable(user_id))
+        known = self._erasures.get(person)
+        if known is not None:
+            return ErasureRequest(known.erasure_id, False, known.passes)
+        number = len(self._erasures) + 1
+        self._erasures[person] = Erasure(number, storable(requested_by), self._now_ms, 0, self._now_ms, None, {})
+        return ErasureRequest(number, True, 0)
+
+    async def erasure(self, erasure_id: int) -> Erasure | None:
+        """See `DurableStore.erasure`."""
+        self._check_up()
+        return next((one for one in self._erasures.values() if one.erasure_id == erasure_id), None)
 
     # --- the store itself ---------------------------------------------------------------------------------
 

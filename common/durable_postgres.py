@@ -13,6 +13,8 @@ from common.durable import (
     PAGE_MESSAGES_MAX,
     Audited,
     BoardNote,
+    Erasure,
+    ErasureRequest,
     InboxSeed,
     MessagePlace,
     Page,
@@ -22,7 +24,9 @@ from common.durable import (
     Restriction,
     Thread,
     ThreadSummary,
+    storable,
 )
+from common.erasure_request import erasure_of_rows, erasure_statement, request_erasure
 from common.errors import SchemaMismatch, StoreUnavailable
 from common.ids import RoomId, UserId
 from common.postgres_append import append_statements
@@ -235,6 +239,17 @@ class PostgresStore:
         """See `DurableStore.audit_page`."""
         assert 1 <= limit <= ROWS_MAX
         return audited_of_rows(await self._fetch(audited_statement(before, limit, subject_id)))
+
+    # --- erasure ------------------------------------------------------------------------------------------
+
+    async def request_erasure(self, user_id: UserId, requested_by: str) -> ErasureRequest:
+        """See `DurableStore.request_erasure`."""
+        await self._check_once()
+        return await request_erasure(self._links.fetch, storable(user_id), storable(requested_by))
+
+    async def erasure(self, erasure_id: int) -> Erasure | None:
+        """See `DurableStore.erasure`."""
+        return erasure_of_rows(await self._fetch(erasure_statement(erasure_id)))
 
     # --- the store itself ---------------------------------------------------------------------------------
 

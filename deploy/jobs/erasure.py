@@ -2,8 +2,8 @@
 
 Owns what is erased and how, but for threads, which deploy/jobs/erased_rooms.py moves. In place of the person's id
 stands a pseudonym that is made by chance and forgotten at the end, so that what has to stay (places in a room's
-order, decisions of moderators) belongs to nobody. There are two passes: the second catches what was still on its way into the database. docs/operations.md says for operators
-what goes and what stays; keep both alike.
+order, decisions of moderators) belongs to nobody. There are two passes: the second catches what was still on its way
+into the database. docs/operations.md says for operators what goes and what stays; keep both alike.
 
 Invariant: after the last pass nothing in tables and archives has the person's id, or is the person's, but for mutes
 and bans that still run; those keep the id until they end.
@@ -152,7 +152,8 @@ SELECT $2, 'person.erased', jsonb_build_object('erasureId', erasure_id, 'request
 FROM erasures WHERE erasure_id = $1"""
 
 _ENDED: Final = """\
-SELECT r.restriction_id, r.user_id, r.room_id FROM restrictions r JOIN erasures ON restriction_id = ANY (kept_restrictions)
+SELECT r.restriction_id, r.user_id, r.room_id
+FROM restrictions r JOIN erasures ON restriction_id = ANY (kept_restrictions)
 WHERE erasure_id = $1 AND (r.lifted_at IS NOT NULL OR r.ends_at <= now()) FOR UPDATE OF r"""
 
 _FORGET: Final = "UPDATE restrictions SET user_id = $2, room_id = $3 WHERE restriction_id = $1"

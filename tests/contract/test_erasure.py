@@ -396,6 +396,10 @@ async def test_a_ban_that_runs_keeps_the_id_until_it_ends(
 
 async def test_who_asks_for_the_own_erasure_is_not_named_afterwards(archiver: Archiver, connection: Connection) -> None:
     await request_erasure(connection.fetch, EVE, EVE)
+    await connection.execute(
+        "INSERT INTO audit_log (actor_id, action, details) VALUES ('key', 'erasure.requested', $1)",
+        json.dumps({"erasureId": 1, "requestedBy": EVE}),
+    )
     await erase_once(archiver)
     await erase_once(archiver)
     assert traces(await dump(connection), EVE) == []

@@ -169,6 +169,7 @@ def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
             "audit",
             "client",
             "gateway",
+            "http_erasure",
             "http_history",
             "http_internal",
             "http_moderation",

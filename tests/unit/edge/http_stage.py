@@ -17,6 +17,8 @@ from common.durable import (
     BoardNote,
     ChatMessage,
     DurableStore,
+    Erasure,
+    ErasureRequest,
     MessagePlace,
     Page,
     QueueEntry,
@@ -54,11 +56,20 @@ class FakeStore:
         self.board_notes: list[BoardNote] = []
         self.items: dict[int, QueueEntry] = {}
         self.entries: list[Audited] = []
+        self.erasures: dict[int, Erasure] = {}
         self.asked: list[dict[str, Any]] = []
 
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
         self._ask()
         return {user_id: self.blocks.get(user_id, frozenset()) for user_id in user_ids}
+
+    async def request_erasure(self, user_id: UserId, requested_by: str) -> ErasureRequest:
+        self._ask(user_id=user_id, requested_by=requested_by)
+        return ErasureRequest(7, True, 0)
+
+    async def erasure(self, erasure_id: int) -> Erasure | None:
+        self._ask(erasure_id=erasure_id)
+        return self.erasures.get(erasure_id)
 
     async def thread_members(self, room_id: RoomId) -> tuple[UserId, ...]:
         self._ask()

@@ -21,6 +21,9 @@ PAGE_MESSAGES_MAX: Final = 200
 
 FriendshipStatus = Literal["none", "pending", "accepted"]
 
+NO_END_MS: Final = 2**53
+"""A mute or ban until then has no end."""
+
 _NOT_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -362,6 +365,10 @@ class DurableStore(Protocol):
 
     async def restrictions(self, room_id: RoomId, now_ms: int) -> list[Restriction]:
         """Return the mutes and bans that run in a room; of several of a person and kind the one that ends last."""
+        ...
+
+    async def restricted_everywhere(self, user_ids: Sequence[UserId], now_ms: int) -> dict[UserId, list[Restriction]]:
+        """Return the mutes and bans of persons that run in their own inboxes, and so everywhere; of who has some."""
         ...
 
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:

@@ -41,7 +41,7 @@ from common.durable import (
     storable,
 )
 from common.errors import StoreUnavailable
-from common.ids import Epoch, RoomId, Seq, UserId
+from common.ids import Epoch, RoomId, Seq, UserId, inbox_of
 from common.record_batch import pair_of, runs_at, storable_record
 
 _NOT_READ = MessagePlace(Epoch(0), Seq(0))
@@ -317,6 +317,16 @@ class MemoryDurableStore:
             Restriction(restricted.user_id, restricted.kind, restricted.reason, restricted.ends_at_ms)
             for _, restricted in sorted(last.items())
         ]
+
+    async def restricted_everywhere(self, user_ids: Sequence[UserId], now_ms: int) -> dict[UserId, list[Restriction]]:
+        """See `DurableStore.restricted_everywhere`."""
+        found = {
+            user_id: [
+                one for one in await self.restrictions(inbox_of(user_id), now_ms) if one.user_id == storable(user_id)
+            ]
+            for user_id in user_ids
+        }
+        return {user_id: running for user_id, running in found.items() if running}
 
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
         """See `DurableStore.blocks_of`."""

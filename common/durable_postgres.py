@@ -36,6 +36,8 @@ from common.postgres_moderation import (
     audited_of_rows,
     audited_statement,
     claim_statement,
+    everywhere_of_rows,
+    everywhere_statement,
     queue_of_rows,
     queue_statement,
     resolve_statement,
@@ -156,6 +158,10 @@ class PostgresStore:
     async def restrictions(self, room_id: RoomId, now_ms: int) -> list[Restriction]:
         """See `DurableStore.restrictions`."""
         return restrictions_of_rows(await self._fetch(restrictions_statement(room_id, now_ms)))
+
+    async def restricted_everywhere(self, user_ids: Sequence[UserId], now_ms: int) -> dict[UserId, list[Restriction]]:
+        """See `DurableStore.restricted_everywhere`."""
+        return everywhere_of_rows(user_ids, await self._fetch(everywhere_statement(user_ids, now_ms)))
 
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
         """See `DurableStore.blocks_of`."""

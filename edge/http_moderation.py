@@ -154,7 +154,8 @@ class ModerationDesk:
 def _place_of_order(entry: QueueEntry, resolution: Resolution) -> RoomId | None:
     """Return the room whose worker acts; None where nothing is to be done.
 
-    Who misbehaved in a thread is muted or banned everywhere: of that room there is no other part to keep them from.
+    Who misbehaved in a thread is muted in all threads or banned everywhere, by the inbox: of that room there is no
+    other part to keep them from.
     """
     if resolution == "dismissed":
         return None

@@ -39,6 +39,7 @@ WITHOUT_IO = (
     "common.keys",
     "common.messages",
     "common.outbox",
+    "common.people",
     "common.postgres_append",
     "common.postgres_moderation",
     "common.postgres_notes",

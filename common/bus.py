@@ -10,7 +10,7 @@ once unless a call says otherwise.
 Cursors and stream positions are the `n` of ids `0-<n>`, contiguous from 1; 0 stands before the first.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 from msgspec import Struct
@@ -71,12 +71,14 @@ class Renewed(Struct, frozen=True):
 class Person(Struct, frozen=True):
     """What every room must know of a person.
 
-    `filled`: the blocks of the durable store are in it. A cluster's Redis begins without them.
+    `filled`: what the durable store has is in it. A cluster's Redis begins without them.
     """
 
     blocks: frozenset[UserId] = frozenset()
     muted_until_ms: int = 0
     """In direct messages, by a moderator."""
+    barred_until_ms: int = 0
+    """From the whole cluster, by a moderator."""
     filled: bool = False
 
 
@@ -89,6 +91,7 @@ class PersonPatch(Struct):
     user_id: UserId
     blocks: dict[UserId, bool]
     muted_until_ms: int | None = None
+    barred_until_ms: int | None = None
 
 
 class RoomPatch(Struct):
@@ -224,8 +227,8 @@ class People(Protocol):
         """Return what is known of these persons."""
         ...
 
-    async def fill_blocks(self, blocks: Mapping[UserId, Collection[UserId]]) -> None:
-        """Enter what the durable store has of persons; what a commit said of a block before holds. Idempotent."""
+    async def fill_in(self, stored: Mapping[UserId, Person]) -> None:
+        """Enter what the durable store has of persons; what a commit said before holds. Idempotent."""
         ...
 
 

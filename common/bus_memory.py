@@ -7,7 +7,7 @@ blocking reads. Where the seam leaves a choice, this does what common/bus_redis 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -163,12 +163,16 @@ class MemoryStore:
         """See `People.people`."""
         return {user_id: self._people.get(user_id, _NO_FIELDS).person() for user_id in user_ids}
 
-    def fill_blocks(self, blocks: Mapping[UserId, Collection[UserId]]) -> None:
-        """See `People.fill_blocks`."""
-        for user_id, of_user in blocks.items():
+    def fill_in(self, stored: Mapping[UserId, Person]) -> None:
+        """See `People.fill_in`."""
+        for user_id, person in stored.items():
             fields = self._people.setdefault(user_id, _PersonFields())
-            for other_id in of_user:
+            for other_id in person.blocks:
                 fields.blocks.setdefault(other_id, True)
+            if fields.muted_until_ms is None and person.muted_until_ms:
+                fields.muted_until_ms = person.muted_until_ms
+            if fields.barred_until_ms is None and person.barred_until_ms:
+                fields.barred_until_ms = person.barred_until_ms
             fields.filled = True
 
     # Edge
@@ -326,6 +330,8 @@ class MemoryStore:
                 fields.blocks.update(person.blocks)
                 if person.muted_until_ms is not None:
                     fields.muted_until_ms = person.muted_until_ms
+                if person.barred_until_ms is not None:
+                    fields.barred_until_ms = person.barred_until_ms
         for shard, data in commit.inputs.items():
             self.append_input(shard, data)
         for edge_id, data in commit.outputs.items():
@@ -465,10 +471,10 @@ class MemoryBus:
         await asyncio.sleep(0)
         return self.store.people(user_ids)
 
-    async def fill_blocks(self, blocks: Mapping[UserId, Collection[UserId]]) -> None:
-        """See `People.fill_blocks`."""
+    async def fill_in(self, stored: Mapping[UserId, Person]) -> None:
+        """See `People.fill_in`."""
         await asyncio.sleep(0)
-        self.store.fill_blocks(blocks)
+        self.store.fill_in(stored)
 
     async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
         """See `EdgeBus.append_inputs`."""
@@ -621,18 +627,19 @@ class _Lease:
 
 
 class _PersonFields:
-    """A person's fields; a block that was ended stays as False."""
+    """A person's fields; a block that was ended stays as False, a mute or ban as 0. None: nothing was said."""
 
-    __slots__ = ("blocks", "filled", "muted_until_ms")
+    __slots__ = ("barred_until_ms", "blocks", "filled", "muted_until_ms")
 
     def __init__(self) -> None:
         self.blocks: dict[UserId, bool] = {}
-        self.muted_until_ms = 0
+        self.muted_until_ms: int | None = None
+        self.barred_until_ms: int | None = None
         self.filled = False
 
     def person(self) -> Person:
         blocks = frozenset(other_id for other_id, blocked in self.blocks.items() if blocked)
-        return Person(blocks, self.muted_until_ms, self.filled)
+        return Person(blocks, self.muted_until_ms or 0, self.barred_until_ms or 0, self.filled)
 
 
 _NO_FIELDS: Final = _PersonFields()

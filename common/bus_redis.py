@@ -8,7 +8,7 @@ batch and an edge two for each flush.
 
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, Self
@@ -66,6 +66,7 @@ _FIELD: Final = b"d"
 _MARK: Final = b"e:"
 _BLOCK: Final = b"b:"
 _MUTED: Final = b"m"
+_BARRED: Final = b"out"
 _FILLED: Final = b"filled"
 
 
@@ -257,12 +258,15 @@ class RedisBus:
         answers = await self._links.call(packed, len(user_ids))
         return {user_id: _person(flat) for user_id, flat in zip(user_ids, answers, strict=True)}
 
-    async def fill_blocks(self, blocks: Mapping[UserId, Collection[UserId]]) -> None:
-        """See `People.fill_blocks`."""
+    async def fill_in(self, stored: Mapping[UserId, Person]) -> None:
+        """See `People.fill_in`."""
         calls: list[bytes] = []
-        for user_id, of_user in blocks.items():
+        for user_id, person in stored.items():
             key = self._person_key(user_id)
-            calls += [pack("HSETNX", key, _BLOCK + other_id.encode(), 1) for other_id in sorted(of_user)]
+            calls += [pack("HSETNX", key, _BLOCK + other_id.encode(), 1) for other_id in sorted(person.blocks)]
+            for field, until_ms in ((_MUTED, person.muted_until_ms), (_BARRED, person.barred_until_ms)):
+                if until_ms:
+                    calls.append(pack("HSETNX", key, field, until_ms))
             calls.append(pack("HSET", key, _FILLED, 1))
         if calls:
             await self._links.call(b"".join(calls), len(calls))
@@ -619,6 +623,8 @@ def _add_person(names: list[Packable], arguments: list[Packable], keys: Keys, pa
         fields += (_BLOCK + other_id.encode(), int(blocked))
     if patch.muted_until_ms is not None:
         fields += (_MUTED, patch.muted_until_ms)
+    if patch.barred_until_ms is not None:
+        fields += (_BARRED, patch.barred_until_ms)
     names.append(keys.person(patch.user_id))
     _add(arguments, "HSET", len(names), fields)
 
@@ -632,7 +638,7 @@ def _person(flat: list[bytes]) -> Person:
                 blocks.append(UserId(field[len(_BLOCK) :].decode()))
         else:
             others[field] = value
-    return Person(frozenset(blocks), int(others.get(_MUTED, 0)), _FILLED in others)
+    return Person(frozenset(blocks), int(others.get(_MUTED, 0)), int(others.get(_BARRED, 0)), _FILLED in others)
 
 
 def _acquired(flat: list[bytes]) -> Acquired:

@@ -21,6 +21,9 @@ PAGE_MESSAGES_MAX: Final = 200
 
 FriendshipStatus = Literal["none", "pending", "accepted"]
 
+NO_END_MS: Final = 2**53
+"""A mute or ban until then has no end."""
+
 _NOT_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -247,6 +250,31 @@ class Restriction(Struct, frozen=True):
     ends_at_ms: int | None
 
 
+class ErasureRequest(NamedTuple):
+    """An erasure that was asked for.
+
+    Attributes:
+        is_new: False where one for the same person was under way already.
+        passes: how many were done when it was asked for.
+    """
+
+    erasure_id: int
+    is_new: bool
+    passes: int
+
+
+class Erasure(Struct, frozen=True):
+    """How far the erasure of a person's data is. `due_at_ms` None: it is finished. `counts`: rows, by what was done."""
+
+    erasure_id: int
+    requested_by: str
+    requested_at_ms: int
+    passes: int
+    due_at_ms: int | None
+    finished_at_ms: int | None
+    counts: dict[str, int]
+
+
 class QueueReport(Struct, frozen=True):
     """One person's report."""
 
@@ -337,6 +365,10 @@ class DurableStore(Protocol):
 
     async def restrictions(self, room_id: RoomId, now_ms: int) -> list[Restriction]:
         """Return the mutes and bans that run in a room; of several of a person and kind the one that ends last."""
+        ...
+
+    async def restricted_everywhere(self, user_ids: Sequence[UserId], now_ms: int) -> dict[UserId, list[Restriction]]:
+        """Return the mutes and bans of persons that run in their own inboxes, and so everywhere; of who has some."""
         ...
 
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
@@ -434,6 +466,19 @@ class DurableStore(Protocol):
         self, *, before: int | None = None, limit: int, subject_id: UserId | None = None
     ) -> list[Audited]:
         """Return up to `limit` (1 to 200) entries of the audit log, newest first, before an entry."""
+        ...
+
+    # --- erasure ------------------------------------------------------------------------------------------
+
+    async def request_erasure(self, user_id: UserId, requested_by: str) -> ErasureRequest:
+        """Ask for the erasure of a person's data; the job process does it. `requested_by` is not empty.
+
+        Asked again while it is under way, the same one goes through everything again at once.
+        """
+        ...
+
+    async def erasure(self, erasure_id: int) -> Erasure | None:
+        """Return how far an erasure is; None: there is none of this number."""
         ...
 
     # --- the store itself ---------------------------------------------------------------------------------

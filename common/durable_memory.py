@@ -18,6 +18,8 @@ from common.durable import (
     BlockSet,
     BoardNote,
     ChatMessage,
+    Erasure,
+    ErasureRequest,
     FriendshipSet,
     InboxSeed,
     MessagePlace,
@@ -39,7 +41,7 @@ from common.durable import (
     storable,
 )
 from common.errors import StoreUnavailable
-from common.ids import Epoch, RoomId, Seq, UserId
+from common.ids import Epoch, RoomId, Seq, UserId, inbox_of
 from common.record_batch import pair_of, runs_at, storable_record
 
 _NOT_READ = MessagePlace(Epoch(0), Seq(0))
@@ -84,6 +86,8 @@ class MemoryDurableStore:
         self._restricted: dict[str, Restricted] = {}
         self._lifted: set[str] = set()
         self._audited: list[Audited] = []
+        self._erasures: dict[UserId, Erasure] = {}
+        """Those that were asked for: no job process works here."""
 
     # --- written by workers -------------------------------------------------------------------------------
 
@@ -314,6 +318,16 @@ class MemoryDurableStore:
             for _, restricted in sorted(last.items())
         ]
 
+    async def restricted_everywhere(self, user_ids: Sequence[UserId], now_ms: int) -> dict[UserId, list[Restriction]]:
+        """See `DurableStore.restricted_everywhere`."""
+        found = {
+            user_id: [
+                one for one in await self.restrictions(inbox_of(user_id), now_ms) if one.user_id == storable(user_id)
+            ]
+            for user_id in user_ids
+        }
+        return {user_id: running for user_id, running in found.items() if running}
+
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
         """See `DurableStore.blocks_of`."""
         self._check_up()
@@ -480,6 +494,24 @@ class MemoryDurableStore:
             and (subject_id is None or entry.subject_id == storable(subject_id))
         ]
         return found[:limit]
+
+    # --- erasure ------------------------------------------------------------------------------------------
+
+    async def request_erasure(self, user_id: UserId, requested_by: str) -> ErasureRequest:
+        """See `DurableStore.request_erasure`."""
+        self._check_up()
+        person = UserId(storable(user_id))
+        known = self._erasures.get(person)
+        if known is not None:
+            return ErasureRequest(known.erasure_id, False, known.passes)
+        number = len(self._erasures) + 1
+        self._erasures[person] = Erasure(number, storable(requested_by), self._now_ms, 0, self._now_ms, None, {})
+        return ErasureRequest(number, True, 0)
+
+    async def erasure(self, erasure_id: int) -> Erasure | None:
+        """See `DurableStore.erasure`."""
+        self._check_up()
+        return next((one for one in self._erasures.values() if one.erasure_id == erasure_id), None)
 
     # --- the store itself ---------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from common.durable import (
     PAGE_MESSAGES_MAX,
     Audited,
     BoardNote,
+    Erasure,
+    ErasureRequest,
     InboxSeed,
     MessagePlace,
     Page,
@@ -22,7 +24,9 @@ from common.durable import (
     Restriction,
     Thread,
     ThreadSummary,
+    storable,
 )
+from common.erasure_request import erasure_of_rows, erasure_statement, request_erasure
 from common.errors import SchemaMismatch, StoreUnavailable
 from common.ids import RoomId, UserId
 from common.postgres_append import append_statements
@@ -32,6 +36,8 @@ from common.postgres_moderation import (
     audited_of_rows,
     audited_statement,
     claim_statement,
+    everywhere_of_rows,
+    everywhere_statement,
     queue_of_rows,
     queue_statement,
     resolve_statement,
@@ -153,6 +159,10 @@ class PostgresStore:
         """See `DurableStore.restrictions`."""
         return restrictions_of_rows(await self._fetch(restrictions_statement(room_id, now_ms)))
 
+    async def restricted_everywhere(self, user_ids: Sequence[UserId], now_ms: int) -> dict[UserId, list[Restriction]]:
+        """See `DurableStore.restricted_everywhere`."""
+        return everywhere_of_rows(user_ids, await self._fetch(everywhere_statement(user_ids, now_ms)))
+
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
         """See `DurableStore.blocks_of`."""
         return blocks_of_rows(user_ids, await self._fetch(blocks_statement(user_ids)))
@@ -235,6 +245,17 @@ class PostgresStore:
         """See `DurableStore.audit_page`."""
         assert 1 <= limit <= ROWS_MAX
         return audited_of_rows(await self._fetch(audited_statement(before, limit, subject_id)))
+
+    # --- erasure ------------------------------------------------------------------------------------------
+
+    async def request_erasure(self, user_id: UserId, requested_by: str) -> ErasureRequest:
+        """See `DurableStore.request_erasure`."""
+        await self._check_once()
+        return await request_erasure(self._links.fetch, storable(user_id), storable(requested_by))
+
+    async def erasure(self, erasure_id: int) -> Erasure | None:
+        """See `DurableStore.erasure`."""
+        return erasure_of_rows(await self._fetch(erasure_statement(erasure_id)))
 
     # --- the store itself ---------------------------------------------------------------------------------
 

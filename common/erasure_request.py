@@ -5,9 +5,13 @@ Owns the row in `erasures` while nothing was done yet. What is erased is deploy/
 
 import asyncio
 import hashlib
+import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from common.durable import Erasure, ErasureRequest
+from common.postgres_sql import Statement, clamped, milliseconds
 
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
 
@@ -23,17 +27,10 @@ ON CONFLICT (user_id) DO NOTHING RETURNING erasure_id"""
 _AGAIN: Final = "UPDATE erasures SET due_at = now() WHERE user_id = $1 RETURNING erasure_id, passes"
 
 
-class ErasureRequest(NamedTuple):
-    """An erasure that was asked for.
-
-    Attributes:
-        is_new: False where one for the same person was under way already.
-        passes: how many were done when it was asked for.
-    """
-
-    erasure_id: int
-    is_new: bool
-    passes: int
+_STATUS: Final = f"""\
+SELECT erasure_id, requested_by, {milliseconds("requested_at")} AS requested_at_ms, passes,
+       {milliseconds("due_at")} AS due_at_ms, {milliseconds("finished_at")} AS finished_at_ms, counts
+FROM erasures WHERE erasure_id = $1"""  # noqa: S608 - constants
 
 
 async def request_erasure(fetch: Fetch, user_id: str, requested_by: str) -> ErasureRequest:
@@ -57,6 +54,16 @@ async def request_erasure(fetch: Fetch, user_id: str, requested_by: str) -> Eras
         return ErasureRequest(found[0]["erasure_id"], False, found[0]["passes"])
     # It was finished in between.
     return await request_erasure(fetch, user_id, requested_by)
+
+
+def erasure_statement(erasure_id: int) -> Statement:
+    """Return what asks for an erasure."""
+    return _STATUS, (clamped(erasure_id),)
+
+
+def erasure_of_rows(rows: Sequence[Any]) -> Erasure | None:
+    """Make the erasure; None: there is no row."""
+    return Erasure(**{**rows[0], "counts": json.loads(rows[0]["counts"])}) if rows else None
 
 
 def hash_of(user_id: str, salt: bytes) -> bytes:

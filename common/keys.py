@@ -89,6 +89,6 @@ class Keys:
         """Hash of what every room must know of a person; in the partition of the person's inbox. No expiry.
 
         `b:<user>`: `1` where the person blocks that one, `0` where that was ended. `m`: muted in direct messages until,
-        in ms since 1970. `filled`: the blocks of the durable store are in it.
+        in ms since 1970. `out`: barred from the cluster until. `filled`: what the durable store has is in it.
         """
         return f"{self._prefix}person:{user_id}"

@@ -6,17 +6,19 @@ from typing import Any, Final
 
 from common.audit import CLAIMED, QUEUE_REPORTS_MAX, RELEASED, RESOLVED, storable_details
 from common.durable import Audited, QueueEntry, QueueReport, Restriction, storable
-from common.ids import Epoch, RoomId, Seq, UserId
+from common.ids import Epoch, RoomId, Seq, UserId, inbox_of
 from common.postgres_sql import Statement, clamped, clamped_ms, milliseconds, moment
 
 # Two walks along one index: what ends later than now, and what has no end.
-_RUNS: Final = "SELECT user_id, kind, reason, ends_at, imposed_at, record_id FROM restrictions"
-_RESTRICTIONS: Final = f"""\
-SELECT DISTINCT ON (user_id, kind) user_id, kind, reason, {milliseconds("ends_at")} AS ends_at_ms FROM (
-    {_RUNS} WHERE room_id = $1 AND lifted_at IS NULL AND ends_at > {moment("$2::bigint")}
-    UNION ALL
-    {_RUNS} WHERE room_id = $1 AND lifted_at IS NULL AND ends_at IS NULL) AS running
-ORDER BY user_id, kind, ends_at DESC NULLS FIRST, imposed_at DESC, record_id DESC"""
+_RUNS: Final = "SELECT room_id, user_id, kind, reason, ends_at, imposed_at, record_id FROM restrictions"
+_RUNNING: Final = f"""\
+SELECT DISTINCT ON (room_id, user_id, kind) room_id, user_id, kind, reason, {milliseconds("ends_at")} AS ends_at_ms
+FROM ({_RUNS} WHERE %s AND lifted_at IS NULL AND ends_at > {moment("$2::bigint")}
+      UNION ALL
+      {_RUNS} WHERE %s AND lifted_at IS NULL AND ends_at IS NULL) AS running
+ORDER BY room_id, user_id, kind, ends_at DESC NULLS FIRST, imposed_at DESC, record_id DESC"""
+_RESTRICTIONS: Final = _RUNNING.replace("%s", "room_id = $1")
+_EVERYWHERE: Final = _RUNNING.replace("%s", "room_id = ANY ($1::text[])")
 
 _ENTRIES: Final = f"""\
 SELECT item.*, told.reports, told.report_count FROM (
@@ -88,6 +90,21 @@ def restrictions_statement(room_id: RoomId, now_ms: int) -> Statement:
 def restrictions_of_rows(rows: Sequence[Any]) -> list[Restriction]:
     """Make the mutes and bans that run."""
     return [Restriction(UserId(row["user_id"]), row["kind"], row["reason"], row["ends_at_ms"]) for row in rows]
+
+
+def everywhere_statement(user_ids: Sequence[UserId], now_ms: int) -> Statement:
+    """Return what asks for the mutes and bans that run in the inboxes of persons."""
+    return _EVERYWHERE, ([storable(inbox_of(user_id)) for user_id in user_ids], clamped_ms(now_ms))
+
+
+def everywhere_of_rows(user_ids: Sequence[UserId], rows: Sequence[Any]) -> dict[UserId, list[Restriction]]:
+    """Make the mutes and bans that run, of each person. Those of others in the same inbox mean nothing."""
+    found = {user_id: (storable(user_id), storable(inbox_of(user_id))) for user_id in user_ids}
+    running = {
+        user_id: restrictions_of_rows([row for row in rows if (row["user_id"], row["room_id"]) == place])
+        for user_id, place in found.items()
+    }
+    return {user_id: restrictions for user_id, restrictions in running.items() if restrictions}
 
 
 def queue_statement(*, open_only: bool, after: int | None, limit: int, item_id: int | None) -> Statement:

@@ -7,7 +7,7 @@ from typing import Final
 
 from common.errors import SchemaMismatch
 
-SCHEMA_VERSION: Final = "0013"
+SCHEMA_VERSION: Final = "0014"
 """The last step. A test compares it with the files, so that a process need not load Alembic to know it."""
 
 VERSION_TABLE: Final = "roomring_schema"

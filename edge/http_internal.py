@@ -1,7 +1,6 @@
 """The internal listener: metrics, and the administration API behind its key. Not for the internet."""
 
 import hmac
-import re
 from typing import Final
 
 from aiohttp import web
@@ -14,12 +13,14 @@ from common.ids import UserId, inbox_of, thread_of
 from common.messages import ModerationRequest, ModerationType
 from edge.audit import AuditLog
 from edge.gateway import Gateway
+from edge.http_erasure import Erasures
 from edge.http_moderation import ModerationDesk
 from edge.http_public import find_problems
-from edge.openapi import MODERATOR_PATTERN, internal_document
+from edge.openapi import internal_document
 from edge.problems import (
     BODY_BYTES_MAX,
     Handler,
+    actor_of,
     bearer,
     body_of,
     json_answer,
@@ -30,17 +31,15 @@ from edge.problems import (
     user_id_of,
 )
 
-KEY_HOLDER: Final = "admin-key"
-"""Who acted, in the audit log, where no `X-Moderator` says who."""
-
 _ACTIONS: Final[dict[ModerationType, str]] = {"kicked": "kick", "banned": "ban", "mutedByMod": "mute"}
 _moderation_decoder: Final = json.Decoder(ModerationRequest)
-_moderator = re.compile(MODERATOR_PATTERN)
 
 
 def internal_app(gateway: Gateway, store: DurableStore | None) -> web.Application:
     """Return the application of the internal listener."""
-    pages = _Internal(gateway, AuditLog(store, gateway.metrics))
+    audit = AuditLog(store, gateway.metrics)
+    pages = _Internal(gateway, audit)
+    erasures = Erasures(audit, store)
     desk = ModerationDesk(gateway, store)
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[json_problems, pages.guard])
     app.router.add_get("/metrics", pages.metrics)
@@ -54,6 +53,8 @@ def internal_app(gateway: Gateway, store: DurableStore | None) -> web.Applicatio
     app.router.add_delete("/admin/users/{user_id}/blocks/{other_id}", pages.unblock)
     app.router.add_put("/admin/users/{user_id}/friends/{other_id}", pages.befriend)
     app.router.add_delete("/admin/users/{user_id}/friends/{other_id}", pages.unfriend)
+    app.router.add_post("/admin/users/{user_id}/erasure", erasures.ask)
+    app.router.add_get("/admin/erasures/{erasure_id}", erasures.show)
     app.router.add_get("/admin/moderation/queue", desk.queue)
     app.router.add_get("/admin/moderation/queue/{item_id}", desk.item)
     app.router.add_post("/admin/moderation/queue/{item_id}/claim", desk.claim)
@@ -140,7 +141,7 @@ class _Internal:
 
     async def moderate(self, request: web.Request) -> web.Response:
         """`POST /admin/rooms/{roomId}/moderation`: kick, ban or mute somebody."""
-        room_id, actor = room_id_of(request), _actor(request)
+        room_id, actor = room_id_of(request), actor_of(request)
         if isinstance(room_id, web.Response):
             return room_id
         if isinstance(actor, web.Response):
@@ -163,7 +164,7 @@ class _Internal:
 
     async def lift(self, request: web.Request) -> web.Response:
         """`DELETE /admin/rooms/{roomId}/moderation/{userId}`: end a ban and a mute."""
-        room_id, user_id, actor = room_id_of(request), user_id_of(request, "user_id"), _actor(request)
+        room_id, user_id, actor = room_id_of(request), user_id_of(request, "user_id"), actor_of(request)
         if isinstance(room_id, web.Response):
             return room_id
         if isinstance(user_id, web.Response):
@@ -194,7 +195,7 @@ class _Internal:
         return await self._set_pair(request, "unfriend")
 
     async def _set_pair(self, request: web.Request, action: str) -> web.Response:
-        user_id, other_id, actor = user_id_of(request, "user_id"), user_id_of(request, "other_id"), _actor(request)
+        user_id, other_id, actor = user_id_of(request, "user_id"), user_id_of(request, "other_id"), actor_of(request)
         if isinstance(user_id, web.Response):
             return user_id
         if isinstance(other_id, web.Response):
@@ -222,13 +223,3 @@ class _Internal:
         if given is None or not hmac.compare_digest(given.encode(errors="surrogateescape"), key.encode()):
             return problem(401, "wrong_key", "send the administration key as `Authorization: Bearer <key>`")
         return None
-
-
-def _actor(request: web.Request) -> str | web.Response:
-    """Return who acts, for the audit log."""
-    name = request.headers.get("X-Moderator")
-    if name is None:
-        return KEY_HOLDER
-    if not _moderator.fullmatch(name):
-        return problem(400, "invalid_moderator", "`X-Moderator` has 1 to 128 characters of printable ASCII")
-    return name

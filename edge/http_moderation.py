@@ -28,7 +28,7 @@ from common.messages import (
 from edge.gateway import Gateway
 from edge.http_history import history_off
 from edge.openapi import ITEM_NUMBER_MAX, LIMIT_DEFAULT
-from edge.problems import body_of, cursor_of, json_answer, limit_of, operator_answer, problem
+from edge.problems import body_of, cursor_of, json_answer, limit_of, number_of, operator_answer, problem
 
 _PUNISHMENTS: Final[dict[str, ModerationType]] = {"muted": "mutedByMod", "banned": "banned"}
 _claim_decoder: Final = json.Decoder(ClaimRequest)
@@ -137,9 +137,8 @@ class ModerationDesk:
         return json_answer(_item(await self._reread(self._store, entry.item_id)))
 
     async def _entry(self, store: DurableStore, request: web.Request) -> QueueEntry | web.Response:
-        text = request.match_info["item_id"]
-        number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 16 else 0
-        if not 1 <= number <= ITEM_NUMBER_MAX:
+        number = number_of(request, "item_id", ITEM_NUMBER_MAX)
+        if number is None:
             return problem(400, "invalid_item_id", "the number of an item is a whole number from 1")
         found = await store.queue(open_only=False, limit=1, item_id=number)
         return found[0] if found else problem(404, "not_found", "the queue has no item of this number")
@@ -155,7 +154,8 @@ class ModerationDesk:
 def _place_of_order(entry: QueueEntry, resolution: Resolution) -> RoomId | None:
     """Return the room whose worker acts; None where nothing is to be done.
 
-    Who misbehaved in a thread is muted or banned everywhere: of that room there is no other part to keep them from.
+    Who misbehaved in a thread is muted in all threads or banned everywhere, by the inbox: of that room there is no
+    other part to keep them from.
     """
     if resolution == "dismissed":
         return None

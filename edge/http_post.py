@@ -11,6 +11,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from common.commands import Call, Identity
 from common.durable import DurableStore
+from common.errors import AUTH_ERROR_MEANING, AuthErrorCode
 from common.ids import INBOX_KIND, THREAD_KIND, ConnNumber, kind_of
 from common.messages import (
     ChatSend,
@@ -78,6 +79,8 @@ class Posting:
         message_id = _message_id(request, body)
         if isinstance(message_id, web.Response):
             return message_id
+        if await self._readers.is_barred(self._store, sender.user_id):
+            return refused(AuthErrorCode.BANNED, AUTH_ERROR_MEANING[AuthErrorCode.BANNED])
         now_ms = self._gateway.clock.now_ms()
         message: RoomMessage
         if kind == THREAD_KIND:

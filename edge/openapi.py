@@ -32,9 +32,8 @@ from common.messages import (
     UserIdField,
 )
 from edge import shapes
-from edge.problems import Problem
+from edge.problems import MODERATOR_PATTERN, Problem
 
-MODERATOR_PATTERN: Final = r"^[!-~]([ -~]{0,126}[!-~])?$(?!\n)"
 MESSAGE_KEY_PATTERN: Final = r"^[!-~]{1,64}$(?!\n)"
 ITEM_NUMBER_MAX: Final = 2**53 - 1
 THREADS_MAX: Final = 100
@@ -102,6 +101,7 @@ def _cursor(name: str, form: str, description: str) -> Parameter:
 
 
 _ItemId = Annotated[int, Meta(ge=1, le=ITEM_NUMBER_MAX, description="Number of the item.")]
+_ErasureId = Annotated[int, Meta(ge=1, le=ITEM_NUMBER_MAX, description="Number of the erasure.")]
 _Moderator = Annotated[str, Meta(pattern=MODERATOR_PATTERN, min_length=1, max_length=128)]
 _Rectangle = Annotated[list[PlaceField], Meta(min_length=4, max_length=4)]
 
@@ -112,6 +112,7 @@ _PATH: Final[Mapping[str, Any]] = {
     "blockedUserId": UserIdField,
     "friendId": UserIdField,
     "itemId": _ItemId,
+    "erasureId": _ErasureId,
 }
 
 _BEFORE: Final = _cursor("before", MESSAGE_CURSOR, "What stands before this place, the newest of it.")
@@ -303,6 +304,27 @@ _INTERNAL: Final = (
         parameters=(_MODERATOR,),
         answer=shapes.FriendshipSet,
         problems=_ADMIN,
+    ),
+    Endpoint(
+        method="post",
+        path="/admin/users/{userId}/erasure",
+        name="erase",
+        summary="Ask for the erasure of a person's data; the job process does it.",
+        auth="key",
+        parameters=(_MODERATOR,),
+        body=shapes.ErasureOrder,
+        status=202,
+        answer=shapes.ErasureAsked,
+        problems=(*_DESK, 413),
+    ),
+    Endpoint(
+        method="get",
+        path="/admin/erasures/{erasureId}",
+        name="erasure",
+        summary="How far an erasure is.",
+        auth="key",
+        answer=shapes.ErasureView,
+        problems=_DESK,
     ),
     Endpoint(
         method="get",

@@ -1,5 +1,6 @@
 """What the HTTP endpoints of an edge share: errors in JSON, bodies and parameters, ETags, bearer tokens, CORS."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from typing import Annotated, Final, TypeVar
@@ -16,6 +17,11 @@ from edge.operations import ClusterBusy, NoAnswer
 BODY_BYTES_MAX: Final = 16 * 1024
 CORS_MAX_AGE_S: Final = 600
 RETRY_AFTER_S: Final = 1
+KEY_HOLDER: Final = "admin-key"
+"""Who acted, in the audit log, where no `X-Moderator` says who."""
+
+MODERATOR_PATTERN: Final = r"^[!-~]([ -~]{0,126}[!-~])?$(?!\n)"
+_moderator: Final = re.compile(MODERATOR_PATTERN)
 
 STATUS_OF: Final[Mapping[str, int]] = {
     ErrorCode.MALFORMED: 400,
@@ -123,6 +129,23 @@ def user_id_of(request: web.Request, name: str) -> UserId | web.Response:
     if not is_label(text):
         return problem(400, "invalid_user_id", "a user id has 1 to 128 characters, none of them a control character")
     return UserId(text)
+
+
+def actor_of(request: web.Request) -> str | web.Response:
+    """Return who acts, for the audit log."""
+    name = request.headers.get("X-Moderator")
+    if name is None:
+        return KEY_HOLDER
+    if not _moderator.fullmatch(name):
+        return problem(400, "invalid_moderator", "`X-Moderator` has 1 to 128 characters of printable ASCII")
+    return name
+
+
+def number_of(request: web.Request, name: str, number_max: int) -> int | None:
+    """Return the number that the path names at `name`, 1 to `number_max` (16 digits); None: it is none."""
+    text = request.match_info[name]
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= 16 else 0
+    return number if 1 <= number <= number_max else None
 
 
 def limit_of(request: web.Request, default: int, limit_max: int) -> int | web.Response:

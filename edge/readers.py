@@ -2,9 +2,11 @@
 
 from aiohttp import web
 
+from common.bus import Person
 from common.durable import DurableStore
 from common.errors import AUTH_ERROR_MEANING, AuthErrorCode
 from common.ids import THREAD_KIND, RoomId, UserId, kind_of, thread_of, thread_pair
+from common.people import fill_people
 from edge.gateway import Gateway
 from edge.problems import bearer, problem
 from edge.tokens import Claims, TokenVerifier
@@ -41,13 +43,24 @@ class Readers:
         Raises:
             BusUnavailable, StoreUnavailable: it is not known now, so nothing may be shown.
         """
+        return (await self._known(store, reader)).blocks
+
+    async def is_barred(self, store: DurableStore | None, user_id: UserId) -> bool:
+        """Tell whether a moderator keeps a person from the whole cluster. Over a socket the inbox tells that.
+
+        Raises:
+            BusUnavailable, StoreUnavailable: it is not known now.
+        """
+        return (await self._known(store, user_id)).barred_until_ms > self._gateway.clock.now_ms()
+
+    async def _known(self, store: DurableStore | None, user_id: UserId) -> Person:
         bus = self._gateway.bus
-        person = (await bus.people([reader]))[reader]
-        if not person.filled:
-            # Redis is new, or lost its data, and nobody asked for this person's blocks yet.
-            await bus.fill_blocks(await store.blocks_of([reader]))
-            person = (await bus.people([reader]))[reader]
-        return person.blocks
+        person = (await bus.people([user_id]))[user_id]
+        if store is not None and not person.filled:
+            # Redis is new, or lost its data, and nobody asked for this person yet.
+            await fill_people(bus, store, [user_id], self._gateway.clock.now_ms())
+            person = (await bus.people([user_id]))[user_id]
+        return person
 
 
 def not_there(what: str) -> web.Response:

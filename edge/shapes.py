@@ -1,14 +1,14 @@
 """Shapes of HTTP answers that are no messages of the protocol: health, and what operators see.
 
-They describe only. What makes these answers is in edge/http_public.py, edge/http_internal.py and the rooms' workers;
-tests/integration/test_openapi.py compares.
+They describe only, but for erasures. What makes the others is in edge/http_public.py, edge/http_internal.py and the
+rooms' workers; tests/integration/test_openapi.py compares.
 """
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from common.messages import EpochField, ModerationType, SeqField
+from common.messages import NO_NUL_PATTERN, EpochField, ModerationType, SeqField
 
 
 class Health(Struct, frozen=True):
@@ -145,3 +145,29 @@ class FriendshipSet(Struct, frozen=True):
     friendId: str
     friends: bool
     changed: bool
+
+
+class ErasureOrder(Struct, frozen=True):
+    """Body of `POST /admin/users/{userId}/erasure`. `requestedBy` stays on record; do not write the person's id."""
+
+    requestedBy: Annotated[str, Meta(pattern=NO_NUL_PATTERN, min_length=1, max_length=500)]
+
+
+class ErasureAsked(Struct, frozen=True):
+    """An erasure was asked for."""
+
+    erasureId: int
+    new: Annotated[bool, Meta(description="False where one of the same person was under way: it goes on at once.")]
+    passes: Annotated[int, Meta(description="How many were done before.")]
+
+
+class ErasureView(Struct, frozen=True):
+    """How far an erasure is."""
+
+    erasureId: int
+    requestedBy: str
+    requestedAtMs: int
+    passes: Annotated[int, Meta(description="How often everything was gone through.")]
+    counts: Annotated[dict[str, int], Meta(description="Rows that were changed, by what was done.")]
+    dueAtMs: Annotated[int, Meta(description="When the next pass is due.")] | UnsetType = UNSET
+    finishedAtMs: int | UnsetType = UNSET

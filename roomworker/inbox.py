@@ -255,10 +255,10 @@ class InboxRules(PlainRules):
         room.set_block(owner_id, other_id, blocked=operation.blocked)
         return {"userId": owner_id, "blockedUserId": other_id, "blocked": operation.blocked, "changed": changed}
 
-    def restricted(self, room: RoomServices, user_id: UserId, muted_until_ms: int) -> None:
-        """See `RoomRules.restricted`. Threads are told by what is known of the person."""
+    def restricted(self, room: RoomServices, user_id: UserId, muted_until_ms: int, barred_until_ms: int) -> None:
+        """See `RoomRules.restricted`. Threads and edges are told by what is known of the person."""
         if inbox_of(user_id) == room.room_id:
-            room.set_muted(user_id, muted_until_ms)
+            room.set_restricted(user_id, muted_until_ms, barred_until_ms)
 
     # --- letters ------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from common.clock import Clock
 from common.durable import DurableStore, InboxSeed, Thread
 from common.errors import BusUnavailable, SchemaMismatch, StoreUnavailable
 from common.ids import BOARD_KIND, INBOX_KIND, THREAD_KIND, RoomId, UserId, kind_of, thread_pair
+from common.people import fill_people
 from roomworker.metrics import WorkerMetrics
 from roomworker.rules import RoomSeed
 
@@ -58,14 +59,14 @@ class LongMemory:
         return found
 
     async def fill(self, people: dict[UserId, Person]) -> dict[UserId, Person]:
-        """Return these people, with the blocks of the store where Redis did not have them, and enter them there."""
+        """Return these people, with what the store has of them where Redis did not have it, and enter it there."""
         store = self._store
         missing = [user_id for user_id, person in people.items() if not person.filled]
         if store is None or not missing or self._is_resting():
             return people
 
         async def look() -> None:
-            await self._bus.fill_blocks(await store.blocks_of(missing))
+            await fill_people(self._bus, store, missing, self._clock.now_ms())
             people.update(await self._bus.people(missing))
 
         await self._try(look())

@@ -5,12 +5,10 @@ from typing import Final
 
 from msgspec import Struct, msgpack, structs
 
+from common.durable import NO_END_MS
 from common.durable import Restriction as StoredRestriction
 from common.ids import UserId
 from roomworker.field_changes import FieldChanges
-
-NO_END_MS: Final = 2**53
-"""A restriction until then has no end."""
 
 
 class Restriction(Struct, array_like=True, frozen=True):

@@ -42,6 +42,7 @@ from common.commands import (
 )
 from common.cursor import encode_cursor
 from common.durable import (
+    NO_END_MS,
     BlockSet,
     MessagePlace,
     MessageRemoved,
@@ -92,7 +93,7 @@ from roomworker.member import (
     restore_member,
 )
 from roomworker.redactions import NOWHERE, Redactions
-from roomworker.restrictions import NO_END_MS, Restrictions
+from roomworker.restrictions import Restrictions
 from roomworker.rules import Incoming, RoomRules, RoomSeed
 
 NOTICE_INTERVAL_MS: Final = 1_000
@@ -538,9 +539,10 @@ class Room:
         # Here at once, so that what follows in this batch is behind it.
         self.change_block(user_id, other_id, self._now_ms, blocked=blocked)
 
-    def set_muted(self, user_id: UserId, until_ms: int) -> None:
-        """See `RoomServices.set_muted`."""
-        self._person_patch(user_id).muted_until_ms = until_ms
+    def set_restricted(self, user_id: UserId, muted_until_ms: int, barred_until_ms: int) -> None:
+        """See `RoomServices.set_restricted`."""
+        patch = self._person_patch(user_id)
+        patch.muted_until_ms, patch.barred_until_ms = muted_until_ms, barred_until_ms
 
     def sequence(self, event: ServerEvent, actor: UserId, *also: UserId) -> Seq:
         """See `RoomServices.sequence`."""
@@ -872,7 +874,7 @@ class Room:
         if restriction.ends_at_ms:
             self._restrictions.put(user_id, structs.replace(restriction, reason=command.reason))
             self._meta_changed = True
-            self._rules.restricted(self, user_id, restriction.muted_until_ms)
+            self._rules.restricted(self, user_id, restriction.muted_until_ms, restriction.barred_until_ms)
         if command.action != "kicked" or command.duration_ms is not None:
             self._restrictions_kept += 1
             self.keep(
@@ -912,7 +914,7 @@ class Room:
         lifted = self._restrictions.lift(command.user_id)
         if lifted:
             self._meta_changed = True
-            self._rules.restricted(self, command.user_id, 0)
+            self._rules.restricted(self, command.user_id, 0, 0)
             self.keep(RestrictionsLifted(self.room_id, command.user_id, command.by, self._now_ms))
         body = {"roomId": self.room_id, "userId": command.user_id, "lifted": lifted}
         self._effects.append(AnswerOperator(edge_id, command.request, _json.encode(body)))

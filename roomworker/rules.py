@@ -200,8 +200,8 @@ class RoomServices(Protocol):
         """Have the person of this inbox block another everywhere, or end it: stored for good, told to every room."""
         ...
 
-    def set_muted(self, user_id: UserId, until_ms: int) -> None:
-        """Mute the person of this inbox in direct messages."""
+    def set_restricted(self, user_id: UserId, muted_until_ms: int, barred_until_ms: int) -> None:
+        """Mute the person of this inbox in direct messages, bar them from the cluster; 0: not, or no longer."""
         ...
 
 
@@ -316,7 +316,7 @@ class RoomRules(Protocol):
         """A member blocks somebody, or no longer. True: have the member's connections start anew."""
         ...
 
-    def restricted(self, room: RoomServices, user_id: UserId, muted_until_ms: int) -> None:
+    def restricted(self, room: RoomServices, user_id: UserId, muted_until_ms: int, barred_until_ms: int) -> None:
         """A moderator restricted a person here, or lifted it."""
         ...
 
@@ -423,7 +423,7 @@ class PlainRules:
         """See `RoomRules.blocks_changed`."""
         return True
 
-    def restricted(self, room: RoomServices, user_id: UserId, muted_until_ms: int) -> None:
+    def restricted(self, room: RoomServices, user_id: UserId, muted_until_ms: int, barred_until_ms: int) -> None:
         """See `RoomRules.restricted`."""
 
     def message_deleted(self, room: RoomServices, author_id: UserId, message_id: str, epoch: Epoch, seq: Seq) -> None:

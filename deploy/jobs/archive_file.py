@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from common.errors import RoomringError
+from deploy.jobs.erased_rooms import Erased, new_room_id
 
 SUFFIX: Final = ".jsonl.gz"
 _PART: Final = ".part"
@@ -88,31 +89,37 @@ def times(lines: list[str]) -> tuple[datetime, datetime]:
     return min(sent), max(sent)
 
 
-def erase(lines: list[str], user_id: str, pseudonym: str, now: datetime) -> tuple[list[str], int]:
+def erase(lines: list[str], erased: Erased, now: datetime) -> tuple[list[str], int]:
     """Erase a person from lines, as `deploy.jobs.erasure` does it in the table. Returns them, and how many changed."""
-    # A cheap look first: most lines have nothing to do with the person.
-    needle = msgspec.json.encode(user_id).decode()
+    # A cheap look first: most lines have nothing to do with the person. Without quotes, for ids of rooms.
+    needle = msgspec.json.encode(erased.user_id).decode()[1:-1]
     result, count = [], 0
     for line in lines:
         if needle in line:
             message = _decode_line(line)
-            if erase_message(message, user_id, pseudonym, now):
+            if erase_message(message, erased, now):
                 count += 1
                 line = msgspec.json.encode(message).decode()  # noqa: PLW2901
         result.append(line)
     return result, count
 
 
-def erase_message(message: dict[str, Any], user_id: str, pseudonym: str, now: datetime) -> bool:
+def erase_message(message: dict[str, Any], erased: Erased, now: datetime) -> bool:
     """Erase a person from one message, by columns; False: there was nothing to erase."""
     touched = False
-    if message["author_id"] == user_id:
-        message |= {"author_id": pseudonym, "author_name": "", "text": ""}
+    # First: whose the thread is stands in the columns that follow.
+    new_id = new_room_id(message["room_id"], (message["author_id"], message["recipient_id"]), erased)
+    if new_id is not None:
+        message["room_id"] = new_id
+        touched = True
+    if message["author_id"] == erased.user_id:
+        message |= {"author_id": erased.pseudonym, "author_name": "", "text": ""}
         message["deleted_at"] = message["deleted_at"] or now.isoformat()
         touched = True
-    if message["deleted_by"] == user_id:
-        message["deleted_by"] = pseudonym
-        touched = True
+    for column in ("recipient_id", "deleted_by"):
+        if message[column] == erased.user_id:
+            message[column] = erased.pseudonym
+            touched = True
     return touched
 
 

@@ -1,6 +1,8 @@
 """Reports and restrictions that are appended again, after moderators did something about them."""
 
-from common.durable import DurableStore, Reported, Restricted, RestrictionsLifted
+from msgspec import structs
+
+from common.durable import DurableStore, Erasure, Reported, Restricted, RestrictionsLifted
 from common.ids import UserId
 from tests.contract.durable import ADA, BEN, EVE, ROOM, message
 
@@ -74,3 +76,19 @@ async def test_a_restriction_that_never_runs_holds_up_nothing(durable: DurableSt
     await durable.append([never, Restricted("r2", ROOM, EVE, "mute", "", "mod", 5, 7)])
     assert [found.kind for found in await durable.restrictions(ROOM, 5)] == ["mute"]
     assert await durable.restrictions(ROOM, 7) == []
+
+
+async def test_an_erasure_is_asked_for_once_for_each_person(durable: DurableStore) -> None:
+    first = await durable.request_erasure(ADA, "office")
+    assert (first.is_new, first.passes) == (True, 0)
+    assert await durable.request_erasure(ADA, "somebody") == first._replace(is_new=False)
+    other = await durable.request_erasure(BEN, "\x00")
+    assert other.erasure_id > first.erasure_id
+    told = await durable.erasure(first.erasure_id)
+    assert told is not None
+    assert told.due_at_ms is not None
+    assert structs.replace(told, requested_at_ms=0, due_at_ms=0) == Erasure(
+        first.erasure_id, "office", 0, 0, 0, None, {}
+    )
+    assert getattr(await durable.erasure(other.erasure_id), "requested_by", None) == "\ufffd"
+    assert [await durable.erasure(number) for number in (0, -1, 2**70)] == [None] * 3

@@ -10,7 +10,12 @@ import pytest
 from common.durable import MessagePlace, Rectangle
 from common.durable_postgres import PostgresStore
 from common.ids import Epoch, RoomId, Seq, UserId
-from common.postgres_moderation import audited_statement, queue_statement, restrictions_statement
+from common.postgres_moderation import (
+    audited_statement,
+    everywhere_statement,
+    queue_statement,
+    restrictions_statement,
+)
 from common.postgres_notes import NEAR_NOTES_MAX, board_statement, notes_statement
 from common.postgres_pages import PAGE_STATEMENTS
 from common.postgres_sql import Statement
@@ -201,6 +206,9 @@ async def test_moderation_is_read_in_the_order_of_its_numbers(database_url: str,
     assert await reads(connection, audited_statement(9_000, limit, None)) == {"audit_log_pkey": limit}
     assert await reads(connection, audited_statement(9_000, limit, UserId("p7"))) == {"audit_log_by_subject": limit}
     # Of 1,000 in the room two thirds are not lifted, 10 of them end later; none of this room is without end.
+    people = [UserId(f"p{number}") for number in range(3)]
+    everywhere = await reads(connection, everywhere_statement(people, 19_700_000))
+    assert set(everywhere) <= {"restrictions_in_room"}
     running = await reads(connection, restrictions_statement(RoomId("lobby:7"), 19_700_000))
     assert set(running) == {"restrictions_in_room"}
     assert 0 < running["restrictions_in_room"] <= 15

@@ -28,7 +28,7 @@ from common.durable import (
 )
 from common.durable_memory import MemoryDurableStore
 from common.durable_postgres import PostgresStore
-from common.ids import Epoch, RoomId, Seq, UserId, thread_of
+from common.ids import Epoch, RoomId, Seq, UserId, inbox_of, thread_of
 from tests.contract.durable import clear
 from tests.databases import Databases
 
@@ -103,7 +103,7 @@ def reports(draw: st.DrawFn) -> Reported:
 @st.composite
 def restrictions(draw: st.DrawFn) -> Restricted:
     what = (
-        RoomId("a"),
+        draw(st.sampled_from([RoomId("a"), RoomId("a"), inbox_of(NAMES[0])])),
         draw(st.sampled_from(NAMES[:2])),
         draw(st.sampled_from(["mute", "ban"])),
         "",
@@ -246,7 +246,11 @@ RESTRICTION_RECORDS = st.one_of(
     restrictions(),
     st.builds(RestrictionsLifted, st.just(RoomId("a")), PEOPLE, TEXTS, st.integers(0, 5)),
 )
-RESTRICTIONS = [calls("restrictions", st.just(RoomId("a")), TIMES), calls("restrictions", LOBBIES, TIMES)]
+RESTRICTIONS = [
+    calls("restrictions", st.just(RoomId("a")), TIMES),
+    calls("restrictions", LOBBIES, TIMES),
+    calls("restricted_everywhere", st.just(NAMES), TIMES),
+]
 
 ALL_RECORDS = st.one_of(
     MESSAGES, REMOVALS, THREAD_RECORDS, RELATION_RECORDS, NOTE_RECORDS, REPORT_RECORDS, RESTRICTION_RECORDS

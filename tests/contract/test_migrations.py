@@ -74,6 +74,10 @@ ROWS: dict[str, list[str]] = {
         " VALUES ('office', 'eve', 'erased-1', 'salt', 'hash')",
         "INSERT INTO job_progress (job_id, step) VALUES (1, 'archive lobby')",
     ],
+    "0014": [
+        "INSERT INTO erasures (requested_by, user_id, pseudonym, salt, user_hash, room_key)"
+        " VALUES ('office', 'zoe', 'erased-2', 'salt', 'hash', 'key')",
+    ],
 }
 REFUSED = [
     "INSERT INTO messages VALUES ('', 5, 1, 'm', 'ada', 'Ada', 'x', NULL, now())",

@@ -13,12 +13,12 @@ async def test_of_strangers_nothing_is_known(bus: Bus) -> None:
     assert await bus.people([]) == {}
 
 
-async def test_blocks_and_mutes_are_written_by_commits(bus: Bus) -> None:
+async def test_blocks_mutes_and_bans_are_written_by_commits(bus: Bus) -> None:
     lease = await take(bus, 0)
-    first = part(0, lease, people=[PersonPatch(ANN, {BOB: True, DEE: True}), PersonPatch(DEE, {}, 77)])
+    first = part(0, lease, people=[PersonPatch(ANN, {BOB: True, DEE: True}), PersonPatch(DEE, {}, 77, 88)])
     assert (await bus.commit(P0, commit(first))).done
-    assert await bus.people([ANN, DEE]) == {ANN: Person(frozenset({BOB, DEE})), DEE: Person(muted_until_ms=77)}
-    second = part(0, lease, 1, people=[PersonPatch(ANN, {BOB: False, CYD: True}), PersonPatch(DEE, {}, 0)])
+    assert await bus.people([ANN, DEE]) == {ANN: Person(frozenset({BOB, DEE})), DEE: Person(frozenset(), 77, 88)}
+    second = part(0, lease, 1, people=[PersonPatch(ANN, {BOB: False, CYD: True}), PersonPatch(DEE, {}, 0, 0)])
     assert (await bus.commit(P0, commit(second))).done
     assert await bus.people([ANN, DEE]) == {ANN: Person(frozenset({CYD, DEE})), DEE: Person()}
 
@@ -35,10 +35,14 @@ async def test_what_a_commit_said_holds_over_what_is_filled_in(bus: Bus) -> None
     said = part(0, lease, people=[PersonPatch(ANN, {BOB: False, DEE: True})])
     assert (await bus.commit(P0, commit(said))).done
     for _ in range(2):
-        await bus.fill_blocks({ANN: [BOB, CYD]})
+        await bus.fill_in({ANN: Person(frozenset({BOB, CYD}))})
         assert await bus.people([ANN]) == {ANN: Person(frozenset({CYD, DEE}), filled=True)}
-    await bus.fill_blocks({BOB: []})
-    assert await bus.people([BOB]) == {BOB: Person(filled=True)}
+    await bus.fill_in({BOB: Person(muted_until_ms=7, barred_until_ms=2**53)})
+    assert await bus.people([BOB]) == {BOB: Person(frozenset(), 7, 2**53, filled=True)}
+    lifted = part(0, lease, 1, people=[PersonPatch(CYD, {}, 0, 0)])
+    assert (await bus.commit(P0, commit(lifted))).done
+    await bus.fill_in({CYD: Person(muted_until_ms=7, barred_until_ms=7)})
+    assert await bus.people([CYD]) == {CYD: Person(filled=True)}
 
 
 async def test_a_commit_writes_to_the_inputs_of_other_shards(bus: Bus) -> None:

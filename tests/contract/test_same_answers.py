@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.bus import Acquired, ClusterShape, Commit, PersonPatch, RoomPatch, ShardCommit
+from common.bus import Acquired, ClusterShape, Commit, Person, PersonPatch, RoomPatch, ShardCommit
 from common.bus_memory import MemoryBus, MemoryStore
 from common.bus_redis import RedisBus
 from common.ids import EdgeId, Epoch, LeaseToken, RoomId, Seq, Shard, UserId, WorkerId
@@ -137,7 +137,8 @@ class Player:
                     await bus.trim_output(partition, EdgeId(edge), upto)
                 return None
             case ("fill", user, others):
-                return await bus.fill_blocks({UserId(user): [UserId(other) for other in others]})
+                blocks = frozenset(UserId(other) for other in others)
+                return await bus.fill_in({UserId(user): Person(blocks, len(others), 2 * len(others))})
         raise AssertionError(step)
 
     async def state(self) -> list[Any]:
@@ -187,7 +188,12 @@ class Player:
         entered = {EdgeId(edge): mark for edge, mark in marks.items()}
         # A person belongs to one partition.
         known = [
-            PersonPatch(UserId(user), {UserId(other): blocked for other, blocked in blocks.items()}, muted_until_ms)
+            PersonPatch(
+                UserId(user),
+                {UserId(other): blocked for other, blocked in blocks.items()},
+                muted_until_ms,
+                muted_until_ms,
+            )
             for user, (blocks, muted_until_ms) in people.items()
             if partition_of_person(UserId(user), SHAPE.shards, SHAPE.partitions) == _partition(shard)
         ]

@@ -4,6 +4,7 @@ import argparse
 import gzip
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from procrastinate.jobs import Job
 
 from common.arguments import moment
 from common.errors import SettingsError
+from common.ids import RoomId, UserId, inbox_of, is_room_id, thread_of, thread_pair
 from common.settings import JobsSettings, load
 from deploy.jobs import archive_file, queue
 from deploy.jobs.archive_file import ArchiveDamaged
 from deploy.jobs.commands import _environment, table
+from deploy.jobs.erased_rooms import Erased
 from deploy.jobs.time_ranges import open_ranges
 from deploy.jobs.work import Interrupted
 
@@ -110,8 +113,12 @@ def test_a_name_tells_kind_and_time_and_leads_nowhere_else() -> None:
     assert archive_file.new_name("..", NOW, "x").startswith("__-")
 
 
+ERASED = Erased(UserId("eve"), "erased-1", b"key")
+
+
 def line(**columns: Any) -> str:
-    message = {"author_id": "ada", "author_name": "Ada", "text": "hi", "deleted_at": None, "deleted_by": None}
+    message = {"room_id": "lobby:a", "author_id": "ada", "author_name": "Ada", "text": "hi", "recipient_id": None}
+    message |= {"deleted_at": None, "deleted_by": None}
     return json.dumps(message | columns, ensure_ascii=False)
 
 
@@ -119,11 +126,13 @@ def test_only_lines_of_the_person_change() -> None:
     by_eve = line(author_id="eve", author_name="Eve", seq=2**62)
     about_eve = [line(text='said "eve"'), line(author_id="eve2"), line(author_name="eve")]
     removed = line(deleted_by="eve", deleted_at="2026-01-01T00:00:00+00:00")
-    lines, count = archive_file.erase([by_eve, *about_eve, removed], "eve", "erased-1", NOW)
+    lines, count = archive_file.erase([by_eve, *about_eve, removed], ERASED, NOW)
     assert count == 2
     assert lines[1:-1] == about_eve
     assert json.loads(lines[0]) == {
+        "room_id": "lobby:a",
         "author_id": "erased-1",
+        "recipient_id": None,
         "author_name": "",
         "text": "",
         "deleted_at": NOW.isoformat(),
@@ -131,7 +140,31 @@ def test_only_lines_of_the_person_change() -> None:
         "seq": 2**62,
     }
     assert json.loads(lines[-1])["deleted_by"] == "erased-1"
-    assert archive_file.erase(lines, "eve", "erased-1", NOW) == (lines, 0)
+    assert archive_file.erase(lines, ERASED, NOW) == (lines, 0)
+
+
+def test_lines_of_the_persons_threads_get_the_new_id_of_the_thread() -> None:
+    hashed = thread_of(UserId("eve"), UserId("zoë"))
+    to_eve = line(room_id="dm:ada:eve", recipient_id="eve")
+    from_eve = line(room_id=hashed, author_id="eve", recipient_id="zoë")
+    others = [line(room_id="dm:ada:eve2", recipient_id="eve2"), line(room_id="dm:steve:ada")]
+    lines, count = archive_file.erase([to_eve, from_eve, *others], ERASED, NOW)
+    assert (count, lines[2:]) == (2, others)
+    first, second = json.loads(lines[0]), json.loads(lines[1])
+    assert (first["room_id"], first["recipient_id"]) == (ERASED.new_id(RoomId("dm:ada:eve")), "erased-1")
+    assert (first["text"], first["author_id"]) == ("hi", "ada")
+    assert (second["room_id"], second["recipient_id"]) == (ERASED.new_id(hashed), "zoë")
+    assert archive_file.erase(lines, ERASED, NOW) == (lines, 0)
+
+
+def test_new_ids_of_rooms_are_ids_that_name_nobody() -> None:
+    with_ada = thread_of(UserId("ada"), UserId("eve"))
+    thread, inbox = ERASED.new_id(with_ada), ERASED.new_id(inbox_of(UserId("eve")))
+    assert re.fullmatch("dm::[0-9a-f]{40}", thread)
+    assert re.fullmatch("user::[0-9a-f]{32}", inbox)
+    assert is_room_id(thread)
+    assert thread_pair(thread) is None
+    assert ERASED._replace(room_key=b"other").new_id(with_ada) != thread
 
 
 # --- the queue ------------------------------------------------------------------------------------------

@@ -17,10 +17,13 @@ from common.durable import (
     BoardNote,
     ChatMessage,
     DurableStore,
+    Erasure,
+    ErasureRequest,
     MessagePlace,
     Page,
     QueueEntry,
     Rectangle,
+    Restriction,
     ThreadSummary,
 )
 from common.errors import StoreUnavailable
@@ -54,11 +57,25 @@ class FakeStore:
         self.board_notes: list[BoardNote] = []
         self.items: dict[int, QueueEntry] = {}
         self.entries: list[Audited] = []
+        self.restricted: dict[UserId, list[Restriction]] = {}
+        self.erasures: dict[int, Erasure] = {}
         self.asked: list[dict[str, Any]] = []
 
     async def blocks_of(self, user_ids: Sequence[UserId]) -> dict[UserId, frozenset[UserId]]:
         self._ask()
         return {user_id: self.blocks.get(user_id, frozenset()) for user_id in user_ids}
+
+    async def restricted_everywhere(self, user_ids: Sequence[UserId], now_ms: int) -> dict[UserId, list[Restriction]]:
+        self._ask(now_ms=now_ms)
+        return {user_id: self.restricted[user_id] for user_id in user_ids if user_id in self.restricted}
+
+    async def request_erasure(self, user_id: UserId, requested_by: str) -> ErasureRequest:
+        self._ask(user_id=user_id, requested_by=requested_by)
+        return ErasureRequest(7, True, 0)
+
+    async def erasure(self, erasure_id: int) -> Erasure | None:
+        self._ask(erasure_id=erasure_id)
+        return self.erasures.get(erasure_id)
 
     async def thread_members(self, room_id: RoomId) -> tuple[UserId, ...]:
         self._ask()

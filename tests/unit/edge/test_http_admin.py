@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from common.commands import ChangeBlock, LiftRestrictions, Moderate, SetFriendship
+from common.durable import Erasure
 from common.ids import RoomId, UserId, inbox_of, thread_of
 from tests.unit.edge.http_stage import KEY, Pages, Stage, bearer
 
@@ -94,3 +95,29 @@ async def test_without_the_key_nothing(stage: Stage, key: str) -> None:
     answer = await pages.put("/admin/users/ann/blocks/bob", headers=bearer(key))
     assert answer.status == 401
     assert not stage.worker.sent
+
+
+async def test_an_erasure_is_asked_for_and_the_audit_log_does_not_say_whose(stage: Stage) -> None:
+    pages = await stage.internal()
+    told = await ask(pages, "POST", "users/ann/erasure", {"requestedBy": "office"}, status=202, moderator="mia")
+    assert told == {"erasureId": 7, "new": True, "passes": 0}
+    assert {"user_id": "ann", "requested_by": "office"} in stage.store.asked
+    (entry,) = stage.store.entries
+    assert (entry.actor, entry.action, entry.room_id, entry.subject_id) == ("mia", "erasure.requested", None, None)
+    assert entry.details == {"erasureId": 7, "requestedBy": "office"}
+    for bad in ({}, {"requestedBy": ""}, {"requestedBy": 1}):
+        await ask(pages, "POST", "users/ann/erasure", bad, status=400)
+
+
+async def test_how_far_an_erasure_is(stage: Stage) -> None:
+    pages = await stage.internal()
+    stage.store.erasures = {
+        1: Erasure(1, "office", 5, 1, 9, None, {"threads moved": 2}),
+        2: Erasure(2, "office", 5, 2, None, 8, {}),
+    }
+    waits = {"erasureId": 1, "requestedBy": "office", "requestedAtMs": 5, "passes": 1, "dueAtMs": 9}
+    assert await ask(pages, "GET", "erasures/1") == waits | {"counts": {"threads moved": 2}}
+    assert (await ask(pages, "GET", "erasures/2"))["finishedAtMs"] == 8
+    assert (await ask(pages, "GET", "erasures/3", status=404))["error"]["code"] == "not_found"
+    for bad in ("0", "x", "99999999999999999"):
+        assert (await ask(pages, "GET", f"erasures/{bad}", status=400))["error"]["code"] == "invalid_erasure_id"

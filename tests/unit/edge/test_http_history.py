@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
-from common.bus import ClusterShape
+from common.bus import ClusterShape, Person
 from common.bus_memory import MemoryBus, MemoryStore
 from common.durable import ChatMessage
 from common.durable_memory import MemoryDurableStore
@@ -45,7 +45,7 @@ def store() -> MemoryDurableStore:
 @pytest.fixture
 async def bus() -> MemoryBus:
     bus = MemoryBus(MemoryStore(ClusterShape(4, 1), lambda: 0))
-    await bus.fill_blocks({UserId("ann"): []})
+    await bus.fill_in({UserId("ann"): Person()})
     return bus
 
 
@@ -109,7 +109,7 @@ async def test_blocked_authors_are_left_out_and_do_not_count(
     pages: Pages, store: MemoryDurableStore, bus: MemoryBus
 ) -> None:
     await store.append([message(seq, "ann" if seq % 2 else "bob") for seq in range(1, 11)])
-    await bus.fill_blocks({UserId("eve"): [UserId("bob")]})
+    await bus.fill_in({UserId("eve"): Person(frozenset({UserId("bob")}))})
     page = await get(pages, user="eve", limit="3")
     assert [one["seq"] for one in page["messages"]] == [5, 7, 9]
     assert page["moreAfter"] is False
@@ -121,7 +121,7 @@ async def test_blocked_authors_are_left_out_and_do_not_count(
 
 async def test_a_room_of_blocked_authors_only_is_empty(pages: Pages, store: MemoryDurableStore, bus: MemoryBus) -> None:
     await store.append([message(1, "bob"), message(2, "bob")])
-    await bus.fill_blocks({UserId("eve"): [UserId("bob")]})
+    await bus.fill_in({UserId("eve"): Person(frozenset({UserId("bob")}))})
     assert await get(pages, user="eve") == {"roomId": ROOM, "messages": [], "moreAfter": False, "settled": True}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from common.commands import Call, Identity
+from common.durable import Restriction
 from common.errors import AuthErrorCode, ErrorCode, RejectionCode
 from common.ids import RoomId, UserId, thread_of
 from common.messages import Ack, ChatSend, DirectSend, auth_refusal, refusal, rejection
@@ -142,3 +143,18 @@ async def test_pages_of_allowed_origins_may_send_and_read_errors_too(stage: Stag
     assert "Idempotency-Key" in asked.headers["Access-Control-Allow-Headers"]
     if allowed:
         assert "ETag" in refused.headers["Access-Control-Expose-Headers"]
+
+
+async def test_who_is_banned_from_the_cluster_cannot_send_without_a_socket_either(stage: Stage) -> None:
+    """The ban is in the person's inbox, which a socket enters and a request does not; it got past the ban."""
+    ann = UserId("ann")
+    stage.store.restricted = {ann: [Restriction(ann, "mute", "", None), Restriction(ann, "ban", "", None)]}
+    pages = await stage.public()
+    for room in (LOBBY, thread_of(ann, UserId("bob"))):
+        told = await post(pages, {"text": "Hi"}, room=room, status=403)
+        assert told["error"]["code"] == AuthErrorCode.BANNED
+    assert not stage.worker.sent
+    # One that is over is none.
+    stage.worker.tell(Ack(LOBBY, 7, "m7"))
+    stage.store.restricted = {UserId("cyd"): [Restriction(UserId("cyd"), "ban", "", 1)]}
+    await post(pages, {"text": "Hi"}, status=201, sub="cyd")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from common.bus import Person
 from common.durable import ChatMessage, MessagePlace, ThreadMember, ThreadSummary
 from common.ids import Epoch, RoomId, Seq, UserId, thread_of
 from tests.unit.edge.http_stage import Pages, Stage, bearer, token
@@ -89,7 +90,7 @@ async def test_threads_with_a_blocked_person_do_not_appear_and_do_not_count(stag
 
 async def test_blocks_that_redis_knows_hold_also_where_the_store_lags(stage: Stage) -> None:
     stage.store.summaries = [summary(BOB, 30), summary(CARL, 20)]
-    await stage.bus.fill_blocks({ANN: [CARL]})
+    await stage.bus.fill_in({ANN: Person(frozenset({CARL}))})
     stage.store.blocks = {ANN: frozenset([BOB])}
     page = await get(await stage.public(), "/threads")
     assert [one["userId"] for one in page["threads"]] == ["bob"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.bus import Acquired
+from common.bus import Acquired, Person
 from common.commands import AnyCommand, BlockChanged, EdgeClosed
 from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames
 from common.ids import EdgeId, LeaseToken, Partition, RoomId, Shard
@@ -205,7 +205,7 @@ def test_a_block_reaches_the_rooms_in_which_the_person_is(bench: Bench) -> None:
     bench.send(join(ADA, 1), join(BEN, 2))
     bench.turn()
     bench.output()
-    bench.store.fill_blocks({BEN: [ADA]})
+    bench.store.fill_in({BEN: Person(frozenset({ADA}))})
     bench.send(BlockChanged(BEN, ADA, blocked=True), shard=HERE)
     bench.turn()
     assert names_of(bench.output(), 2) == ["resync", "room_state"]
@@ -221,7 +221,7 @@ def test_a_block_behind_a_join_in_the_same_batch_reaches_it(bench: Bench) -> Non
 
 
 def test_a_joiners_blocks_come_from_the_store(bench: Bench) -> None:
-    bench.store.fill_blocks({BEN: [ADA]})
+    bench.store.fill_in({BEN: Person(frozenset({ADA}))})
     bench.told(join(ADA, 1))
     state = messages_of(bench.told(join(BEN, 2)), 2)[0]
     assert [member["userId"] for member in state["payload"]["members"]] == [BEN]

@@ -64,6 +64,8 @@ class History:
             return history_off()
         user_id = reader.user_id
         hidden = await self._readers.hidden_from(self._store, user_id)
+        if isinstance(hidden, web.Response):
+            return hidden
         threads, unread = await self._store.threads(user_id, before=before, limit=limit, hidden=hidden)
         last = threads[-1] if len(threads) == limit else None
         after = UNSET if last is None else encode_thread_cursor(last.active_at_ms, last.room_id)
@@ -83,7 +85,9 @@ class History:
             return history_off()
         if kind_of(room_id) == THREAD_KIND and await other_of_thread(self._store, room_id, reader) is None:
             return not_there("thread")
-        hidden = await self._readers.hidden_from(self._store, reader)
+        hidden = await self._readers.hidden_from(self._store, reader, room_id)
+        if isinstance(hidden, web.Response):
+            return hidden
         # Asked before the page is read: what waits then may be missing from it.
         settled = not await self._waiting(room_id)
         page = await self._store.page(room_id, before=before, after=after, limit=limit, hidden_authors=hidden)

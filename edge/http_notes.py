@@ -52,7 +52,9 @@ class NotePages:
             return limit
         if self._store is None:
             return history_off()
-        hidden = await self._readers.hidden_from(self._store, reader.user_id)
+        hidden = await self._readers.hidden_from(self._store, reader.user_id, room_id)
+        if isinstance(hidden, web.Response):
+            return hidden
         notes = await self._store.notes(room_id, rectangle=rectangle, after=after, limit=limit, hidden=hidden)
         last = notes[-1] if len(notes) == limit else None
         following = UNSET if last is None else encode_note_cursor(last.created_at_ms, last.note_id)

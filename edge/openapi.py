@@ -186,7 +186,7 @@ _PUBLIC: Final = (
         parameters=(_cursor("before", THREAD_CURSOR, "The page that follows."), _limit(THREADS_MAX)),
         answer=ThreadPage,
         tagged=True,
-        problems=(400, 401, 501, 503),
+        problems=(400, 401, 403, 501, 503),
     ),
     Endpoint(
         method="get",
@@ -197,7 +197,7 @@ _PUBLIC: Final = (
         parameters=(_BEFORE, _AFTER, _LIMIT),
         answer=MessagePage,
         tagged=True,
-        problems=(400, 401, 404, 501, 503),
+        problems=(400, 401, 403, 404, 501, 503),
     ),
     Endpoint(method="get", path="/healthz", name="health", summary="The process is alive.", answer=shapes.Health),
     Endpoint(

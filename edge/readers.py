@@ -8,7 +8,7 @@ from common.errors import AUTH_ERROR_MEANING, AuthErrorCode
 from common.ids import THREAD_KIND, RoomId, UserId, kind_of, thread_of, thread_pair
 from common.people import fill_people
 from edge.gateway import Gateway
-from edge.problems import bearer, problem
+from edge.problems import bearer, problem, refused
 from edge.tokens import Claims, TokenVerifier
 
 
@@ -37,13 +37,23 @@ class Readers:
             return claims
         return problem(403, AuthErrorCode.ROOM_MISMATCH, AUTH_ERROR_MEANING[AuthErrorCode.ROOM_MISMATCH])
 
-    async def hidden_from(self, store: DurableStore, reader: UserId) -> frozenset[UserId]:
-        """Return whom a person blocks: nothing that these caused may be shown.
+    async def hidden_from(
+        self, store: DurableStore, reader: UserId, room_id: RoomId | None = None
+    ) -> frozenset[UserId] | web.Response:
+        """Return whom a person blocks: nothing that these caused may be shown. Or the answer to who is banned.
+
+        Args:
+            room_id: the room that is read; None where it is none.
 
         Raises:
             BusUnavailable, StoreUnavailable: it is not known now, so nothing may be shown.
         """
-        return (await self._known(store, reader)).blocks
+        person, now_ms = await self._known(store, reader), self._gateway.clock.now_ms()
+        restrictions = [] if room_id is None else await store.restrictions(room_id, now_ms)
+        is_barred = any(one.user_id == reader and one.kind == "ban" for one in restrictions)
+        if is_barred or person.barred_until_ms > now_ms:
+            return refused(AuthErrorCode.BANNED, AUTH_ERROR_MEANING[AuthErrorCode.BANNED])
+        return person.blocks
 
     async def is_barred(self, store: DurableStore | None, user_id: UserId) -> bool:
         """Tell whether a moderator keeps a person from the whole cluster. Over a socket the inbox tells that.

@@ -9,8 +9,8 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from deploy.devcluster import DevCluster
+from tests.web import conftest as page_tests
 from tests.web import test_javascript as javascript_tests
-from tests.web import test_page as page_tests
 
 README = Path(__file__).parents[2] / "README.md"
 EDGE = "http://localhost:8080"

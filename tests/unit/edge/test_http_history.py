@@ -10,7 +10,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from common.bus import ClusterShape, Person
 from common.bus_memory import MemoryBus, MemoryStore
-from common.durable import ChatMessage
+from common.durable import ChatMessage, Restricted, RestrictionsLifted
 from common.durable_memory import MemoryDurableStore
 from common.errors import BusUnavailable
 from common.ids import Epoch, RoomId, Seq, UserId
@@ -57,7 +57,7 @@ async def pages(aiohttp_client: AiohttpClient, bus: MemoryBus, store: MemoryDura
 async def client_of(aiohttp_client: AiohttpClient, bus: MemoryBus, store: MemoryDurableStore | None) -> Pages:
     settings = load(EdgeSettings, {"ROOMRING_DEV": "1"})
     # Of the gateway the handler uses these two only.
-    gateway = cast(Gateway, SimpleNamespace(bus=bus, settings=settings))
+    gateway = cast(Gateway, SimpleNamespace(bus=bus, settings=settings, clock=SimpleNamespace(now_ms=lambda: 1_000)))
     app = web.Application(middlewares=[json_problems])
     app.router.add_get("/rooms/{room_id}/messages", History(gateway, token_verifier(settings), store).messages)
     return await aiohttp_client(app)
@@ -149,3 +149,18 @@ async def test_without_a_store_pages_are_off_but_tokens_are_checked_first(
     assert (await pages.get(f"/rooms/{ROOM}/messages")).status == 401
     assert (await get(pages, room="lobby:other", status=403))["error"]["code"] == "room_mismatch"
     assert (await get(pages, room="..%2F", status=400))["error"]["code"] == "invalid_room_id"
+
+
+async def test_who_is_banned_from_the_room_reads_nothing_of_it(pages: Pages, store: MemoryDurableStore) -> None:
+    kept_out = Restricted("r1", ROOM, UserId("ann"), "ban", "rude", "mod", 1, None)
+    mute = Restricted("r2", ROOM, UserId("eve"), "mute", "rude", "mod", 1, None)
+    await store.append([message(1), kept_out, mute])
+    assert (await get(pages, user="ann", status=403))["error"]["code"] == "banned"
+    assert len((await get(pages, user="eve"))["messages"]) == 1
+    await store.append([RestrictionsLifted(ROOM, UserId("ann"), "mod", 2)])
+    assert len((await get(pages, user="ann"))["messages"]) == 1
+
+
+async def test_who_is_banned_from_the_cluster_reads_nothing(pages: Pages, bus: MemoryBus) -> None:
+    await bus.fill_in({UserId("mal"): Person(barred_until_ms=2**53)})
+    assert (await get(pages, user="mal", status=403))["error"]["code"] == "banned"

@@ -69,6 +69,10 @@ class FakeStore:
         self._ask(now_ms=now_ms)
         return {user_id: self.restricted[user_id] for user_id in user_ids if user_id in self.restricted}
 
+    async def restrictions(self, room_id: RoomId, now_ms: int) -> list[Restriction]:
+        self._ask(room_id=room_id, now_ms=now_ms)
+        return []
+
     async def request_erasure(self, user_id: UserId, requested_by: str) -> ErasureRequest:
         self._ask(user_id=user_id, requested_by=requested_by)
         return ErasureRequest(7, True, 0)

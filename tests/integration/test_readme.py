@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from deploy.devcluster import DevCluster
 from tests.web import conftest as page_tests
@@ -62,9 +62,9 @@ def test_the_page_with_the_client_library(browser: Browser, cluster: DevCluster,
         page.goto(f"{cluster.edges[0].url}/healthz")
         page.set_content(snippet("html", room=room))
         log = page.locator("#log")
-        page_tests.expect(log).to_contain_text("acknowledged at #2")
+        expect(log).to_contain_text("acknowledged at #2")
         run(sys.executable, tmp_path / "hello.py", snippet("python", edge=cluster.edges[1].url, room=room))
-        page_tests.expect(log).to_contain_text("#4 Python: Hello from Python")
+        expect(log).to_contain_text("#4 Python: Hello from Python")
         assert log.inner_text().splitlines() == [
             "connecting",
             "connected",

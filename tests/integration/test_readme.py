@@ -4,20 +4,21 @@ import asyncio
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from deploy.devcluster import DevCluster
-from tests.web import conftest as page_tests
 from tests.web import test_javascript as javascript_tests
+from tests.web.conftest import running_browser
 
 README = Path(__file__).parents[2] / "README.md"
 EDGE = "http://localhost:8080"
 RUN_S = 30
 
 node = javascript_tests.node
-browser = page_tests.browser
 
 
 def snippet(language: str, *, edge: str = EDGE, room: str = "hello") -> str:
@@ -53,6 +54,12 @@ async def test_the_python_snippet(cluster: DevCluster, room: str, tmp_path: Path
 async def test_the_snippet_with_a_bare_websocket(node: str, cluster: DevCluster, room: str, tmp_path: Path) -> None:
     text = snippet("js", edge=cluster.edges[1].url, room=room)
     assert await asyncio.to_thread(run, node, tmp_path / "hello.mjs", text) == printed()
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with running_browser() as started:
+        yield started
 
 
 def test_the_page_with_the_client_library(browser: Browser, cluster: DevCluster, room: str, tmp_path: Path) -> None:

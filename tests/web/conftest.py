@@ -1,5 +1,6 @@
 """A development cluster and a Chromium, which all tests of the page share; each test opens windows of its own."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,8 +30,9 @@ def cluster() -> Iterator[DevCluster]:
         yield running
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+@contextlib.contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Start a Chromium. While it runs no test of its thread can have an asyncio loop: Playwright's has it."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if path is None:
         pytest.fail("there is no Chromium; run `bash deploy/install_browser.sh`")
@@ -38,6 +40,12 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with running_browser() as started:
+        yield started
 
 
 @pytest.fixture

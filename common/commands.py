@@ -197,8 +197,9 @@ class InputBatch(Struct, array_like=True, frozen=True):
     """One entry of a shard's input stream.
 
     `number` counts the batches of this edge for this shard from 1, so that an append that was repeated after
-    a lost reply is recognised. A batch that a worker's commit wrote has no edge (`edge_id` is empty) and the
-    number 0: the commit is written once. `at_ms` is the edge's wall time when the batch was closed.
+    a lost reply is recognised. The number 0 is not compared: a batch that a worker's commit wrote (`edge_id` is
+    empty) is written once, and so is a dead letter that an operator retries. `at_ms` is the edge's wall time when the
+    batch was closed.
     """
 
     edge_id: EdgeId

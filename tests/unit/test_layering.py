@@ -30,6 +30,7 @@ WITHOUT_IO = (
     "common.codec",
     "common.commands",
     "common.cursor",
+    "common.dead_letters",
     "common.deliveries",
     "common.durable",
     "common.durable_memory",

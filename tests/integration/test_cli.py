@@ -20,7 +20,20 @@ from deploy.embedded_redis import EmbeddedRedis
 from deploy.ports import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
-COMMANDS = ("up", "edge", "worker", "token", "doctor", "migrate", "jobs", "archive", "erase", "bench")
+COMMANDS = (
+    "up",
+    "edge",
+    "worker",
+    "token",
+    "doctor",
+    "migrate",
+    "drain",
+    "deadletter",
+    "jobs",
+    "archive",
+    "erase",
+    "bench",
+)
 
 
 def environment(**settings: str) -> dict[str, str]:

@@ -57,9 +57,13 @@ class Leave(RoomCommand, frozen=True):
 
 
 class Disconnect(RoomCommand, frozen=True):
-    """The connection ended without leaving; the reconnection window begins."""
+    """The connection ended without leaving; the reconnection window begins.
+
+    `hold_ms`: the edge asked the client to stay away for so long; the window begins after it.
+    """
 
     conn: ConnNumber
+    hold_ms: int = 0
 
 
 class Post(RoomCommand, frozen=True):

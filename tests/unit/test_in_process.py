@@ -189,6 +189,36 @@ def test_draining_sends_everybody_away_each_at_another_time() -> None:
     run(course)
 
 
+def test_nobody_flickers_who_comes_back_from_a_drain_when_told() -> None:
+    # The drain may last longer than the reconnection window: half of them were seen to leave and to come again.
+    async def course(town: Town) -> None:
+        people = [town.person(f"user{number}").join() for number in range(8)]
+        watcher = town.person("watcher", edge=1).join()
+        await settle()
+        watcher.read()
+        draining = asyncio.create_task(town.edges[0].drain())
+        await settle()
+        delays = {person.user: person.last("server_draining")["payload"]["reconnectAfterMs"] for person in people}
+        for person in people:
+            person.hang_up()
+        await draining
+        await town.edges[0].stop()
+        began_s = asyncio.get_running_loop().time()
+        *others, (last, last_ms) = sorted(delays.items(), key=lambda item: item[1])
+        for user, delay_ms in others:
+            await asyncio.sleep(began_s + delay_ms / 1000 - asyncio.get_running_loop().time())
+            town.person(user, edge=1).join()
+        await settle()
+        assert others[-1][1] > 10_000
+        assert {*watcher.names()} & {"member_left", "member_joined"} == set()
+        # Who does not come back leaves a window after the time that it was told.
+        await asyncio.sleep(began_s + (last_ms + 5_000) / 1000 + 1 - asyncio.get_running_loop().time())
+        assert watcher.last("member_left")["payload"]["userId"] == last
+        assert watcher.count("member_left") == 1
+
+    run(course, edge={"drain_ms": 30_000})
+
+
 def test_silent_and_nameless_connections_are_closed_by_the_wheel() -> None:
     async def course(town: Town) -> None:
         nameless, silent = town.person("nobody"), town.person(ADA).join()

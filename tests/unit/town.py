@@ -121,7 +121,12 @@ class Town:
     """Edges and a worker, with a durable store where one is given."""
 
     def __init__(
-        self, *, durable: DurableStore | None = None, word_filter: WordFilter = NO_FILTER, **settings: Any
+        self,
+        *,
+        durable: DurableStore | None = None,
+        word_filter: WordFilter = NO_FILTER,
+        edge: dict[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
         clock = self.clock = LoopClock()
         self.store = MemoryStore(ClusterShape(SHARDS, 1), clock.now_ms, output_entries_max=50)
@@ -135,7 +140,7 @@ class Town:
         self.edges = [
             Gateway(
                 EdgeId(f"e{number}"),
-                EdgeSettings(**FAST, token_secret="x" * 32, drain_ms=1_000),
+                EdgeSettings(**{**FAST, "token_secret": "x" * 32, "drain_ms": 1_000, **(edge or {})}),
                 MemoryBus(self.store),
                 clock,
                 Verifier(),  # type: ignore[arg-type]

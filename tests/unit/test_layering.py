@@ -51,6 +51,7 @@ WITHOUT_IO = (
     "common.schema_version",
     "common.token_bucket",
     "common.word_filter",
+    "edge.admission",
     "edge.connection",
     "edge.frames",
     "edge.hub",

@@ -273,6 +273,10 @@ class MemoryStore:
             for position, data in self._outboxes[shard].after(seen, count)
         ]
 
+    def append_outbox(self, shard: Shard, data: bytes) -> None:
+        """Append an entry outside of any commit: what no worker of ours does."""
+        self._outboxes.setdefault(shard, _Stream()).append(data)
+
     def outbox_length(self, shard: Shard) -> int:
         """Return how many entries wait in an outbox."""
         return len(self._outboxes[shard]) if shard in self._outboxes else 0

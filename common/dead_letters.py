@@ -22,10 +22,10 @@ DeadLetterKind = Literal["command", "entry", "record"]
 class DeadLetter(Struct, array_like=True, frozen=True):
     """One thing that was set aside.
 
-    `kind`: `command` is an `InputBatch` with the one command that a room failed at, with the edge and the time
-    that it came with, and number 0; `entry` is an entry of the input stream as it was found, unreadable; `record`
-    is an `OutboxEntry` whose record the database refuses. `what` names the command or record. `room_id` is empty
-    where no room is known.
+    `kind`: `command` is an `InputBatch` with the one command that a room failed at, with the edge and the time that it
+    came with, and number 0; `entry` is an entry of the input stream as it was found, unreadable; `record` is an
+    `OutboxEntry` whose record the database refuses, or that is unreadable itself. `what` names the command or record.
+    `room_id` is empty where no room is known.
     """
 
     kind: DeadLetterKind
@@ -65,6 +65,11 @@ def dead_record(entry: OutboxEntry, now_ms: int, error: Exception) -> DeadLetter
     return DeadLetter(
         "record", type(record).__name__, room_id, entry.edge_id, now_ms, _text(error), "", encode_entry(entry)
     )
+
+
+def dead_outbox_entry(data: bytes, now_ms: int, error: Exception) -> DeadLetter:
+    """Set aside an entry of an outbox that cannot be read."""
+    return DeadLetter("record", "OutboxEntry", RoomId(""), EdgeId(""), now_ms, _text(error), "", data)
 
 
 def content_of(letter: DeadLetter) -> object | None:

@@ -42,7 +42,7 @@ from common.commands import (
     decode_batch,
     encode_batch,
 )
-from common.dead_letters import DeadLetter, dead_command, dead_entry, dead_record, encode_dead_letter
+from common.dead_letters import DeadLetter, dead_command, dead_entry, encode_dead_letter
 from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
 from common.durable import BoardNote, ChatMessage, NoteRemoved
 from common.errors import ErrorCode
@@ -82,14 +82,14 @@ RoomWork = AnyRoomCommand | BlockChanged | EdgeClosed | DropEdge | RunTimers
 class Kept(Struct, frozen=True):
     """Entries of a shard's outbox, up to a position, are in the durable store. From the shell's writer.
 
-    `refused` are not, since the store would never take them; each with why.
+    `refused` are not, since the store would never take them.
     """
 
     shard: Shard
     token: LeaseToken
     upto: int
     entries: list[OutboxEntry]
-    refused: Sequence[tuple[OutboxEntry, Exception]] = ()
+    refused: Sequence[DeadLetter] = ()
 
 
 class KeptUpto(Struct, frozen=True):
@@ -509,8 +509,7 @@ class Engine:
         count = plan.kept.get(kept.shard, NOTHING_KEPT).count + len(kept.entries) + len(kept.refused)
         plan.kept[kept.shard] = KeptUpto(kept.upto, count)
         if kept.refused:
-            letters = plan.dead.setdefault(kept.shard, [])
-            letters += [dead_record(entry, now_ms, error) for entry, error in kept.refused]
+            plan.dead.setdefault(kept.shard, []).extend(kept.refused)
         replies = plan.replies.setdefault(kept.shard, [])
         for entry in kept.entries:
             record = entry.record

@@ -13,10 +13,11 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, ParamSpec, TypeVar
 
-from msgspec import json
+from msgspec import DecodeError, json
 
 from common.bus import Acquired, ClusterShape, Held, Person, ShardEntry, WorkerBus
 from common.clock import Clock
+from common.dead_letters import DeadLetter, dead_outbox_entry, dead_record
 from common.durable import DurableStore, Record
 from common.errors import BusUnavailable, RecordRefused, SchemaMismatch, StoreUnavailable
 from common.ids import EdgeId, LeaseToken, Partition, RoomId, Shard, UserId, WorkerId
@@ -265,18 +266,27 @@ class Worker:
                 continue
             waiting: dict[Shard, list[OutboxEntry]] = {}
             positions: dict[Shard, int] = {}
+            dead: dict[Shard, list[DeadLetter]] = {}
             for entry in entries:
-                waiting.setdefault(entry.shard, []).append(decode_entry(entry.data))
                 positions[entry.shard] = entry.position
-            all_refused = await self._append(store, waiting)
-            if all_refused is None:
+                try:
+                    waiting.setdefault(entry.shard, []).append(decode_entry(entry.data))
+                except DecodeError as error:
+                    self._log.error("unreadable record set aside")
+                    letter = dead_outbox_entry(entry.data, self._clock.now_ms(), error)
+                    dead.setdefault(entry.shard, []).append(letter)
+            refused = await self._append(store, waiting)
+            if refused is None:
                 return
-            for shard, of_shard in waiting.items():
-                seen[shard, tokens[shard]] = positions[shard]
-                refused = [(kept, all_refused[id(kept)]) for kept in of_shard if id(kept) in all_refused]
-                stored = [kept for kept in of_shard if id(kept) not in all_refused]
-                self._kept[partition].append(Kept(shard, tokens[shard], positions[shard], stored, refused))
-            self.metrics.kept.inc(len(entries) - len(all_refused))
+            for shard, position in positions.items():
+                seen[shard, tokens[shard]] = position
+                stored = [kept for kept in waiting[shard] if id(kept) not in refused]
+                letters = dead.get(shard, [])
+                for kept in waiting[shard]:
+                    if id(kept) in refused:
+                        letters.append(dead_record(kept, self._clock.now_ms(), refused[id(kept)]))
+                self._kept[partition].append(Kept(shard, tokens[shard], position, stored, letters))
+                self.metrics.kept.inc(len(stored))
             # There may be more, and the next turn has senders to tell.
             news.set()
             with contextlib.suppress(BusUnavailable):

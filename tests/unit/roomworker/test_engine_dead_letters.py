@@ -11,6 +11,7 @@ from common.dead_letters import (
     TRACEBACK_CHARACTERS_MAX,
     content_of,
     dead_command,
+    dead_record,
     decode_dead_letter,
     encode_dead_letter,
     retry_batch,
@@ -200,7 +201,7 @@ def test_a_record_that_the_database_refuses_leaves_the_outbox_for_the_dead_lette
     b.told(say(1, "good", room=LOBBY), say(1, "bad", room=LOBBY))
     (kept,) = b.store_kept()
     good, bad = kept.entries
-    b.turn(kept=[Kept(kept.shard, kept.token, kept.upto, [good], [(bad, ValueError("no"))])])
+    b.turn(kept=[Kept(kept.shard, kept.token, kept.upto, [good], [dead_record(bad, b.now_ms, ValueError("no"))])])
     assert [event["t"] for event in messages_of(b.output(), 1)] == ["persisted"]
     assert b.store.outbox_length(kept.shard) == 0
     (letter,) = b.dead_letters()

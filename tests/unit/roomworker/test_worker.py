@@ -454,6 +454,22 @@ def test_a_record_that_the_database_refuses_is_found_and_set_aside_and_the_rest_
     run(course, database_url="postgresql://nobody@localhost/none")
 
 
+def test_an_unreadable_entry_of_the_outbox_does_not_end_the_worker() -> None:
+    async def course(site: Site) -> None:
+        durable = MemoryDurableStore()
+        worker = await site.start(durable=durable)
+        site.store.append_outbox(HERE, b"\xc1")
+        await site.told(join(ADA, 1), say(1, "kept"))
+        await asyncio.sleep(5)
+        assert [message.text for message in (await durable.page(HALL, limit=100)).messages] == ["kept"]
+        (letter,) = [decode_dead_letter(entry.data) for entry in site.store.dead_letters([HERE], 10)]
+        assert (letter.kind, letter.content) == ("record", b"\xc1")
+        assert site.store.outbox_length(HERE) == 0
+        assert value(worker, "roomring_worker_messages_kept_total") == 1
+
+    run(course, database_url="postgresql://nobody@localhost/none")
+
+
 def test_where_all_is_refused_the_records_wait_and_push_no_letter_out() -> None:
     async def course(site: Site) -> None:
         durable = Picky()

@@ -128,6 +128,8 @@ class ShardCommit(Struct):
     outbox_upto: int = 0
     """Position up to which the outbox is in the durable store, and is trimmed; 0: nothing new."""
     people: list[PersonPatch] = []
+    dead: list[bytes] = []
+    """Dead letters, in order; the stream keeps the newest `dead_letters_max`."""
 
 
 class Commit(Struct):
@@ -232,6 +234,33 @@ class People(Protocol):
         ...
 
 
+class DeadLetters(Protocol):
+    """What was set aside, by shard, until an operator deals with it. Written by the shards' commits.
+
+    Positions grow, and are not used twice.
+    """
+
+    async def dead_letter_counts(self, shards: Sequence[Shard]) -> list[int]:
+        """Return how many dead letters lie in these shards."""
+        ...
+
+    async def dead_letters(self, shards: Sequence[Shard], count: int) -> list[ShardEntry]:
+        """Return the dead letters of these shards in order, the oldest `count` of each."""
+        ...
+
+    async def dead_letter(self, shard: Shard, position: int) -> bytes | None:
+        """Return one dead letter; None where there is none."""
+        ...
+
+    async def drop_dead_letter(self, shard: Shard, position: int) -> bool:
+        """Remove one. False: there was none, or an earlier call removed it and its reply was lost."""
+        ...
+
+    async def retry_dead_letter(self, shard: Shard, position: int, batch: bytes) -> bool:
+        """Remove one and append a batch to the shard's input, both or neither. False: as for `drop_dead_letter`."""
+        ...
+
+
 class EdgeBus(Registry, People, Outboxes, Protocol):
     """What an edge needs."""
 
@@ -264,7 +293,7 @@ class EdgeBus(Registry, People, Outboxes, Protocol):
         ...
 
 
-class WorkerBus(Registry, People, Outboxes, Protocol):
+class WorkerBus(Registry, People, Outboxes, DeadLetters, Protocol):
     """What a room worker needs."""
 
     async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
@@ -336,9 +365,9 @@ class WorkerBus(Registry, People, Outboxes, Protocol):
         """Write a batch, all or nothing: check each shard's token and version, then write.
 
         In the same step: the rooms' fields and history, the marks, cursor and version of each shard, the
-        trim of its input up to the cursor, its outbox, persons, one entry for each edge (dropped where the edge's
-        stream is gone), and one for each shard in `inputs`. May be repeated after `BusUnavailable`: the version
-        tells that it was written.
+        trim of its input up to the cursor, its outbox, its dead letters, persons, one entry for each edge (dropped
+        where the edge's stream is gone), and one for each shard in `inputs`. May be repeated after `BusUnavailable`:
+        the version tells that it was written.
         """
         ...
 

@@ -58,12 +58,14 @@ class MemoryStore:
         history_events_max: int = 1_000,
         output_entries_max: int = 10_000,
         output_ttl_ms: int = 60_000,
+        dead_letters_max: int = 1_000,
     ) -> None:
         self.shape = shape
         self._now_ms = now_ms
         self._history_events_max = history_events_max
         self._output_entries_max = output_entries_max
         self._output_ttl_ms = output_ttl_ms
+        self._dead_letters_max = dead_letters_max
         self._watchers: dict[Topic, set[Callable[[], None]]] = {}
         self.flush()
 
@@ -74,6 +76,7 @@ class MemoryStore:
         self._shards: dict[Shard, _Lease] = {}
         self._inputs: dict[Shard, _Stream] = {}
         self._outboxes: dict[Shard, _Stream] = {}
+        self._dead: dict[Shard, _DeadStream] = {}
         self._outputs: dict[tuple[Partition, EdgeId], _Stream] = {}
         self._output_until_ms: dict[tuple[Partition, EdgeId], int] = {}
         self._wakes: dict[tuple[Partition, WorkerId], int] = {}
@@ -274,9 +277,38 @@ class MemoryStore:
             for position, data in self._outboxes[shard].after(seen, count)
         ]
 
+    def append_outbox(self, shard: Shard, data: bytes) -> None:
+        """Append an entry outside of any commit: what no worker of ours does."""
+        self._outboxes.setdefault(shard, _Stream()).append(data)
+
     def outbox_length(self, shard: Shard) -> int:
         """Return how many entries wait in an outbox."""
         return len(self._outboxes[shard]) if shard in self._outboxes else 0
+
+    def dead_letters(self, shards: Sequence[Shard], count: int) -> list[ShardEntry]:
+        """See `DeadLetters.dead_letters`."""
+        return [
+            ShardEntry(shard, position, data)
+            for shard in shards
+            if shard in self._dead
+            for position, data in islice(self._dead[shard].letters.items(), count)
+        ]
+
+    def dead_letter_count(self, shard: Shard) -> int:
+        """Return how many dead letters lie in a shard."""
+        return len(self._dead[shard].letters) if shard in self._dead else 0
+
+    def dead_letter(self, shard: Shard, position: int) -> bytes | None:
+        """See `DeadLetters.dead_letter`."""
+        return self._dead[shard].letters.get(position) if shard in self._dead else None
+
+    def take_dead_letter(self, shard: Shard, position: int, batch: bytes | None) -> bool:
+        """See `DeadLetters.drop_dead_letter` and, where there is a batch, `DeadLetters.retry_dead_letter`."""
+        if shard not in self._dead or self._dead[shard].letters.pop(position, None) is None:
+            return False
+        if batch is not None:
+            self.append_input(shard, batch)
+        return True
 
     def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""
@@ -312,26 +344,7 @@ class MemoryStore:
         if refusal is not None:
             return refusal
         for part in commit.shards:
-            lease = self._shards[part.shard]
-            lease.version, lease.cursor = part.version + 1, part.cursor
-            lease.marks.update(part.marks)
-            for edge_id in part.forget_marks:
-                lease.marks.pop(edge_id, None)
-            if part.shard in self._inputs:
-                self._inputs[part.shard].trim(part.cursor)
-            outbox = self._outboxes.setdefault(part.shard, _Stream())
-            for data in part.outbox:
-                outbox.append(data)
-            outbox.trim(part.outbox_upto)
-            for patch in part.rooms:
-                self._patch_room(part.shard, patch)
-            for person in part.people:
-                fields = self._people.setdefault(person.user_id, _PersonFields())
-                fields.blocks.update(person.blocks)
-                if person.muted_until_ms is not None:
-                    fields.muted_until_ms = person.muted_until_ms
-                if person.barred_until_ms is not None:
-                    fields.barred_until_ms = person.barred_until_ms
+            self._write_part(part)
         for shard, data in commit.inputs.items():
             self.append_input(shard, data)
         for edge_id, data in commit.outputs.items():
@@ -367,6 +380,32 @@ class MemoryStore:
             # it is neither, and repeating the rest answers `already`. Beside a fresh one it cannot be.
             stale += written
         return CommitAnswer(done=False, fenced=tuple(sorted(fenced)), stale=tuple(sorted(stale)))
+
+    def _write_part(self, part: ShardCommit) -> None:
+        lease = self._shards[part.shard]
+        lease.version, lease.cursor = part.version + 1, part.cursor
+        lease.marks.update(part.marks)
+        for edge_id in part.forget_marks:
+            lease.marks.pop(edge_id, None)
+        if part.shard in self._inputs:
+            self._inputs[part.shard].trim(part.cursor)
+        outbox = self._outboxes.setdefault(part.shard, _Stream())
+        for data in part.outbox:
+            outbox.append(data)
+        outbox.trim(part.outbox_upto)
+        if part.dead:
+            dead = self._dead.setdefault(part.shard, _DeadStream())
+            for data in part.dead:
+                dead.append(data, self._dead_letters_max)
+        for patch in part.rooms:
+            self._patch_room(part.shard, patch)
+        for person in part.people:
+            fields = self._people.setdefault(person.user_id, _PersonFields())
+            fields.blocks.update(person.blocks)
+            if person.muted_until_ms is not None:
+                fields.muted_until_ms = person.muted_until_ms
+            if person.barred_until_ms is not None:
+                fields.barred_until_ms = person.barred_until_ms
 
     def _patch_room(self, shard: Shard, patch: RoomPatch) -> None:
         room_id = patch.room_id
@@ -556,6 +595,31 @@ class MemoryBus:
         await asyncio.sleep(0)
         return [self.store.outbox_length(shard) for shard in shards]
 
+    async def dead_letter_counts(self, shards: Sequence[Shard]) -> list[int]:
+        """See `DeadLetters.dead_letter_counts`."""
+        await asyncio.sleep(0)
+        return [self.store.dead_letter_count(shard) for shard in shards]
+
+    async def dead_letters(self, shards: Sequence[Shard], count: int) -> list[ShardEntry]:
+        """See `DeadLetters.dead_letters`."""
+        await asyncio.sleep(0)
+        return self.store.dead_letters(shards, count)
+
+    async def dead_letter(self, shard: Shard, position: int) -> bytes | None:
+        """See `DeadLetters.dead_letter`."""
+        await asyncio.sleep(0)
+        return self.store.dead_letter(shard, position)
+
+    async def drop_dead_letter(self, shard: Shard, position: int) -> bool:
+        """See `DeadLetters.drop_dead_letter`."""
+        await asyncio.sleep(0)
+        return self.store.take_dead_letter(shard, position, None)
+
+    async def retry_dead_letter(self, shard: Shard, position: int, batch: bytes) -> bool:
+        """See `DeadLetters.retry_dead_letter`."""
+        await asyncio.sleep(0)
+        return self.store.take_dead_letter(shard, position, batch)
+
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""
         await asyncio.sleep(0)
@@ -676,6 +740,23 @@ class _Stream:
         start = max(position - before, 0)
         stop = None if count is None else start + count
         return [(before + start + n, data) for n, data in enumerate(islice(self._entries, start, stop), start=1)]
+
+
+class _DeadStream:
+    """Dead letters by position, in order; any may be gone."""
+
+    __slots__ = ("last", "letters")
+
+    def __init__(self) -> None:
+        self.letters: dict[int, bytes] = {}
+        self.last = 0
+
+    def append(self, data: bytes, letters_max: int) -> None:
+        """Add a letter; the oldest go where there are more than `letters_max`."""
+        self.last += 1
+        self.letters[self.last] = data
+        while len(self.letters) > letters_max:
+            del self.letters[next(iter(self.letters))]
 
 
 def _shape_text(shape: ClusterShape) -> str:

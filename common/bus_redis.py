@@ -28,6 +28,7 @@ from common.bus import (
     Renewed,
     Role,
     RoomPatch,
+    ShardCommit,
     ShardEntry,
     ShardStatus,
     StreamEntry,
@@ -86,6 +87,7 @@ _NODES: Final = _Script("nodes")
 _OPEN_CLUSTER: Final = _Script("open_cluster")
 _RELEASE: Final = _Script("release")
 _RENEW: Final = _Script("renew")
+_RETRY_DEAD_LETTER: Final = _Script("retry_dead_letter")
 _SHARD_STATUS: Final = _Script("shard_status")
 _TRIM_OUTPUT: Final = _Script("trim_output")
 _SCRIPTS: Final = (
@@ -97,6 +99,7 @@ _SCRIPTS: Final = (
     _OPEN_CLUSTER,
     _RELEASE,
     _RENEW,
+    _RETRY_DEAD_LETTER,
     _SHARD_STATUS,
     _TRIM_OUTPUT,
 )
@@ -118,6 +121,7 @@ class RedisBus:
         history_events_max: int = 1_000,
         output_entries_max: int = 10_000,
         output_ttl_ms: int = 60_000,
+        dead_letters_max: int = 1_000,
         call_timeout_ms: int = 2_000,
         connections_max: int = 8,
     ) -> None:
@@ -137,16 +141,19 @@ class RedisBus:
         self._history_events_max = history_events_max
         self._output_entries_max = output_entries_max
         self._output_ttl_ms = output_ttl_ms
+        self._dead_letters_max = dead_letters_max
         self._partitions = [Partition(number) for number in range(shape.partitions)]
         self._keys = [Keys(namespace, partition) for partition in self._partitions]
         self._input_keys: dict[Shard, bytes] = {}
         self._outbox_keys: dict[Shard, bytes] = {}
+        self._dead_keys: dict[Shard, bytes] = {}
         self._shard_keys: dict[Shard, bytes] = {}
         for number in range(shape.shards):
             shard = Shard(number)
             keys = self._keys[partition_of_shard(shard, shape.partitions)]
             self._input_keys[shard] = keys.input(shard).encode()
             self._outbox_keys[shard] = keys.outbox(shard).encode()
+            self._dead_keys[shard] = keys.dead(shard).encode()
             self._shard_keys[shard] = keys.shard(shard).encode()
         self._shard_of_input = {key: shard for shard, key in self._input_keys.items()}
         self._shard_of_outbox = {key: shard for shard, key in self._outbox_keys.items()}
@@ -417,6 +424,41 @@ class RedisBus:
         packed = b"".join([pack("XLEN", self._outbox_keys[shard]) for shard in shards])
         return [int(length) for length in await self._links.call(packed, len(shards))]
 
+    async def dead_letter_counts(self, shards: Sequence[Shard]) -> list[int]:
+        """See `DeadLetters.dead_letter_counts`."""
+        if not shards:
+            return []
+        packed = b"".join([pack("XLEN", self._dead_keys[shard]) for shard in shards])
+        return [int(length) for length in await self._links.call(packed, len(shards))]
+
+    async def dead_letters(self, shards: Sequence[Shard], count: int) -> list[ShardEntry]:
+        """See `DeadLetters.dead_letters`. One round trip."""
+        if not shards:
+            return []
+        packed = b"".join([pack("XRANGE", self._dead_keys[shard], "-", "+", "COUNT", count) for shard in shards])
+        answers = await self._links.call(packed, len(shards))
+        return [
+            ShardEntry(shard, int(entry_id[2:]), fields[1])
+            for shard, items in zip(shards, answers, strict=True)
+            for entry_id, fields in items
+        ]
+
+    async def dead_letter(self, shard: Shard, position: int) -> bytes | None:
+        """See `DeadLetters.dead_letter`."""
+        place = b"0-%d" % position
+        (items,) = await self._links.call(pack("XRANGE", self._dead_keys[shard], place, place), 1)
+        return items[0][1][1] if items else None
+
+    async def drop_dead_letter(self, shard: Shard, position: int) -> bool:
+        """See `DeadLetters.drop_dead_letter`."""
+        (removed,) = await self._links.call(pack("XDEL", self._dead_keys[shard], b"0-%d" % position), 1)
+        return bool(removed)
+
+    async def retry_dead_letter(self, shard: Shard, position: int, batch: bytes) -> bool:
+        """See `DeadLetters.retry_dead_letter`."""
+        keys = [self._dead_keys[shard], self._input_keys[shard]]
+        return bool(await self._run(_RETRY_DEAD_LETTER, keys, [position, batch]))
+
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""
         await self._wake_all(partition, {worker_id})
@@ -484,14 +526,7 @@ class RedisBus:
             _add(arguments, "HSET", number, fields)
             if part.forget_marks:
                 _add(arguments, "HDEL", number, ["e:" + edge_id for edge_id in part.forget_marks])
-            names.append(self._input_keys[part.shard])
-            arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.cursor + 1))
-            if part.outbox or part.outbox_upto:
-                names.append(self._outbox_keys[part.shard])
-                for data in part.outbox:
-                    arguments += ("XADD", len(names), 3, "0-*", "d", data)
-                if part.outbox_upto:
-                    arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.outbox_upto + 1))
+            self._add_streams(names, arguments, part)
             names.append(keys.active_rooms(part.shard))
             active_number = len(names)
             for patch in part.rooms:
@@ -518,6 +553,21 @@ class RedisBus:
                 data,
             )
         return names, arguments
+
+    def _add_streams(self, names: list[Packable], arguments: list[Packable], part: ShardCommit) -> None:
+        """Add what a commit does to a shard's input, outbox and dead letters."""
+        names.append(self._input_keys[part.shard])
+        arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.cursor + 1))
+        if part.outbox or part.outbox_upto:
+            names.append(self._outbox_keys[part.shard])
+            for data in part.outbox:
+                arguments += ("XADD", len(names), 3, "0-*", "d", data)
+            if part.outbox_upto:
+                arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.outbox_upto + 1))
+        if part.dead:
+            names.append(self._dead_keys[part.shard])
+            for data in part.dead:
+                arguments += ("XADD", len(names), 6, "MAXLEN", "=", self._dead_letters_max, "0-*", "d", data)
 
     async def _run(self, script: _Script, keys: Sequence[Packable], arguments: Iterable[Packable]) -> Any:
         (answer,) = await self._run_packed([_evalsha(script, keys, arguments)])

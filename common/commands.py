@@ -57,9 +57,13 @@ class Leave(RoomCommand, frozen=True):
 
 
 class Disconnect(RoomCommand, frozen=True):
-    """The connection ended without leaving; the reconnection window begins."""
+    """The connection ended without leaving; the reconnection window begins.
+
+    `hold_ms`: the edge asked the client to stay away for so long; the window begins after it.
+    """
 
     conn: ConnNumber
+    hold_ms: int = 0
 
 
 class Post(RoomCommand, frozen=True):
@@ -197,8 +201,9 @@ class InputBatch(Struct, array_like=True, frozen=True):
     """One entry of a shard's input stream.
 
     `number` counts the batches of this edge for this shard from 1, so that an append that was repeated after
-    a lost reply is recognised. A batch that a worker's commit wrote has no edge (`edge_id` is empty) and the
-    number 0: the commit is written once. `at_ms` is the edge's wall time when the batch was closed.
+    a lost reply is recognised. The number 0 is not compared: a batch that a worker's commit wrote (`edge_id` is
+    empty) is written once, and so is a dead letter that an operator retries. `at_ms` is the edge's wall time when the
+    batch was closed.
     """
 
     edge_id: EdgeId

@@ -338,6 +338,9 @@ class DurableStore(Protocol):
         What PostgreSQL cannot hold in a text, NUL and lone surrogates, is stored as U+FFFD (see `storable`). The
         edge refuses it, so it should not occur; but a record that can never be stored would hold up
         all that wait behind it.
+
+        Raises:
+            RecordRefused: the store answered, and will never take one of the records. Nothing was stored.
         """
         ...
 

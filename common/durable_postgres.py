@@ -9,6 +9,8 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Self
 
+from asyncpg import exceptions
+
 from common.durable import (
     PAGE_MESSAGES_MAX,
     Audited,
@@ -27,7 +29,7 @@ from common.durable import (
     storable,
 )
 from common.erasure_request import erasure_of_rows, erasure_statement, request_erasure
-from common.errors import SchemaMismatch, StoreUnavailable
+from common.errors import RecordRefused, SchemaMismatch, StoreUnavailable
 from common.ids import RoomId, UserId
 from common.postgres_append import append_statements
 from common.postgres_link import PostgresLinks, explain_refusal
@@ -71,6 +73,17 @@ from common.schema_version import VERSION_QUERY, check_schema_version
 THREADS_MAX: Final = 100
 ROWS_MAX: Final = 200
 """Of notes, items of the queue and entries of the audit log in one answer."""
+
+
+_REFUSALS: Final = (
+    exceptions.DataError,
+    exceptions.IntegrityConstraintViolationError,
+    exceptions.ProgramLimitExceededError,
+    UnicodeEncodeError,
+    OverflowError,
+)
+"""What says something of a value. Anything else that is no outage is of the statement, and so of our release: waiting
+for the next one keeps what was acknowledged, and setting it aside would not."""
 
 
 class PostgresStore:
@@ -128,10 +141,14 @@ class PostgresStore:
 
     async def append(self, records: Sequence[Record]) -> None:
         """See `DurableStore.append`."""
-        statements = append_statements(records)
-        if statements:
-            await self._check_once()
-            await self._links.run(statements)
+        try:
+            statements = append_statements(records)
+            if statements:
+                await self._check_once()
+                await self._links.run(statements)
+        except _REFUSALS as error:
+            # The first argument alone: the whole text quotes the row.
+            raise RecordRefused(f"{type(error).__name__}: {error.args[0]}") from error
 
     # --- what a room begins with --------------------------------------------------------------------------
 

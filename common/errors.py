@@ -133,6 +133,10 @@ class StoreUnavailable(RoomringError):
     """
 
 
+class RecordRefused(RoomringError):
+    """The database answered, and will not take one of the records, however often it is asked. Nothing was written."""
+
+
 class SchemaMismatch(RoomringError):
     """The database is of another version than this release. The text says what to do."""
 

@@ -45,6 +45,14 @@ class Keys:
         """
         return f"{self._prefix}outbox:{shard}"
 
+    def dead(self, shard: Shard) -> str:
+        """Stream of `DeadLetter` in field `d`, ids `0-<n>`: what a room or the database fails at each time.
+
+        Written by the owner's commit and bounded by it to `dead_letters_max`; entries leave when an operator
+        retries or drops them. No expiry.
+        """
+        return f"{self._prefix}dead:{shard}"
+
     def output(self, edge_id: EdgeId) -> str:
         """Stream of `OutputBatch` in field `d`, ids `0-<n>` without holes.
 

@@ -72,6 +72,7 @@ async def open_bus(settings: CommonSettings) -> AsyncIterator[RedisBus]:
         history_events_max=settings.history_events_max,
         output_entries_max=settings.output_entries_max,
         output_ttl_ms=settings.output_ttl_ms,
+        dead_letters_max=settings.dead_letters_max,
     )
     try:
         yield bus

@@ -20,6 +20,9 @@ DEV_ADMIN_KEY: Final = "dev-admin"
 SECRET_CHARACTERS_MIN: Final = 32
 """RFC 7518 section 3.2: a key for HS256 has at least 256 bits."""
 
+DRAIN_MS_MAX: Final = 600_000
+"""Members wait for a connection that its edge sent away no longer than that, whatever the edge says."""
+
 _Config = TypeVar("_Config")
 
 
@@ -107,6 +110,14 @@ class CommonSettings:
         1_000,
         "ROOMRING_HISTORY_EVENTS_MAX",
         "Reliable events kept for each room, for resume and catch-up.",
+        low=1,
+        high=100_000,
+    )
+    dead_letters_max: int = _setting(
+        1_000,
+        "ROOMRING_DEAD_LETTERS_MAX",
+        "Dead letters kept of each shard: commands at which a room failed, and what the database refuses; the oldest "
+        "go first.",
         low=1,
         high=100_000,
     )
@@ -235,6 +246,29 @@ class EdgeSettings(CommonSettings):
     connections_max: int = _setting(
         20_000, "ROOMRING_CONNECTIONS_MAX", "Connections of this edge; more get 503.", low=1, high=1_000_000
     )
+    connections_per_origin_max: int = _setting(
+        0,
+        "ROOMRING_CONNECTIONS_PER_ORIGIN_MAX",
+        "Connections of this edge that come from pages of one origin; more get 503. Those of programs, which name no "
+        "origin, are not counted. 0: no bound of its own.",
+        low=0,
+        high=1_000_000,
+    )
+    connects_per_second_max: float = _setting(
+        200.0,
+        "ROOMRING_CONNECTS_PER_SECOND_MAX",
+        "Connections that this edge accepts a second in the long run; more get 503 with a `Retry-After`. Lower it "
+        "where a crowd that comes back after a fault slows down those that are there.",
+        low=0.1,
+        high=100_000.0,
+    )
+    connects_burst: int = _setting(
+        500,
+        "ROOMRING_CONNECTS_BURST",
+        "Connections that may come at once before that rate counts.",
+        low=1,
+        high=1_000_000,
+    )
     rooms_per_connection_max: int = _setting(
         20, "ROOMRING_ROOMS_PER_CONNECTION_MAX", "Rooms that one connection may be in.", low=1, high=1_000
     )
@@ -288,7 +322,7 @@ class EdgeSettings(CommonSettings):
         "ROOMRING_DRAIN_MS",
         "On SIGTERM: the window over which clients are asked to reconnect. 0: at once.",
         low=0,
-        high=600_000,
+        high=DRAIN_MS_MAX,
     )
 
     @property

@@ -6,6 +6,7 @@ Each subcommand lives in a module of its own, imported only when it runs, so tha
 import argparse
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -27,6 +28,8 @@ _COMMANDS: Final = {
     "token": ("deploy.token", "run"),
     "doctor": ("deploy.doctor", "run"),
     "migrate": ("deploy.migrate", "run"),
+    "drain": ("deploy.drain", "run"),
+    "deadletter": ("deploy.dead_letters", "run"),
     "word-filter": ("deploy.word_filter", "run"),
     "jobs": ("deploy.jobs.commands", "run_jobs"),
     "archive": ("deploy.jobs.commands", "run_archive"),
@@ -132,6 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_token(commands)
     _add_doctor(commands)
     _add_migrate(commands)
+    _add_drain(commands)
+    _add_dead_letter(commands)
     _add_word_filter(commands)
     _add_jobs(commands)
     _add_archive(commands)
@@ -337,6 +342,57 @@ def _add_migrate(commands: "_Commands[_Parser]") -> None:
     status.add_argument("--json", action="store_true", help="print JSON in place of text")
 
 
+def _add_drain(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "drain",
+        "end one edge or worker of a `roomring up` in order",
+        "Send SIGTERM to one process of a `roomring up` and show how it goes: an edge asks its clients to come\n"
+        "back elsewhere, a worker gives its rooms to the others. `roomring up` starts it again. Of another\n"
+        "cluster, send SIGTERM to the process yourself. Exit status 0 when it has gone, 1 when it takes too long.",
+        "environment:\n"
+        "  none; `cluster.json` in the data folder names the process\n\n"
+        "example:\n"
+        "  roomring drain edge-1",
+    )
+    parser.add_argument("name", metavar="NAME", type=_process, help="edge-1, worker-2, ...")
+    parser.add_argument("--data", default=".roomring", metavar="DIR", help="data folder of it (default .roomring)")
+    parser.add_argument(
+        "--timeout", type=count, default=60, metavar="SECONDS", help="how long to wait for it (default 60)"
+    )
+
+
+def _add_dead_letter(commands: "_Commands[_Parser]") -> None:
+    parser = _add(
+        commands,
+        "deadletter",
+        "list, show, retry or drop what was set aside",
+        "What a room fails at three times, and what the database refuses, is set aside, so that the rest goes on.\n"
+        "`list` shows the oldest first, `show` all about one, with what people said in it. `retry` gives a\n"
+        "command to its room again and a record to the database; `drop` removes it for good. Beside a running\n"
+        "`roomring up` it looks at that cluster. docs/operations.md says what to do when.",
+        "environment:\n"
+        + _COMMON_ENVIRONMENT
+        + "\nexamples:\n  roomring deadletter list\n  roomring deadletter show 12-3\n  roomring deadletter retry 12-3",
+    )
+    parser.add_argument(
+        "--data",
+        default=".roomring",
+        metavar="DIR",
+        help="data folder of `roomring up` to look for (default .roomring)",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    listing = actions.add_parser("list", help="list them, oldest first", allow_abbrev=False)
+    listing.add_argument("--limit", type=count, default=100, metavar="N", help="how many at most (default 100)")
+    listing.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    show = actions.add_parser("show", help="tell all about one", allow_abbrev=False)
+    show.add_argument("--json", action="store_true", help="print JSON in place of text")
+    retry = actions.add_parser("retry", help="try one again", allow_abbrev=False)
+    drop = actions.add_parser("drop", help="remove one for good", allow_abbrev=False)
+    for action in (show, retry, drop):
+        action.add_argument("letter", metavar="ID", help="id of the dead letter: <shard>-<number>")
+
+
 def _add_word_filter(commands: "_Commands[_Parser]") -> None:
     parser = _add(
         commands,
@@ -462,6 +518,12 @@ def _add_bench(commands: "_Commands[_Parser]") -> None:
     add_arguments(parser)
     parser.add_argument("--edges", type=count, default=2, metavar="N", help="edges of the own cluster (default 2)")
     parser.add_argument("--workers", type=count, default=2, metavar="N", help="workers of the own cluster (default 2)")
+
+
+def _process(text: str) -> str:
+    if not re.fullmatch(r"(edge|worker)-[0-9]{1,2}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be an edge or a worker, for example edge-1")
+    return text
 
 
 def _port(text: str) -> int:

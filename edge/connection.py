@@ -134,6 +134,7 @@ class Connection:
         self._inbox_id: RoomId | None = None
         self._told_active_at_ms = 0
         self._closing = False
+        self._hold_ms = 0
         self._flood = TokenBucket()
         self._flood_rate = Rate(settings.messages_per_second_max, settings.messages_burst)
         self._malformed = TokenBucket()
@@ -240,8 +241,9 @@ class Connection:
         self._heard_at_ms = self._opened_at_ms = now_ms
 
     def drain(self, reconnect_after_ms: int, now_ms: int) -> None:
-        """Tell the client that this edge goes away, and end the connection."""
+        """Tell the client that this edge goes away, and end the connection. Its rooms wait for it that much longer."""
         if not self._closing:
+            self._hold_ms = reconnect_after_ms
             self._send(ServerDraining(reconnect_after_ms), now_ms)
             self._close(CloseCode.RESTARTING, "restarting")
 
@@ -472,7 +474,7 @@ class Connection:
         subscription = self.rooms.pop(room_id)
         self._port.unsubscribe(room_id)
         if subscription.wanted:
-            self._port.forward(Disconnect(room_id, self.number), must=True)
+            self._port.forward(Disconnect(room_id, self.number, self._hold_ms), must=True)
 
     def _refuse_auth(self, code: AuthErrorCode, re: str | UnsetType, room_id: RoomId | None, now_ms: int) -> None:
         self._port.note("auth_error", room_id, code)

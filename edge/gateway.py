@@ -22,12 +22,13 @@ from common.ids import ConnNumber, EdgeId, Partition, RoomId
 from common.log import get_logger
 from common.messages import FRAME_BYTES_MAX, SUBPROTOCOL
 from common.settings import EdgeSettings
+from edge.admission import Admission, Origins
 from edge.client import Client, Socket
 from edge.connection import Connection
 from edge.hub import Hub
 from edge.metrics import EdgeMetrics
 from edge.operations import Operations
-from edge.problems import bearer, origin_allowed
+from edge.problems import bearer, origin_allowed, origin_of
 from edge.timer_wheel import TimerWheel
 from edge.tokens import TokenVerifier
 from edge.uplink import Uplink
@@ -81,6 +82,8 @@ class Gateway:
             on_trouble=self._trouble,
         )
         self.operations = Operations(self._uplink)
+        self._admission = Admission(settings.connects_per_second_max, settings.connects_burst, rng.uniform)
+        self._origins = Origins(settings.connections_per_origin_max)
         self._clients: dict[ConnNumber, Client] = {}
         self._next_number = 1
         self._wheel: TimerWheel[ConnNumber] = TimerWheel(TICK_MS, clock.now_ms())
@@ -159,29 +162,44 @@ class Gateway:
             max_msg_size=FRAME_BYTES_MAX + 1,
             decode_text=False,
         )
+        origin = origin_of(request)
+        self._origins.opened(origin)
+        try:
+            await self._serve(websocket, request)
+        finally:
+            self._origins.closed(origin)
+        return websocket
+
+    async def _serve(self, websocket: Socket, request: web.Request) -> None:
         await websocket.prepare(request)
         transport = request.transport
         if transport is None:
-            return websocket
+            return
         client = self._open(websocket, transport, request)
         try:
             await self._receive(websocket, client)
         finally:
             await self._ended(websocket, client)
-        return websocket
 
     def _refuse_upgrade(self, request: web.Request) -> web.Response | None:
-        reason = ""
+        """Return the answer to an upgrade that is refused; None where it may come in, which takes its place."""
+        reason, status, retry_after_ms = "", 503, 1_000
         if self.is_draining:
-            reason, text, status = "draining", "this edge is restarting; connect again", 503
+            reason, text = "draining", "this edge is restarting; connect again"
         elif len(self._clients) >= self.settings.connections_max:
-            reason, text, status = "full", "this edge has all the connections it may have; try again later", 503
+            reason, text = "full", "this edge has all the connections it may have; try again later"
         elif not origin_allowed(self.settings, request):
             reason, text, status = "origin", "pages of this origin may not connect", 403
+        elif self._origins.is_full(origin_of(request)):
+            reason, text = "origin_full", "pages of this origin have all the connections they may have; try again later"
+        elif wait_ms := self._admission.admit(self.clock.now_ms()):
+            reason, text = "overloaded", "too many connect at once; try again after the time in Retry-After"
+            retry_after_ms = wait_ms
         if not reason:
             return None
         self.metrics.refused.labels(reason).inc()
-        headers = {"Retry-After": "1"} if status == 503 else {}
+        # RFC 9110 section 10.2.3: whole seconds.
+        headers = {"Retry-After": str(-(-retry_after_ms // 1_000))} if status == 503 else {}
         return web.json_response({"error": {"code": reason, "message": text}}, status=status, headers=headers)
 
     def _open(self, websocket: Socket, transport: asyncio.Transport, request: web.Request) -> Client:

@@ -219,6 +219,11 @@ def origin_allowed(settings: EdgeSettings, request: web.Request) -> bool:
     return origin is None or "*" in allowed or origin.rstrip("/").lower() in allowed
 
 
+def origin_of(request: web.Request) -> str:
+    """Return the origin of the page that asks, in lower case; empty where no page does."""
+    return request.headers.get("Origin", "").rstrip("/").lower()
+
+
 def cross_origin(settings: EdgeSettings) -> Middleware:
     """Return a middleware that lets pages of allowed origins read every answer, errors too."""
 

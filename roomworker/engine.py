@@ -5,7 +5,8 @@ A turn has these steps, and the shell (`worker.py`) does the reads between them:
     plan = engine.plan(entries, ...)       what to do, and which rooms to load first
     engine.add_room(...)                   for each of plan.rooms_to_load
     needs = engine.needs(rooms)            people, history and seeds that the commands depend on
-    turns, broken = engine.run(plan, ...)  the rooms decide; a room that failed is dropped and planned again
+    turns, broken = engine.run(plan, ...)  the rooms decide; a room that failed is dropped and planned again,
+                                           and what it fails at each time becomes a dead letter
     commit = commit_of(turns, ...)         written as one
     engine.settle(turns)                   after the commit is done
 
@@ -14,8 +15,9 @@ shard's memory is dropped.
 """
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
+import traceback
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
 
@@ -40,6 +42,7 @@ from common.commands import (
     decode_batch,
     encode_batch,
 )
+from common.dead_letters import DeadLetter, dead_command, dead_entry, encode_dead_letter
 from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
 from common.durable import BoardNote, ChatMessage, NoteRemoved
 from common.errors import ErrorCode
@@ -58,6 +61,12 @@ from roomworker.rules import RoomRules
 
 _json: Final = json.Encoder()
 
+TRIES_MAX: Final = 3
+"""How often a room tries a task, each time from its stored state, before the task is set aside."""
+
+FAILED_TIMER_REST_MS: Final = 10_000
+"""How long a room's timers rest after they failed: they would be due again at once, for ever."""
+
 
 class DropEdge(Struct, frozen=True):
     """The registry no longer knows an edge: its connections are lost. From the shell, not from a stream."""
@@ -71,12 +80,16 @@ RoomWork = AnyRoomCommand | BlockChanged | EdgeClosed | DropEdge | RunTimers
 
 
 class Kept(Struct, frozen=True):
-    """Entries of a shard's outbox, up to a position, are in the durable store. From the shell's writer."""
+    """Entries of a shard's outbox, up to a position, are in the durable store. From the shell's writer.
+
+    `refused` are not, since the store would never take them.
+    """
 
     shard: Shard
     token: LeaseToken
     upto: int
     entries: list[OutboxEntry]
+    refused: Sequence[DeadLetter] = ()
 
 
 class KeptUpto(Struct, frozen=True):
@@ -98,12 +111,18 @@ class Task(Struct, frozen=True):
 
 
 class RoomPlan(Struct):
-    """What one room has to do in this turn. `poisoned` are the tasks at which it failed before."""
+    """What one room has to do in this turn.
+
+    `failures` counts by task (its `id`) how often the room failed at it, `poisoned` are the tasks that it was given up
+    for.
+    """
 
     shard: Shard
     room_id: RoomId
     tasks: list[Task] = field(default_factory=list)
+    failures: dict[int, int] = field(default_factory=dict)
     poisoned: list[Task] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
 
 
 class Plan(Struct):
@@ -117,6 +136,8 @@ class Plan(Struct):
     kept: dict[Shard, KeptUpto] = field(default_factory=dict)
     replies: dict[Shard, list[tuple[EdgeId, AnyDelivery]]] = field(default_factory=dict)
     """What is said to connections without asking a room."""
+    dead: dict[Shard, list[DeadLetter]] = field(default_factory=dict)
+    """What is set aside without asking a room."""
     commands: int = 0
     repeated_batches: int = 0
     bad_entries: int = 0
@@ -141,10 +162,11 @@ class ShardTurn(Struct):
     kept: KeptUpto
     rooms: list[RoomTurn] = field(default_factory=list)
     outputs: dict[EdgeId, list[AnyDelivery]] = field(default_factory=dict)
+    dead: list[DeadLetter] = field(default_factory=list)
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
-        return not (self.rooms or self.marks or self.forget or self.outputs or self.kept.count)
+        return not (self.rooms or self.marks or self.forget or self.outputs or self.dead or self.kept.count)
 
     def outbox(self) -> list[bytes]:
         """Return the entries for the durable store."""
@@ -165,8 +187,12 @@ class OwnedShard(Struct):
     rooms: dict[RoomId, Room] = field(default_factory=dict)
 
 
-FailureHook = Callable[[RoomId, Task, Exception], None]
-"""Told of each task at which a room failed; called from within the `except` block."""
+class FailureHook(Protocol):
+    """Told of each failure of a room at a task; called from within the `except` block."""
+
+    def __call__(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
+        """Hear of a failure. `gives_up`: it was the last try, and the task is set aside."""
+        ...
 
 
 class Engine:
@@ -181,6 +207,7 @@ class Engine:
         self._timers: list[tuple[int, RoomId]] = []
         self._due_ms: dict[RoomId, int] = {}
         self._idle_since_ms: dict[RoomId, int] = {}
+        self._timers_rest_until_ms: dict[RoomId, int] = {}
 
     # --- shards and rooms ---------------------------------------------------------------------------------
 
@@ -277,7 +304,7 @@ class Engine:
         """Sort a batch by room.
 
         Entries of shards that are no longer owned, and batches that were taken before, are left out.
-        Unreadable entries are counted and passed over.
+        Unreadable entries are counted and set aside.
         """
         plan = Plan()
         for entry in entries:
@@ -287,10 +314,11 @@ class Engine:
             plan.cursors[entry.shard] = entry.position
             try:
                 batch = decode_batch(entry.data)
-            except DecodeError:
+            except DecodeError as error:
                 plan.bad_entries += 1
+                plan.dead.setdefault(entry.shard, []).append(dead_entry(entry.data, now_ms, error))
                 continue
-            if batch.edge_id:
+            if batch.number:
                 marks = plan.marks.setdefault(entry.shard, {})
                 if batch.number <= marks.get(batch.edge_id, owned.marks.get(batch.edge_id, 0)):
                     plan.repeated_batches += 1
@@ -320,13 +348,17 @@ class Engine:
                         continue
                 elif isinstance(work, BlockChanged | EdgeClosed | DropEdge | RunTimers):
                     continue
-                users.update(dict.fromkeys(room.people_needed(work)))
-                after = room.wants_history(work)
+                try:
+                    users.update(dict.fromkeys(room.people_needed(work)))
+                    after = room.wants_history(work)
+                    persons = () if room.is_seeded else _persons(work)
+                except Exception:  # noqa: S112 - the room will fail at the task as well, and tells of it
+                    continue
                 if after is not None:
                     _, earlier = history.get(room.room_id, (room.epoch, after))
                     history[room.room_id] = (room.epoch, min(earlier, after))
                 if not room.is_seeded:
-                    seeds[room.room_id] = seeds.get(room.room_id) or _persons(work)
+                    seeds[room.room_id] = seeds.get(room.room_id) or persons
         return Needs(list(users), [(room_id, epoch, after) for room_id, (epoch, after) in history.items()], seeds)
 
     def run(self, plan: Plan, now_ms: int, people: Mapping[UserId, Person]) -> tuple[list[ShardTurn], list[RoomPlan]]:
@@ -345,6 +377,8 @@ class Engine:
                 plan.forget.get(shard, []),
                 plan.kept.get(shard, NOTHING_KEPT),
             )
+        for shard, letters in plan.dead.items():
+            turns[shard].dead += letters
         for shard, replies in plan.replies.items():
             for edge_id, delivery in replies:
                 turns[shard].outputs.setdefault(edge_id, []).append(delivery)
@@ -360,7 +394,10 @@ class Engine:
         now_ms: int,
         people: Mapping[UserId, Person],
     ) -> list[RoomPlan]:
-        """Run rooms again that failed, without the tasks at which they did; returns those that failed at another."""
+        """Run rooms again that failed; returns those that failed again.
+
+        A task is out of it once the room failed at it `TRIES_MAX` times.
+        """
         by_shard = {turn.shard: turn for turn in turns}
         return [room_plan for room_plan in broken if not self._run_room(room_plan, by_shard, now_ms, people)]
 
@@ -382,6 +419,7 @@ class Engine:
                     turn.outbox(),
                     turn.kept.position,
                     [person for room in turn.rooms for person in room.people],
+                    [encode_dead_letter(letter.by(worker_id)) for letter in turn.dead],
                 )
             )
             for edge_id, deliveries in turn.outputs.items():
@@ -468,8 +506,10 @@ class Engine:
         if owned is None or owned.token != kept.token:
             # Another owner writes them again, which changes nothing, and tells the senders.
             return
-        count = plan.kept.get(kept.shard, NOTHING_KEPT).count + len(kept.entries)
+        count = plan.kept.get(kept.shard, NOTHING_KEPT).count + len(kept.entries) + len(kept.refused)
         plan.kept[kept.shard] = KeptUpto(kept.upto, count)
+        if kept.refused:
+            plan.dead.setdefault(kept.shard, []).extend(kept.refused)
         replies = plan.replies.setdefault(kept.shard, [])
         for entry in kept.entries:
             record = entry.record
@@ -491,6 +531,7 @@ class Engine:
                 others.append(due)
                 continue
             del self._due_ms[room_id]
+            self._timers_rest_until_ms.pop(room_id, None)
             if self.room(room_id) is None:
                 continue
             self._room_plan(plan, shard, room_id).tasks.append(Task(EdgeId(""), RunTimers(), now_ms))
@@ -533,17 +574,19 @@ class Engine:
         assert room is not None
         owned = self._shards[room_plan.shard]
         room.outbox_is_full = owned.outbox_length >= self._settings.outbox_entries_max
-        for index, task in enumerate(room_plan.tasks):
-            try:
+        task = None
+        try:
+            for task in room_plan.tasks:
                 _perform(room, task, now_ms, people)
-            except Exception as error:
-                self._on_failure(room_plan.room_id, task, error)
-                del owned.rooms[room_plan.room_id]
-                room_plan.poisoned.append(room_plan.tasks.pop(index))
-                return False
-        turn = room.take()
+            turn = room.take()
+            by_edge = deliveries_of(turn)
+        except Exception as error:
+            # What does not show before the turn is put together is laid on the last task; then on the one before.
+            self._room_failed(owned, room_plan, task, error, now_ms)
+            return False
+        turns[room_plan.shard].dead += room_plan.dead
         outputs = turns[room_plan.shard].outputs
-        for edge_id, deliveries in deliveries_of(turn).items():
+        for edge_id, deliveries in by_edge.items():
             outputs.setdefault(edge_id, []).extend(deliveries)
         for task in room_plan.poisoned:
             conn, request = getattr(task.work, "conn", None), getattr(task.work, "request", 0)
@@ -556,9 +599,37 @@ class Engine:
         self._schedule(room)
         return True
 
+    def _room_failed(
+        self, owned: OwnedShard, room_plan: RoomPlan, task: Task | None, error: Exception, now_ms: int
+    ) -> None:
+        """Drop the room, and set the task aside at which it failed too often."""
+        if task is None:
+            # The room fails at nothing, or at what was read of it: there is no task to go without.
+            raise error
+        del owned.rooms[room_plan.room_id]
+        failures = room_plan.failures[id(task)] = room_plan.failures.get(id(task), 0) + 1
+        gives_up = failures == TRIES_MAX
+        self._on_failure(room_plan.room_id, task, error, gives_up=gives_up)
+        if not gives_up:
+            return
+        room_plan.tasks = [other for other in room_plan.tasks if other is not task]
+        room_plan.poisoned.append(task)
+        work = task.work
+        if isinstance(work, RunTimers):
+            self._timers_rest_until_ms[room_plan.room_id] = now_ms + FAILED_TIMER_REST_MS
+        elif not isinstance(work, DropEdge):
+            # Those two come from this worker and come again: there is nothing to keep.
+            trace = "".join(traceback.format_exception(error))
+            room_plan.dead.append(
+                dead_command(work, room_plan.room_id, task.edge_id, task.arrived_ms, now_ms, error, trace)
+            )
+
     def _schedule(self, room: Room) -> None:
         """Keep one timer for each room; one that moved leaves a stale entry, which is passed over."""
         due_ms = room.next_due_ms()
+        rest_until_ms = self._timers_rest_until_ms.get(room.room_id)
+        if due_ms is not None and rest_until_ms is not None:
+            due_ms = max(due_ms, rest_until_ms)
         if due_ms is not None and self._due_ms.get(room.room_id) != due_ms:
             self._due_ms[room.room_id] = due_ms
             heapq.heappush(self._timers, (due_ms, room.room_id))

@@ -45,6 +45,7 @@ class MemberRecord(Struct, array_like=True):
     away_until_ms: int
     joins: int
     entry: int
+    held_until_ms: int = 0
 
 
 class LiveRecord(Struct, array_like=True):
@@ -59,7 +60,8 @@ class Member(Struct):
 
     `entry` numbers the joinings of the room, and so orders the members. `connections` is in the order
     of joining, newest last. Without connections the member is away until `away_until_ms` and then leaves;
-    otherwise that is 0.
+    otherwise that is 0. An edge sent one of the connections away until `held_until_ms`; 0 where none
+    is expected.
     """
 
     user_id: UserId
@@ -70,6 +72,7 @@ class Member(Struct):
     roles: tuple[str, ...] = ()
     connections: dict[ConnRef, Connection] = field(default_factory=dict)
     away_until_ms: int = 0
+    held_until_ms: int = 0
     joins: int = 0
     buckets: dict[str, TokenBucket] = field(default_factory=dict)
     told_at_ms: dict[str, int] = field(default_factory=dict)
@@ -94,6 +97,7 @@ class Member(Struct):
                 self.away_until_ms,
                 self.joins,
                 self.entry,
+                self.held_until_ms,
             )
         )
 
@@ -114,6 +118,7 @@ def restore_member(user_id: UserId, record: bytes, live: LiveRecord, state: obje
         roles=stored.roles,
         connections={connection.ref: connection for connection in stored.connections},
         away_until_ms=stored.away_until_ms,
+        held_until_ms=stored.held_until_ms,
         joins=stored.joins,
         buckets=live.buckets,
     )

@@ -36,7 +36,15 @@ class WorkerMetrics:
             "Times that rooms went on without what the database has of them.",
             registry=r,
         )
-        self.failures = Counter("roomring_worker_failures", "Tasks at which a room failed.", registry=r)
+        self.failures = Counter(
+            "roomring_worker_failures", "Tasks at which a room failed each time it tried.", registry=r
+        )
+        self.dead_letters = Counter(
+            "roomring_worker_dead_letters", "Things set aside, since a room or the database fails at them.", registry=r
+        )
+        self.dead_letters_lying = Gauge(
+            "roomring_worker_dead_letters_lying", "Dead letters that lie in the shards owned.", registry=r
+        )
         self.store_errors = Counter("roomring_worker_store_errors", "Calls that Redis did not answer.", registry=r)
         self.shards = Gauge("roomring_worker_shards", "Shards owned.", registry=r)
         self.rooms = Gauge("roomring_worker_rooms", "Rooms in memory.", registry=r)

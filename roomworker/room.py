@@ -67,7 +67,7 @@ from common.messages import (
     refusal,
 )
 from common.outbox import OutboxEntry, encode_entry
-from common.settings import WorkerSettings
+from common.settings import DRAIN_MS_MAX, WorkerSettings
 from common.token_bucket import Rate, TokenBucket
 from common.word_filter import NO_FILTER, Verdict, WordFilter
 from roomworker.blocks import NOBODY, Blocks
@@ -304,7 +304,7 @@ class Room:
             case Leave():
                 self._leave(ConnRef(edge_id, command.conn), command)
             case Disconnect():
-                self._lose(ConnRef(edge_id, command.conn))
+                self._lose(ConnRef(edge_id, command.conn), command.hold_ms)
             case CatchUp():
                 self._catch_up(ConnRef(edge_id, command.conn), command)
             case _:
@@ -660,7 +660,7 @@ class Room:
         assert stranger is None or stranger is member, "a connection joins a room as one person only"
         member.joins += 1
         member.roles = command.identity.roles
-        member.away_until_ms = 0
+        member.away_until_ms = member.held_until_ms = 0
         self._away.pop(member.user_id, None)
         connection = Connection(ref.edge_id, ref.number, command.device, member.joins, command.quiet)
         member.connections.pop(ref, None)
@@ -702,17 +702,23 @@ class Room:
         if member is not None and not member.connections:
             self._remove(member)
 
-    def _lose(self, ref: ConnRef) -> None:
+    def _lose(self, ref: ConnRef, hold_ms: int = 0) -> None:
         member = self._forget_connection(ref)
         if member is None:
             return
         self._effects.append(DetachConnection(ref, [], attached=True, silent=True))
+        if hold_ms:
+            # Of several connections that were sent away the last to come back counts, also when another ends now.
+            held_until_ms = self._now_ms + min(hold_ms, DRAIN_MS_MAX)
+            member.held_until_ms = max(member.held_until_ms, held_until_ms)
+            self._store_member(member)
         if member.connections:
             return
         if self._rules.reconnect_window_ms == 0:
             self._remove(member)
         else:
-            member.away_until_ms = self._now_ms + self._rules.reconnect_window_ms
+            expected_ms = max(self._now_ms, member.held_until_ms)
+            member.away_until_ms = expected_ms + self._rules.reconnect_window_ms
             self._away[member.user_id] = member.away_until_ms
             self._store_member(member)
 

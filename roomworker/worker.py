@@ -10,15 +10,16 @@ repeated until it is answered or the worker stops.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, ParamSpec, TypeVar
 
-from msgspec import json
+from msgspec import DecodeError, json
 
 from common.bus import Acquired, ClusterShape, Held, Person, ShardEntry, WorkerBus
 from common.clock import Clock
+from common.dead_letters import DeadLetter, dead_outbox_entry, dead_record
 from common.durable import DurableStore, Record
-from common.errors import BusUnavailable, SchemaMismatch, StoreUnavailable
+from common.errors import BusUnavailable, RecordRefused, SchemaMismatch, StoreUnavailable
 from common.ids import EdgeId, LeaseToken, Partition, RoomId, Shard, UserId, WorkerId
 from common.log import get_logger
 from common.outbox import OutboxEntry, decode_entry
@@ -47,6 +48,9 @@ OUTBOX_ENTRIES_AT_ONCE: Final = 500
 APPEND_RECORDS_AT_ONCE: Final = 1_000
 """In one call of the store, from all shards. After an outage every shard has a backlog, and a call that takes
 longer than its deadline would be repeated for ever: so many of the longest messages, 8 MB, took 0.15 s."""
+
+STORE_TRIES_MAX: Final = 3
+"""How often a record is given alone to a store that refuses it, before it is set aside."""
 
 OUTBOX_LOOK_MS: Final = 1_000
 """How often to look without news, for entries that were left by another owner."""
@@ -262,32 +266,99 @@ class Worker:
                 continue
             waiting: dict[Shard, list[OutboxEntry]] = {}
             positions: dict[Shard, int] = {}
+            dead: dict[Shard, list[DeadLetter]] = {}
             for entry in entries:
-                waiting.setdefault(entry.shard, []).append(decode_entry(entry.data))
                 positions[entry.shard] = entry.position
-            if not await self._append(store, [kept.record for of_shard in waiting.values() for kept in of_shard]):
+                try:
+                    waiting.setdefault(entry.shard, []).append(decode_entry(entry.data))
+                except DecodeError as error:
+                    self._log.error("unreadable record set aside")
+                    letter = dead_outbox_entry(entry.data, self._clock.now_ms(), error)
+                    dead.setdefault(entry.shard, []).append(letter)
+            refused = await self._append(store, waiting)
+            if refused is None:
                 return
-            for shard, of_shard in waiting.items():
-                seen[shard, tokens[shard]] = positions[shard]
-                self._kept[partition].append(Kept(shard, tokens[shard], positions[shard], of_shard))
-            self.metrics.kept.inc(len(entries))
+            for shard, position in positions.items():
+                seen[shard, tokens[shard]] = position
+                stored = [kept for kept in waiting[shard] if id(kept) not in refused]
+                letters = dead.get(shard, [])
+                for kept in waiting[shard]:
+                    if id(kept) in refused:
+                        letters.append(dead_record(kept, self._clock.now_ms(), refused[id(kept)]))
+                self._kept[partition].append(Kept(shard, tokens[shard], position, stored, letters))
+                self.metrics.kept.inc(len(stored))
             # There may be more, and the next turn has senders to tell.
             news.set()
             with contextlib.suppress(BusUnavailable):
                 await self._bus.wake(partition, self.worker_id)
 
-    async def _append(self, store: DurableStore, records: list[Record]) -> bool:
-        """Append until the store has all; False when the worker stops before."""
-        for start in range(0, len(records), APPEND_RECORDS_AT_ONCE):
-            if not await self._append_part(store, records[start : start + APPEND_RECORDS_AT_ONCE]):
-                return False
-        return True
+    async def _append(
+        self, store: DurableStore, waiting: Mapping[Shard, list[OutboxEntry]]
+    ) -> dict[int, RecordRefused] | None:
+        """Append until the store has all that it takes.
+
+        Returns: by the `id` of its entry, why the store refuses a record; None when the worker stops before.
+        """
+        refused: dict[int, RecordRefused] = {}
+        shards = {id(entry): shard for shard, of_shard in waiting.items() for entry in of_shard}
+        entries = [entry for of_shard in waiting.values() for entry in of_shard]
+        # The last one is next. A part that is refused comes back as its two halves.
+        parts = [
+            entries[start : start + APPEND_RECORDS_AT_ONCE]
+            for start in reversed(range(0, len(entries), APPEND_RECORDS_AT_ONCE))
+        ]
+        tries = 0
+        while parts:
+            part = parts[-1]
+            try:
+                if not await self._append_part(store, [entry.record for entry in part]):
+                    return None
+            except RecordRefused as error:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    parts[-1:] = [part[middle:], part[:middle]]
+                    continue
+                tries += 1
+                if tries < STORE_TRIES_MAX:
+                    continue
+                (entry,) = part
+                # What the database says of a value may quote it, and what people say is not for the log.
+                name, reason = type(entry.record).__name__, type(error.__cause__ or error).__name__
+                if not await self._may_set_aside(shards[id(entry)], [shards[refused_id] for refused_id in refused]):
+                    self._log.error("database refuses records", record=name, error=reason)
+                    self.metrics.store_waits.inc()
+                    await self._pause(RETRY_MS[-1])
+                    if self._stopping.is_set():
+                        return None
+                    continue
+                self._log.error("record set aside", record=name, error=reason)
+                refused[id(entry)] = error
+            parts.pop()
+            tries = 0
+        return refused
+
+    async def _may_set_aside(self, shard: Shard, just_refused: Sequence[Shard]) -> bool:
+        """Tell whether a shard's dead letters have room for one more record.
+
+        What was acknowledged must not push out what was acknowledged: where that many are refused, it is not the
+        records that are wrong, and they wait as they do when the database is away.
+        """
+        (lying,) = await self._insist(self._bus.dead_letter_counts, [shard])
+        on_the_way = sum(len(kept.refused) for of in self._kept.values() for kept in of if kept.shard == shard)
+        return lying + on_the_way + just_refused.count(shard) < self._settings.dead_letters_max
 
     async def _append_part(self, store: DurableStore, records: list[Record]) -> bool:
+        """Append until the store has them; False when the worker stops before.
+
+        Raises:
+            RecordRefused: the store answered, and will never take one of them.
+        """
         attempt = 0
         while True:
             try:
                 await store.append(records)
+            except RecordRefused:
+                raise
             except Exception as error:
                 # Operational or a bug: what was accepted stays in the outbox, and the bound of that shows it.
                 if isinstance(error, StoreUnavailable | SchemaMismatch):
@@ -334,8 +405,15 @@ class Worker:
             if now_ms >= tidy_at_ms:
                 tidy_at_ms = now_ms + TIDY_INTERVAL_MS
                 self._show_gauges()
+                await self._count_dead_letters()
                 await self._unload_idle()
             await self._pause(wait_ms)
+
+    async def _count_dead_letters(self) -> None:
+        shards = [shard for partition in self._partitions for shard in self._engine.tokens(partition)]
+        # The number may wait for the next look.
+        with contextlib.suppress(BusUnavailable):
+            self.metrics.dead_letters_lying.set(sum(await self._bus.dead_letter_counts(shards)))
 
     async def _renew(self) -> None:
         for partition in self._partitions:
@@ -469,9 +547,13 @@ class Worker:
         self._store_ok = False
         self.metrics.store_errors.inc()
 
-    def _failed(self, room_id: RoomId, task: Task, error: Exception) -> None:
-        self.metrics.failures.inc()
-        self._log.error("room failed", room=room_id, command=type(task.work).__name__, exc_info=error)
+    def _failed(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
+        command = type(task.work).__name__
+        if gives_up:
+            self.metrics.failures.inc()
+            self._log.error("room failed", room=room_id, command=command, exc_info=error)
+        else:
+            self._log.warning("room failed, trying again", room=room_id, command=command, error=str(error))
 
     def _count(self, plan: Plan, written: list[ShardTurn], took_ms: float) -> None:
         metrics = self.metrics
@@ -479,6 +561,7 @@ class Worker:
         metrics.batches.inc()
         metrics.batch_seconds.observe(took_ms / 1000.0)
         metrics.sequenced.inc(sum(len(room.patch.history) for turn in written for room in turn.rooms))
+        metrics.dead_letters.inc(sum(len(turn.dead) for turn in written))
         metrics.deliveries.inc(sum(_deliveries(turn) for turn in written))
         for turn in written:
             for room in turn.rooms:
@@ -489,7 +572,7 @@ class Worker:
             metrics.repeated_batches.inc(plan.repeated_batches)
         if plan.bad_entries:
             metrics.bad_entries.inc(plan.bad_entries)
-            self._log.error("unreadable input passed over", count=plan.bad_entries)
+            self._log.error("unreadable input set aside", count=plan.bad_entries)
 
     def _show_gauges(self) -> None:
         rooms = list(self._engine.rooms())

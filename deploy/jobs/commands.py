@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,6 +22,7 @@ from common.settings import JobsSettings, load
 from deploy.jobs import archive_file, queue
 from deploy.jobs.archives import Archive, Archiver, find_all, in_thread
 from deploy.jobs.work import Connection, Work, open_connection
+from deploy.table import table
 
 _Result = TypeVar("_Result")
 
@@ -295,21 +296,6 @@ async def _last_state(connection: Connection, erasure_id: int) -> str:
 
 
 # --- all ------------------------------------------------------------------------------------------------
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Lay out rows below the names of their columns; numbers to the right. The last column is not padded."""
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(columns, *texts, strict=True)]
-    right = [bool(rows) and all(isinstance(row[number], int) for row in rows) for number in range(len(columns))]
-    lines = []
-    for row in ([*columns], *texts):
-        cells = [
-            cell.rjust(width) if at_right else cell.ljust(width)
-            for cell, width, at_right in zip(row, widths, right, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def _settings() -> JobsSettings:

@@ -33,6 +33,7 @@ def part(
     outbox: list[bytes] | None = None,
     outbox_upto: int = 0,
     people: list[PersonPatch] | None = None,
+    dead: list[bytes] | None = None,
 ) -> ShardCommit:
     """Make a shard's part of a commit."""
     token = lease if isinstance(lease, int) else lease.token
@@ -47,6 +48,7 @@ def part(
         outbox or [],
         outbox_upto,
         people or [],
+        dead or [],
     )
 
 

@@ -18,6 +18,7 @@ from deploy.embedded_redis import EmbeddedRedis
 SHAPE = ClusterShape(shards=8, partitions=1)
 HISTORY_EVENTS_MAX = 20
 OUTPUT_ENTRIES_MAX = 50
+DEAD_LETTERS_MAX = 3
 
 Bus = MemoryBus | RedisBus
 
@@ -54,6 +55,7 @@ class MemoryWorld:
             history_events_max=HISTORY_EVENTS_MAX,
             output_entries_max=OUTPUT_ENTRIES_MAX,
             output_ttl_ms=output_ttl_ms,
+            dead_letters_max=DEAD_LETTERS_MAX,
         )
 
     def bus(self) -> MemoryBus:
@@ -88,6 +90,7 @@ class RedisWorld:
             history_events_max=HISTORY_EVENTS_MAX,
             output_entries_max=OUTPUT_ENTRIES_MAX,
             output_ttl_ms=self.output_ttl_ms,
+            dead_letters_max=DEAD_LETTERS_MAX,
         )
         self._buses.append(bus)
         return bus

@@ -19,6 +19,7 @@ from deploy.embedded_redis import EmbeddedRedis
 from tests.contract.builders import LONG_MS
 
 SHAPE = ClusterShape(shards=4, partitions=2)
+DEAD_LETTERS_MAX = 4
 
 _namespaces = itertools.count(1)
 
@@ -62,6 +63,7 @@ parts = st.tuples(
         st.tuples(st.dictionaries(st.sampled_from("xyz"), st.booleans(), max_size=2), st.sampled_from([0, 7])),
         max_size=2,
     ),
+    st.lists(st.binary(max_size=3), max_size=3),  # dead letters
 )
 steps = st.one_of(
     st.tuples(st.just("append"), shards, st.binary(max_size=4)),
@@ -81,6 +83,8 @@ steps = st.one_of(
     st.tuples(st.just("read"), shards, st.integers(0, 6), st.integers(1, 3)),
     st.tuples(st.just("listen"), edges, st.integers(0, 8)),
     st.tuples(st.just("trim"), edges, st.integers(0, 8)),
+    st.tuples(st.just("drop_dead"), shards, st.integers(1, 4)),
+    st.tuples(st.just("retry_dead"), shards, st.integers(1, 4), st.binary(max_size=4)),
     st.tuples(st.just("fill"), st.sampled_from("xyz"), st.sets(st.sampled_from("xyz"))),
 )
 
@@ -136,6 +140,10 @@ class Player:
                 for partition in _partitions():
                     await bus.trim_output(partition, EdgeId(edge), upto)
                 return None
+            case ("drop_dead", shard, position):
+                return await bus.drop_dead_letter(Shard(shard), position)
+            case ("retry_dead", shard, position, data):
+                return await bus.retry_dead_letter(Shard(shard), position, data)
             case ("fill", user, others):
                 blocks = frozenset(UserId(other) for other in others)
                 return await bus.fill_in({UserId(user): Person(blocks, len(others), 2 * len(others))})
@@ -150,6 +158,7 @@ class Player:
             await bus.nodes("edge"),
             await bus.people([UserId(user) for user in "xyz"]),
             [await bus.active_rooms(Shard(shard)) for shard in range(SHAPE.shards)],
+            await bus.dead_letters([Shard(shard) for shard in range(SHAPE.shards)], 100),
         ]
         for partition in _partitions():
             found.append(await bus.load_rooms(partition, names))
@@ -181,6 +190,7 @@ class Player:
         forget: list[str],
         changes: list[tuple[Any, ...]],
         people: dict[str, tuple[dict[str, bool], int]],
+        dead: list[bytes],
     ) -> ShardCommit:
         version = max(self.versions.get(shard, 0) + distance, 0)
         # A room belongs to one shard for ever, so its name carries it here.
@@ -206,6 +216,7 @@ class Player:
             [EdgeId(e) for e in forget],
             made,
             people=known,
+            dead=dead,
         )
 
 
@@ -241,8 +252,10 @@ def _partitions() -> list[Any]:
 def test_both_versions_give_the_same_answers(embedded_redis: EmbeddedRedis, script: list[tuple[Any, ...]]) -> None:
     async def run() -> None:
         now_ms = itertools.count(1_000_000)
-        memory = Player(MemoryBus(MemoryStore(SHAPE, lambda: next(now_ms))))
-        redis = Player(RedisBus(embedded_redis.url, f"same{next(_namespaces)}", SHAPE))
+        memory = Player(MemoryBus(MemoryStore(SHAPE, lambda: next(now_ms), dead_letters_max=DEAD_LETTERS_MAX)))
+        redis = Player(
+            RedisBus(embedded_redis.url, f"same{next(_namespaces)}", SHAPE, dead_letters_max=DEAD_LETTERS_MAX)
+        )
         try:
             for number, step in enumerate(script):
                 assert await memory.play(step) == await redis.play(step), (number, step)

@@ -10,6 +10,7 @@ from typing import Any
 from common.bus import Acquired, ClusterShape, CommitAnswer
 from common.bus_memory import MemoryStore
 from common.commands import AnyCommand, InputBatch, encode_batch
+from common.dead_letters import DeadLetter, decode_dead_letter
 from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, decode_output
 from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
 from common.outbox import decode_entry
@@ -31,6 +32,7 @@ class Bench:
         self.now_ms = START_MS
         self.worker = worker
         self.failures: list[tuple[RoomId, str, str]] = []
+        self.tries = 0
         self.engine = Engine(self.settings, self._failed)
         shape = ClusterShape(self.settings.shards, self.settings.partitions)
         self.store = store or MemoryStore(
@@ -133,8 +135,15 @@ class Bench:
             assert room is not None
             room.add_history(after, self.store.load_history(room_id, epoch, after))
 
-    def _failed(self, room_id: RoomId, task: Task, error: Exception) -> None:
-        self.failures.append((room_id, type(task.work).__name__, str(error)))
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return what was set aside, by shard and in order."""
+        shards = [Shard(number) for number in range(self.settings.shards)]
+        return [decode_dead_letter(entry.data) for entry in self.store.dead_letters(shards, 1_000)]
+
+    def _failed(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
+        self.tries += 1
+        if gives_up:
+            self.failures.append((room_id, type(task.work).__name__, str(error)))
 
 
 def messages_of(deliveries: list[AnyDelivery], conn: int | None = None) -> list[Envelope]:

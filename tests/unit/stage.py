@@ -83,8 +83,8 @@ def leave(conn: int, *, re: str | None = None, room: RoomId = HALL) -> Leave:
     return Leave(room, ConnNumber(conn), re)
 
 
-def lose(conn: int, *, room: RoomId = HALL) -> Disconnect:
-    return Disconnect(room, ConnNumber(conn))
+def lose(conn: int, *, room: RoomId = HALL, hold_ms: int = 0) -> Disconnect:
+    return Disconnect(room, ConnNumber(conn), hold_ms)
 
 
 def chat(conn: int, text: str = "hello", *, id: str | None = None, room: RoomId = HALL) -> Post:  # noqa: A002

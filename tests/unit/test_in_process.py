@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from typing import Any
 
 from common.commands import Inspect
-from common.errors import CloseCode
+from common.durable_memory import MemoryDurableStore
+from common.errors import CloseCode, StoreUnavailable
 from common.ids import EdgeId, Partition
 from tests.unit.stage import ADA, BEN, CY, HALL
 from tests.unit.town import Town, run, settle
@@ -187,6 +189,91 @@ def test_draining_sends_everybody_away_each_at_another_time() -> None:
         await draining
 
     run(course)
+
+
+class Watched(MemoryDurableStore):
+    """A durable store that does not answer any more once it is told so, and keeps who asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+        self.asked: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if not asyncio.iscoroutinefunction(found) or not self.is_away:
+            return found
+
+        async def call(*_: Any, **__: Any) -> Any:
+            self.asked.append(name)
+            raise StoreUnavailable("away")
+
+        return call
+
+
+def test_who_comes_back_needs_no_database() -> None:
+    # After a fault all come back at once; what they need must be in Redis.
+    async def course(town: Town) -> None:
+        assert isinstance(town.durable, Watched)
+        rooms = [HALL, "lobby:main", "notes:wall"]
+        people = [town.person(f"user{number}").join() for number in range(5)]
+        for person in people:
+            for room in rooms[1:]:
+                person.join(room)
+        await settle()
+        people[0].chat("before")
+        await settle()
+        stood = {room: people[1].position(room) for room in rooms}
+        for person in people:
+            person.hang_up()
+        town.durable.is_away = True
+        await town.change_worker()
+        back = [town.person(f"user{number}", edge=1) for number in range(5)]
+        for person in back:
+            for room in rooms:
+                person.join(room, resume=stood[room])
+        await settle()
+        for person in back:
+            states = [event for event in person.read() if event["t"] == "room_state"]
+            assert {state["payload"]["roomId"] for state in states} == {*rooms}
+            assert all(state["payload"]["recovered"] for state in states)
+        assert town.durable.asked == []
+        # A person who was never here is another matter.
+        town.person("stranger").join()
+        await settle()
+        assert town.durable.asked != []
+
+    run(course, durable=Watched())
+
+
+def test_nobody_flickers_who_comes_back_from_a_drain_when_told() -> None:
+    # The drain may last longer than the reconnection window: half of them were seen to leave and to come again.
+    async def course(town: Town) -> None:
+        people = [town.person(f"user{number}").join() for number in range(8)]
+        watcher = town.person("watcher", edge=1).join()
+        await settle()
+        watcher.read()
+        draining = asyncio.create_task(town.edges[0].drain())
+        await settle()
+        delays = {person.user: person.last("server_draining")["payload"]["reconnectAfterMs"] for person in people}
+        for person in people:
+            person.hang_up()
+        await draining
+        await town.edges[0].stop()
+        began_s = asyncio.get_running_loop().time()
+        *others, (last, last_ms) = sorted(delays.items(), key=lambda item: item[1])
+        for user, delay_ms in others:
+            await asyncio.sleep(began_s + delay_ms / 1000 - asyncio.get_running_loop().time())
+            town.person(user, edge=1).join()
+        await settle()
+        assert others[-1][1] > 10_000
+        assert {*watcher.names()} & {"member_left", "member_joined"} == set()
+        # Who does not come back leaves a window after the time that it was told.
+        await asyncio.sleep(began_s + (last_ms + 5_000) / 1000 + 1 - asyncio.get_running_loop().time())
+        assert watcher.last("member_left")["payload"]["userId"] == last
+        assert watcher.count("member_left") == 1
+
+    run(course, edge={"drain_ms": 30_000})
 
 
 def test_silent_and_nameless_connections_are_closed_by_the_wheel() -> None:

@@ -84,10 +84,23 @@ class Person:
         envelope = {"v": 1, "t": name, "ts": 0, **beside, "payload": payload}
         self._inbox.put_nowait(WSMessage(WSMsgType.TEXT, json.dumps(envelope).encode(), None))  # type: ignore[arg-type]
 
-    def join(self, room: str = HALL, life_ms: int = 3_600_000, **beside: Any) -> "Person":
+    def join(
+        self, room: str = HALL, life_ms: int = 3_600_000, *, resume: tuple[int, int] | None = None, **beside: Any
+    ) -> "Person":
         who = {"userId": self.user, "displayName": self.user.title(), "avatarId": "fox"}
-        self.say("join_room", {"roomId": room, "user": who, "token": f"{self.user} {life_ms}"}, **beside)
+        payload: dict[str, Any] = {"roomId": room, "user": who, "token": f"{self.user} {life_ms}"}
+        if resume is not None:
+            payload["resume"] = {"epoch": resume[0], "lastSeq": resume[1]}
+        self.say("join_room", payload, **beside)
         return self
+
+    def position(self, room: str) -> tuple[int, int]:
+        """Read on, and return (epoch, seq) of what was seen last of a room."""
+        self.read()
+        states = [event["payload"] for event in self.heard if event["t"] == "room_state"]
+        at = next((state["epoch"], state["seq"]) for state in states if state["roomId"] == room)
+        places = [(event["epoch"], event["seq"]) for event in self.heard if "seq" in event and _room(event) == room]
+        return max([at, *places])
 
     def chat(self, text: str, **beside: Any) -> None:
         self.say("local_chat", {"text": text, "mode": "local"}, **beside)
@@ -117,11 +130,21 @@ class Person:
         return [envelope["t"] for envelope in self.read()]
 
 
+def _room(event: Envelope) -> str | None:
+    room: str | None = event["payload"].get("roomId")
+    return room
+
+
 class Town:
     """Edges and a worker, with a durable store where one is given."""
 
     def __init__(
-        self, *, durable: DurableStore | None = None, word_filter: WordFilter = NO_FILTER, **settings: Any
+        self,
+        *,
+        durable: DurableStore | None = None,
+        word_filter: WordFilter = NO_FILTER,
+        edge: dict[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
         clock = self.clock = LoopClock()
         self.store = MemoryStore(ClusterShape(SHARDS, 1), clock.now_ms, output_entries_max=50)
@@ -135,7 +158,7 @@ class Town:
         self.edges = [
             Gateway(
                 EdgeId(f"e{number}"),
-                EdgeSettings(**FAST, token_secret="x" * 32, drain_ms=1_000),
+                EdgeSettings(**{**FAST, "token_secret": "x" * 32, "drain_ms": 1_000, **(edge or {})}),
                 MemoryBus(self.store),
                 clock,
                 Verifier(),  # type: ignore[arg-type]

@@ -22,6 +22,18 @@ test('only a connection that stood for 10 s resets it', () => {
   assert.equal(backoff.attempts, 0);
 });
 
+test('a crowd that is refused again and again spreads out', () => {
+  const crowd = Array.from({ length: 1_000 }, () => ({ backoff: new Backoff({ random: Math.random }), atMs: 0 }));
+  for (let attempt = 0; attempt < 6; attempt += 1) {
+    for (const one of crowd) one.atMs += one.backoff.next();
+  }
+  // All left at the same moment; six refusals later no second has a third of them.
+  const seconds = new Map();
+  for (const { atMs } of crowd) seconds.set(Math.floor(atMs / 1_000), (seconds.get(Math.floor(atMs / 1_000)) ?? 0) + 1);
+  assert.ok(Math.max(...seconds.values()) < 333);
+  assert.ok(seconds.size >= 8);
+});
+
 test('a close without an open changes nothing', () => {
   const backoff = new Backoff({ random: () => 0.5 });
   backoff.next();

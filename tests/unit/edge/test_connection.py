@@ -681,6 +681,9 @@ def test_draining_tells_when_to_come_back_and_closes(client: Client) -> None:
     assert code is CloseCode.RESTARTING
     client.connection.drain(1, client.now_ms)
     assert client.port.take() == []
+    # The rooms are told how long to wait for it.
+    client.connection.end()
+    assert client.port.take() == [("unsubscribe", HALL), Disconnect(HALL, ConnNumber(7), 1_234)]
 
 
 # --- laws -------------------------------------------------------------------------------------------------

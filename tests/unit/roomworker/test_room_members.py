@@ -3,6 +3,7 @@
 import pytest
 
 from common.errors import CloseCode
+from common.settings import DRAIN_MS_MAX
 from tests.unit.stage import ADA, BEN, CY, E1, E2, START_MS, Stage, join, leave, lose, move
 
 
@@ -141,6 +142,35 @@ def test_without_a_window_a_lost_connection_leaves_at_once() -> None:
     stage = Stage(reconnect_window_ms=0)
     stage.hear(join(ADA, 1), join(BEN, 2))
     assert stage.hear(lose(1)).names(2) == ["member_left"]
+
+
+def test_a_member_whose_edge_sent_it_away_is_kept_until_it_may_be_back(stage: Stage) -> None:
+    # The window began when the connection ended, so who obeyed a longer delay was seen to leave and to come.
+    stage.hear(join(ADA, 1), join(BEN, 2))
+    stage.hear(lose(1, hold_ms=30_000))
+    stage.take_over()
+    assert stage.room.next_due_ms() == stage.now_ms + 35_000
+    assert stage.wait(34_999).tick().turn().is_silent()
+    assert stage.hear(join(ADA, 3)).names(2) == []
+    # The next loss is an ordinary one.
+    stage.hear(lose(3))
+    assert stage.room.next_due_ms() == stage.now_ms + 5_000
+    assert stage.wait(5_000).tick().turn().names(2) == ["member_left"]
+
+
+def test_of_several_connections_that_were_sent_away_the_last_to_come_back_counts(stage: Stage) -> None:
+    stage.hear(join(ADA, 1), join(ADA, 2), join(ADA, 3), join(BEN, 4))
+    stage.hear(lose(1, hold_ms=30_000))
+    stage.take_over()
+    stage.wait(1_000).hear(lose(2, hold_ms=1_000), lose(3))
+    assert stage.room.next_due_ms() == stage.now_ms + 34_000
+    assert stage.wait(34_000).tick().turn().names(4) == ["member_left"]
+
+
+def test_nobody_is_kept_longer_than_a_drain_may_last(stage: Stage) -> None:
+    stage.hear(join(ADA, 1), join(BEN, 2))
+    stage.hear(lose(1, hold_ms=10 * DRAIN_MS_MAX))
+    assert stage.room.next_due_ms() == stage.now_ms + DRAIN_MS_MAX + 5_000
 
 
 def test_members_leave_in_the_order_in_which_their_windows_end(stage: Stage) -> None:

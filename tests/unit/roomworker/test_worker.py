@@ -9,10 +9,11 @@ import pytest
 from common.bus import ClusterShape, Commit, CommitAnswer
 from common.bus_memory import MemoryBus, MemoryStore
 from common.commands import AnyCommand, EdgeClosed, InputBatch, encode_batch
+from common.dead_letters import decode_dead_letter
 from common.deliveries import AnyDelivery, decode_output
-from common.durable import ChatMessage
+from common.durable import ChatMessage, Record
 from common.durable_memory import MemoryDurableStore
-from common.errors import BusUnavailable, ClusterMismatch, SchemaMismatch, StoreUnavailable
+from common.errors import BusUnavailable, ClusterMismatch, RecordRefused, SchemaMismatch, StoreUnavailable
 from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
 from common.ring import shard_of
 from common.settings import WorkerSettings
@@ -407,6 +408,79 @@ class Reluctant(MemoryDurableStore):
         if self.errors:
             raise self.errors.pop(0)
         await super().append(messages)
+
+
+class Picky(MemoryDurableStore):
+    """A durable store that never takes a message which says `poison`; it may be away meanwhile."""
+
+    def __init__(self, *, away: int = 0) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self._away = away
+
+    async def append(self, messages: Sequence[Record]) -> None:
+        self.sizes.append(len(messages))
+        if self._away and len(messages) == 1:
+            self._away -= 1
+            raise StoreUnavailable("away")
+        if any(isinstance(message, ChatMessage) and "poison" in message.text for message in messages):
+            raise RecordRefused("no")
+        await super().append(messages)
+
+
+@pytest.mark.parametrize("away", [0, 7])
+def test_a_record_that_the_database_refuses_is_found_and_set_aside_and_the_rest_is_kept(away: int) -> None:
+    # It was tried again for ever, and everything behind it in the outbox waited until chat was refused.
+    async def course(site: Site) -> None:
+        durable = Picky(away=away)
+        worker = await site.start(durable=durable)
+        words = [f"word {number}" for number in range(40)]
+        words[7] = words[31] = "poison"
+        told = await site.told(join(ADA, 1), *(say(1, word) for word in words))
+        await asyncio.sleep(20)
+        kept = [message.text for message in (await durable.page(HALL, limit=100)).messages]
+        assert kept == [word for word in words if word != "poison"]
+        assert names_of([*told, *site.heard()], 1).count("persisted") == 38
+        letters = [decode_dead_letter(entry.data) for entry in site.store.dead_letters([HERE], 10)]
+        assert [(letter.kind, letter.what, letter.error) for letter in letters] == [
+            ("record", "ChatMessage", "RecordRefused: no")
+        ] * 2
+        assert site.store.outbox_length(HERE) == 0
+        assert value(worker, "roomring_worker_dead_letters_total") == 2
+        assert value(worker, "roomring_worker_dead_letters_lying") == 2
+        assert value(worker, "roomring_worker_messages_kept_total") == 38
+        assert value(worker, "roomring_worker_database_waits_total") == away
+
+    run(course, database_url="postgresql://nobody@localhost/none")
+
+
+def test_an_unreadable_entry_of_the_outbox_does_not_end_the_worker() -> None:
+    async def course(site: Site) -> None:
+        durable = MemoryDurableStore()
+        worker = await site.start(durable=durable)
+        site.store.append_outbox(HERE, b"\xc1")
+        await site.told(join(ADA, 1), say(1, "kept"))
+        await asyncio.sleep(5)
+        assert [message.text for message in (await durable.page(HALL, limit=100)).messages] == ["kept"]
+        (letter,) = [decode_dead_letter(entry.data) for entry in site.store.dead_letters([HERE], 10)]
+        assert (letter.kind, letter.content) == ("record", b"\xc1")
+        assert site.store.outbox_length(HERE) == 0
+        assert value(worker, "roomring_worker_messages_kept_total") == 1
+
+    run(course, database_url="postgresql://nobody@localhost/none")
+
+
+def test_where_all_is_refused_the_records_wait_and_push_no_letter_out() -> None:
+    async def course(site: Site) -> None:
+        durable = Picky()
+        worker = await site.start(durable=durable)
+        await site.told(join(ADA, 1), *(say(1, f"poison {number}") for number in range(6)))
+        await asyncio.sleep(30)
+        assert site.store.outbox_length(HERE) == 6
+        assert site.store.dead_letters([HERE], 10) == []
+        assert value(worker, "roomring_worker_database_waits_total") > 0
+
+    run(course, database_url="postgresql://nobody@localhost/none", dead_letters_max=5)
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), SchemaMismatch("old"), ValueError("a bug")])

@@ -284,6 +284,7 @@ class _Reader:
                     self._moves.clear()
                     for standing in self._rooms.values():
                         standing.attached = False
+                        standing.heartbeats.clear()
         self._counts.observations += len(self._log)
 
     def check_end(self) -> None:
@@ -316,7 +317,6 @@ class _Reader:
                 start = asked[1]
         room.attached = True
         room.epoch, room.last, room.replay_to = seen.epoch, start, seen.seq
-        room.heartbeats.clear()
         room.repeating = 0
         self._run.stands(seen.room, (seen.epoch, seen.seq))
 

@@ -183,6 +183,7 @@ class SimClient:
         self._asked: dict[str, tuple[int, int] | None] = {}
         self._messages = self._joins = self._steps = self._numbers = 0
         self._connect_at_ms = 0.0
+        self._last_move: dict[str, Any] = {}
 
     def is_settled(self) -> bool:
         return self.socket is not None and all(room.is_joined and not room.pending for room in self.rooms.values())
@@ -288,8 +289,13 @@ class SimClient:
     def _move(self, room: str) -> None:
         self._steps += 1
         self._numbers += 1
-        payload = {"roomId": room, "seq": self._numbers, "x": self._steps, "y": int(self.name[1:]), "z": self._joins}
-        self._send("avatar_transform", {**payload, "rotY": 0, "anim": "walk", "speaking": False})
+        payload: dict[str, Any] = {"roomId": room, "seq": self._numbers, "x": self._steps, "y": int(self.name[1:]), "z": self._joins}
+        payload |= {"rotY": 0, "anim": "walk", "speaking": False}
+        self._send("avatar_transform", payload)
+        if self._rng.random() < 0.1 and self._last_move.get("z") == self._joins and self._last_move["roomId"] == room:
+            # A client that mixes its movements up; the room drops the older one.
+            self._send("avatar_transform", self._last_move)
+        self._last_move = payload
 
     def _send(self, name: str, payload: dict[str, Any], message_id: str | None = None) -> None:
         assert self.socket is not None

@@ -318,17 +318,28 @@ class Gateway:
             self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)
 
     async def _keep_alive(self) -> None:
+        confirmed_ms = self.clock.monotonic_ms()
+        is_doubtful, is_opened = False, True
         while True:
             await asyncio.sleep(self.settings.node_renew_ms / 1000.0)
+            asked_ms = self.clock.monotonic_ms()
             try:
                 known = await self.bus.announce("edge", self.edge_id, self._info, self.settings.node_ttl_ms)
+                # A call without a reply may have been the one that was told `False`.
+                lived_on = self.clock.monotonic_ms() - confirmed_ms < self.settings.node_ttl_ms
+                known = known and (lived_on or not is_doubtful)
+                confirmed_ms, is_doubtful = asked_ms, False
                 if not known:
                     # The workers may have dropped this edge's connections, and its stream what they sent.
                     self._log.warning("edge was forgotten; joining all rooms again")
-                    await self.bus.open_cluster(self._shape)
                     self._hub.repair_all()
+                    is_opened = False
+                if not is_opened:
+                    await self.bus.open_cluster(self._shape)
+                    is_opened = True
                 self.store_ok = True
             except BusUnavailable as error:
+                is_doubtful = True
                 self._trouble(error)
 
     async def _tick(self) -> None:

@@ -74,5 +74,7 @@ def _tell(outcome: Outcome, lines: int) -> None:
 if __name__ == "__main__":
     # The order of a set of texts depends on the hash seed of the process; a seed must go the same way each time.
     if os.environ.get("PYTHONHASHSEED") != "0":
-        os.execve(sys.executable, [sys.executable, "-m", "tests.sim", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+        os.execve(
+            sys.executable, [sys.executable, "-m", "tests.sim", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"}
+        )
     sys.exit(main())

@@ -100,7 +100,7 @@ class Edge:
     def __init__(self, process: Process, gateway: Gateway) -> None:
         self.process = process
         self.gateway = gateway
-        self.sockets: dict["Socket", None] = {}
+        self.sockets: dict[Socket, None] = {}
 
     @property
     def accepts(self) -> bool:
@@ -289,7 +289,13 @@ class SimClient:
     def _move(self, room: str) -> None:
         self._steps += 1
         self._numbers += 1
-        payload: dict[str, Any] = {"roomId": room, "seq": self._numbers, "x": self._steps, "y": int(self.name[1:]), "z": self._joins}
+        payload: dict[str, Any] = {
+            "roomId": room,
+            "seq": self._numbers,
+            "x": self._steps,
+            "y": int(self.name[1:]),
+            "z": self._joins,
+        }
         payload |= {"rotY": 0, "anim": "walk", "speaking": False}
         self._send("avatar_transform", payload)
         if self._rng.random() < 0.1 and self._last_move.get("z") == self._joins and self._last_move["roomId"] == room:

@@ -1,4 +1,4 @@
-"""Bugs to plant, one at a time, to see that the simulation finds them. Each patches the running code until it is left."""
+"""Bugs to plant, one at a time, to see that the simulation finds them. Each patches the code until it is left."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -7,7 +7,6 @@
 import asyncio
 import copy
 import random
-from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -16,8 +15,6 @@ from msgspec import Struct
 from common.bus import ClusterShape
 from common.errors import AuthErrorCode
 from common.ids import EdgeId, Partition, UserId, WorkerId
-from common.ring import partition_of_shard, shard_of
-from common.ids import RoomId
 from common.settings import EdgeSettings, WorkerSettings
 from edge.gateway import Gateway
 from edge.metrics import EdgeMetrics
@@ -129,6 +126,8 @@ class Simulation:
         kinds = [kind for kind in HARMLESS if rng.random() < 0.6]
         if rng.random() < 0.3:
             kinds.append(rng.choice(LOSES_DATA))
+            # A room that begins anew has only its worker's clock to tell that its epoch is a later one.
+            kinds = [kind for kind in kinds if kind != "clock_jump"]
         kinds += self.also
         for _ in range(rng.randint(1, 3)):
             self.add_worker()
@@ -335,13 +334,17 @@ class Simulation:
         The leases still run, and every owner lives through it: who remembers what was lost begins a new epoch.
         """
         owners = {lease.owner for lease in self.store._shards.values()}
-        alive = {worker.process.name for worker in self.workers if not worker.process.is_paused}
-        if not owners <= alive or now_ms() < self._quiet_until_ms:
+        alive = {worker.process.name for worker in self.workers}
+        paused = any(worker.process.is_paused for worker in self.workers)
+        if paused or self.network.is_down or not owners <= alive or now_ms() < self._quiet_until_ms:
             return
         self._quiet_until_ms = now_ms() + 3 * LEASE_MS
         self.network.loss, self.network.delay_ms_max = 0.0, 2.0
         saved = _saved(self.store)
         await asyncio.sleep(self.rng.uniform(0.1, 1.0))
+        # A commit whose reply is lost with its effect is repeated, and taken; the input behind its cursor is not there.
+        while self.network.is_committing():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
         leases, nodes = self.store._shards, self.store._nodes
         if {shard: lease.token for shard, lease in leases.items()} != {
             shard: lease.token for shard, lease in saved["_shards"].items()
@@ -387,7 +390,7 @@ class Simulation:
         await asyncio.sleep(0.5)
 
     async def _settle(self, until_ms: float) -> None:
-        while not all(client.is_settled() for client in self.clients) and now_ms() < until_ms:
+        while not all(client.is_settled() for client in self.clients) and now_ms() < until_ms:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
     def _check_end(self) -> None:
@@ -413,7 +416,9 @@ class Simulation:
             if worker.task.done():
                 self.problems.append(f"{worker.process.name} ended: {worker.task.exception()!r}")
 
-        failures = sum(sample.value for sample in self._metrics[0].failures.collect()[0].samples if "total" in sample.name)
+        failures = sum(
+            sample.value for sample in self._metrics[0].failures.collect()[0].samples if "total" in sample.name
+        )
         if failures:
             self.problems.append(f"rooms failed {failures:.0f} times")
 

@@ -56,8 +56,12 @@ class Network:
         self.is_down = False
         self._rng = rng
         self._bus = MemoryBus(store)
-        self._under_way: dict[asyncio.Future[Any], None] = {}
+        self._under_way: dict[asyncio.Future[Any], str] = {}
         self._effects: dict[asyncio.Task[None], None] = {}
+
+    def is_committing(self) -> bool:
+        """Whether somebody waits for the answer to a commit."""
+        return "commit" in self._under_way.values()
 
     def break_all(self) -> None:
         """Every connection breaks; whoever waits for a reply does not get it."""
@@ -75,7 +79,7 @@ class Network:
             raise BusUnavailable(f"{name} not sent")
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Any] = loop.create_future()
-        self._under_way[reply] = None
+        self._under_way[reply] = name
         late_ms = self._rng.uniform(0, LATE_MS_MAX) if fate == "late" else 0.0
         effect = asyncio.create_task(self._take_effect(process, name, args, delay_ms + late_ms, reply, fate))
         self._effects[effect] = None

@@ -5,13 +5,15 @@
 PYTHON ?= python3
 EDGES ?= 2
 WORKERS ?= 2
+SEEDS ?= 200
+SEED ?=
 ARGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser up bench test unit lint format types generate clean
+.PHONY: help setup browser up bench test unit sim lint format types generate clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +49,9 @@ test: setup browser lint types  ## all checks: format, lint, types, generated fi
 
 unit: setup  ## only the tests that need no server and no browser
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+sim: setup  ## run whole clusters with faults from seeds (SEEDS=1000); SEED=7 replays one
+	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 lint: setup  ## ruff: rules and format
 	$(BIN)/ruff check .

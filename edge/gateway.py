@@ -25,7 +25,7 @@ from common.settings import EdgeSettings
 from edge.admission import Admission, Origins
 from edge.client import Client, Socket
 from edge.connection import Connection
-from edge.hub import Hub
+from edge.hub import Hub, answers_of
 from edge.metrics import EdgeMetrics
 from edge.operations import Operations
 from edge.problems import bearer, origin_allowed, origin_of
@@ -314,6 +314,9 @@ class Gateway:
             if not entries:
                 continue
             began_ms = self.clock.monotonic_ms()
+            # A stream that ends before what was read was made anew, or Redis came back with an older one, whose
+            # entries were applied before. Which it is cannot be told, so nothing in it about a room counts.
+            is_older = entries[0].position <= after
             for entry in entries:
                 if entry.position != after + 1:
                     trimmed = min(trimmed, entry.position)
@@ -327,23 +330,34 @@ class Gateway:
                     self._log.error("unreadable output passed over", error=str(error))
                     self._hub.repair_all()
                     continue
-                self._hub.apply(batch.deliveries)
+                self._hub.apply(answers_of(batch.deliveries) if is_older else batch.deliveries)
             self._hub.flush()
             self.metrics.output_batches.inc(len(entries))
             self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)
 
     async def _keep_alive(self) -> None:
+        confirmed_ms = self.clock.monotonic_ms()
+        is_doubtful, is_opened = False, True
         while True:
             await asyncio.sleep(self.settings.node_renew_ms / 1000.0)
+            asked_ms = self.clock.monotonic_ms()
             try:
                 known = await self.bus.announce("edge", self.edge_id, self._info, self.settings.node_ttl_ms)
+                # A call without a reply may have been the one that was told `False`.
+                lived_on = self.clock.monotonic_ms() - confirmed_ms < self.settings.node_ttl_ms
+                known = known and (lived_on or not is_doubtful)
+                confirmed_ms, is_doubtful = asked_ms, False
                 if not known:
                     # The workers may have dropped this edge's connections, and its stream what they sent.
                     self._log.warning("edge was forgotten; joining all rooms again")
-                    await self.bus.open_cluster(self._shape)
                     self._hub.repair_all()
+                    is_opened = False
+                if not is_opened:
+                    await self.bus.open_cluster(self._shape)
+                    is_opened = True
                 self.store_ok = True
             except BusUnavailable as error:
+                is_doubtful = True
                 self._trouble(error)
 
     async def _tick(self) -> None:

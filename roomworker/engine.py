@@ -102,6 +102,9 @@ class KeptUpto(Struct, frozen=True):
 NOTHING_KEPT: Final = KeptUpto(0, 0)
 
 
+NO_EDGES: Final[Mapping[EdgeId, Mapping[Shard, int]]] = {}
+
+
 class Task(Struct, frozen=True):
     """One thing for one room to do, from an edge (or about one)."""
 
@@ -269,6 +272,10 @@ class Engine:
             edges.update(owned.marks)
         return edges
 
+    def marks_of(self, edge_id: EdgeId) -> dict[Shard, int]:
+        """Return the last batch that each owned shard has taken from an edge."""
+        return {owned.shard: owned.marks.get(edge_id, 0) for owned in self._shards.values()}
+
     def attached_edges(self) -> set[EdgeId]:
         """Return the edges that have connections in some room."""
         return {edge_id for room in self.rooms() for edge_id in room.edges}
@@ -298,13 +305,17 @@ class Engine:
         partition: Partition,
         entries: Iterable[ShardEntry],
         now_ms: int,
-        gone_edges: Collection[EdgeId] = (),
+        gone_edges: Mapping[EdgeId, Mapping[Shard, int]] = NO_EDGES,
         kept: Iterable[Kept] = (),
     ) -> Plan:
         """Sort a batch by room.
 
         Entries of shards that are no longer owned, and batches that were taken before, are left out.
         Unreadable entries are counted and set aside.
+
+        Args:
+            gone_edges: edges that the registry did not know, with their marks from before it was asked. Where an edge
+                sent something since, it has come back and joins its rooms again, so it is not dropped there.
         """
         plan = Plan()
         for entry in entries:
@@ -325,8 +336,8 @@ class Engine:
                     continue
                 marks[batch.edge_id] = batch.number
             self._plan_batch(plan, owned, batch, now_ms)
-        for edge_id in gone_edges:
-            self._plan_gone_edge(plan, partition, edge_id, now_ms)
+        for edge_id, marks_before in gone_edges.items():
+            self._plan_gone_edge(plan, partition, edge_id, marks_before, now_ms)
         for stored in kept:
             self._plan_kept(plan, stored, now_ms)
         self._plan_timers(plan, partition, now_ms)
@@ -493,9 +504,12 @@ class Engine:
             if room.room_id not in plan.rooms and _concerns(task, room):
                 self._room_plan(plan, owned.shard, room.room_id).tasks.append(task)
 
-    def _plan_gone_edge(self, plan: Plan, partition: Partition, edge_id: EdgeId, now_ms: int) -> None:
+    def _plan_gone_edge(
+        self, plan: Plan, partition: Partition, edge_id: EdgeId, marks_before: Mapping[Shard, int], now_ms: int
+    ) -> None:
         for owned in self._shards.values():
-            if self._partition(owned.shard) != partition:
+            mark = plan.marks.get(owned.shard, owned.marks).get(edge_id, owned.marks.get(edge_id, 0))
+            if self._partition(owned.shard) != partition or mark != marks_before.get(owned.shard):
                 continue
             self._plan_shard_wide(plan, owned, Task(edge_id, DropEdge(), now_ms))
             if edge_id in owned.marks:

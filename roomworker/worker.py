@@ -92,7 +92,7 @@ class Worker:
         self._partitions = [Partition(n) for n in range(settings.partitions)]
         self._locks = {partition: asyncio.Lock() for partition in self._partitions}
         self._gathers = {partition: Gather(settings.gather_ms_max) for partition in self._partitions}
-        self._gone_edges: dict[Partition, set[EdgeId]] = {partition: set() for partition in self._partitions}
+        self._gone_edges: dict[Partition, dict[EdgeId, dict[Shard, int]]] = {p: {} for p in self._partitions}
         self._kept: dict[Partition, list[Kept]] = {partition: [] for partition in self._partitions}
         self._outbox_news = {partition: asyncio.Event() for partition in self._partitions}
         self._lost_data: set[Shard] = set()
@@ -173,7 +173,7 @@ class Worker:
     async def _turn(self, partition: Partition, entries: list[ShardEntry]) -> int:
         """One batch, from plan to commit. Returns how many messages it sent to connections."""
         began_ms = self._clock.monotonic_ms()
-        gone, self._gone_edges[partition] = self._gone_edges[partition], set()
+        gone, self._gone_edges[partition] = self._gone_edges[partition], {}
         kept, self._kept[partition] = self._kept[partition], []
         plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone, kept)
         if not (plan.cursors or plan.rooms or plan.forget or plan.kept):
@@ -448,17 +448,19 @@ class Worker:
         """Edges that rooms know and the registry does not.
 
         The rooms are asked first: an edge is in the registry before its first command, so one that comes
-        between the two steps is not taken for gone.
+        between the two steps is not taken for gone. One that the registry had forgotten may come back right after
+        it was asked; then its rooms have a later batch of it than the marks say that are noted here.
         """
-        known = self._engine.known_edges()
+        known = {edge_id: self._engine.marks_of(edge_id) for edge_id in sorted(self._engine.known_edges())}
         if not known:
             return
-        gone = known - {EdgeId(node.node_id) for node in await self._bus.nodes("edge")}
+        alive = {EdgeId(node.node_id) for node in await self._bus.nodes("edge")}
+        gone = {edge_id: marks for edge_id, marks in known.items() if edge_id not in alive}
         # One that closed in order has left nothing behind but its marks, and is not missed.
-        for edge_id in gone & self._engine.attached_edges():
+        for edge_id in gone.keys() & self._engine.attached_edges():
             self._log.warning("edge gone", edge=edge_id)
         for partition in self._partitions:
-            self._gone_edges[partition] |= gone
+            self._gone_edges[partition].update(gone)
             if gone:
                 await self._bus.wake(partition, self.worker_id)
 

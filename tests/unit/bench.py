@@ -83,7 +83,8 @@ class Bench:
     def turn(self, gone: Collection[EdgeId] = (), kept: Collection[Kept] = ()) -> CommitAnswer | None:
         """Read, plan, run and commit; None where there was nothing to do."""
         entries = self.store.inputs_after(self.engine.cursors(P0), self.settings.batch_entries_max)
-        plan = self.plan = self.engine.plan(P0, entries, self.now_ms, gone, kept)
+        missed = {edge_id: self.engine.marks_of(edge_id) for edge_id in gone}
+        plan = self.plan = self.engine.plan(P0, entries, self.now_ms, missed, kept)
         if not (plan.cursors or plan.rooms or plan.forget or plan.kept):
             return None
         self._load(plan.rooms_to_load)

@@ -1,12 +1,15 @@
 """Edges and a worker together: joining, resuming, repairs, draining."""
 
 import asyncio
+import copy
 import json
 from typing import Any
 
+import pytest
+
 from common.commands import Inspect
 from common.durable_memory import MemoryDurableStore
-from common.errors import CloseCode, StoreUnavailable
+from common.errors import BusUnavailable, CloseCode, StoreUnavailable
 from common.ids import EdgeId, Partition
 from tests.unit.stage import ADA, BEN, CY, HALL
 from tests.unit.town import Town, run, settle
@@ -323,5 +326,59 @@ def test_a_socket_that_ends_leaves_nothing_behind() -> None:
         await asyncio.sleep(6)
         described = json.loads(await town.edges[1].operations.ask(lambda request: Inspect(HALL, request)))
         assert described["members"] == []
+
+    run(course)
+
+
+@pytest.mark.parametrize("lost_call", ["announce", "open_cluster"])
+def test_an_edge_that_was_forgotten_joins_again_though_a_reply_got_lost(lost_call: str) -> None:
+    """Its clients were told `not_joined` from then on: the answer that told it was lost, or a call after it failed."""
+
+    async def course(town: Town) -> None:
+        ada = town.person(ADA).join()
+        await settle()
+        bus = town.edges[0].bus
+        announce, call = bus.announce, getattr(bus, lost_call)
+        lost: list[Any] = []
+
+        async def away(*arguments: Any) -> bool:
+            raise BusUnavailable("away")
+
+        async def unanswered(*arguments: Any) -> bool:
+            lost.append(await call(*arguments))
+            vars(bus).pop(lost_call)
+            raise BusUnavailable("reply lost")
+
+        bus.announce = away  # type: ignore[method-assign]
+        await asyncio.sleep(2)
+        bus.announce = announce  # type: ignore[method-assign]
+        setattr(bus, lost_call, unanswered)
+        await asyncio.sleep(1)
+        assert len(lost) == 1
+        ada.read()
+        ada.chat("back", id="m")
+        await settle()
+        assert "ack" in ada.names()
+
+    run(course)
+
+
+def test_an_older_stream_says_nothing_again_of_rooms() -> None:
+    """Redis came back with an older stream: the state of then was sent to the clients once more."""
+
+    async def course(town: Town) -> None:
+        ada = town.person(ADA).join()
+        await settle()
+        stream = town.store._output((Partition(0), EdgeId("e1")))
+        assert stream is not None
+        before = copy.deepcopy((stream._entries, stream.last))
+        for number in range(3):
+            ada.chat(str(number))
+            await settle()
+        ada.read()
+        stream._entries, stream.last = before
+        await asyncio.sleep(2)
+        (state,) = [event["payload"] for event in ada.read() if event["t"] == "room_state"]
+        assert (state["recovered"], state["seq"]) == (True, 4)
 
     run(course)

@@ -249,6 +249,23 @@ def test_a_gone_edge_is_dropped_and_its_mark_forgotten(bench: Bench) -> None:
     assert names_of(bench.output(E2)) == ["member_left"]
 
 
+@pytest.mark.parametrize("in_same_turn", [True, False])
+def test_an_edge_that_came_back_after_the_registry_was_asked_keeps_its_members(
+    bench: Bench, in_same_turn: bool
+) -> None:
+    """Its repair was undone by the news of its end, and its clients were told `not_joined` from then on."""
+    bench.told(join(ADA, 1))
+    marks_before = bench.engine.marks_of(E1)
+    bench.send(join(ADA, 1))
+    if not in_same_turn:
+        bench.turn()
+    entries = bench.store.inputs_after(bench.engine.cursors(P0), 10)
+    plan = bench.engine.plan(P0, entries, bench.now_ms, {E1: marks_before})
+    works = [type(task.work).__name__ for room_plan in plan.rooms.values() for task in room_plan.tasks]
+    assert works == ["Join"] * in_same_turn
+    assert plan.forget == {}
+
+
 def test_an_edge_without_connections_is_forgotten_as_well(bench: Bench) -> None:
     bench.told(chat(1))
     assert bench.engine.known_edges() == {E1}

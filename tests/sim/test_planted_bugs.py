@@ -1,0 +1,33 @@
+"""Each planted bug is found. `python -m tests.sim --planted` tells from which seed on; here that one."""
+
+import pytest
+
+from tests.sim.planted import PLANTED
+from tests.sim.simulation import simulate
+
+FIRST_FOUND: dict[str, tuple[int, str]] = {
+    "no_fence": (2, "with the old token"),
+    "acknowledge_before_the_commit": (39, "answered differently"),
+    "trim_unread_input": (5, "did not settle"),
+    "drop_a_replayed_event": (1, "replay in"),
+    "replay_one_twice": (0, "repeated in"),
+    "forget_answers_over_a_takeover": (4, "duplicate in"),
+    "keep_the_epoch_after_a_loss": (14, "order in"),
+    "deliver_before_the_attachment": (0, "unannounced in"),
+    "apply_old_movements": (0, "moved_back in"),
+    "ignore_a_hole": (5, "unannounced in"),
+}
+"""The first seed from 0 on that finds it, and what it says."""
+
+
+def test_every_planted_bug_is_looked_for() -> None:
+    assert FIRST_FOUND.keys() == PLANTED.keys()
+
+
+@pytest.mark.parametrize("name", FIRST_FOUND)
+def test_a_planted_bug_is_found(name: str) -> None:
+    first, shows_as = FIRST_FOUND[name]
+    with PLANTED[name]():
+        problems = simulate(first).problems
+    assert not simulate(first).problems
+    assert any(shows_as in problem for problem in problems), problems

@@ -290,9 +290,7 @@ class ChaosClient:
         # A state that was not asked for comes after `resync`, and answers no resume.
         asked = None if self.joined else self._resume_asked
         self.log.add(
-            State(
-                self.user, self.user, at_ms, self.room, payload.epoch, payload.seq, payload.recovered, members, asked
-            )
+            State(self.user, self.user, at_ms, self.room, payload.epoch, payload.seq, payload.recovered, members, asked)
         )
         if not payload.recovered:
             if asked is not None:
@@ -341,9 +339,7 @@ class ChaosClient:
         actor = payload.userId or (payload.member.userId if payload.member else "")
         text = payload.text or payload.emoteId
         self.log.add(
-            Received(
-                self.user, self.user, at_ms, self.room, frame.t, frame.epoch, frame.seq, actor, text, frame.replay
-            )
+            Received(self.user, self.user, at_ms, self.room, frame.t, frame.epoch, frame.seq, actor, text, frame.replay)
         )
         place = (frame.epoch, frame.seq)
         if self.position is None or place > self.position:

@@ -440,7 +440,9 @@ class Chaos:
                 report.refused_commits[reason] = report.refused_commits.get(reason, 0) + number
 
 
-async def run_chaos(plan: ChaosPlan, *, folder: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Report:
+async def run_chaos(
+    plan: ChaosPlan, *, folder: Path | None = None, say: Callable[[str], None] = lambda _: None
+) -> Report:
     """Do a run on a cluster of its own.
 
     Args:

@@ -118,7 +118,9 @@ class Report:
     def _is_after(self, fault: Fault | None, at_ms: float) -> bool:
         if fault is None:
             return True
-        last = max((trial for trial in self.trials if trial.at_ms <= at_ms), key=lambda trial: trial.at_ms, default=None)
+        last = max(
+            (trial for trial in self.trials if trial.at_ms <= at_ms), key=lambda trial: trial.at_ms, default=None
+        )
         return last is not None and last.fault == fault
 
     def _figures(self) -> list[tuple[str, ...]]:
@@ -137,7 +139,10 @@ class Report:
             ("commits refused as fenced, as stale", f"{self._refused('fenced')}, {self._refused('stale')}"),
             ("sent again; refused meanwhile", f"{self.resent:,}; {self.refusals:,}"),
             ("observations checked", f"{self.events:,}"),
-            ("way there and back, p50 / p99", f"{_ms(percentile(self.waits_ms, 50))} / {_ms(percentile(self.waits_ms, 99))}"),
+            (
+                "way there and back, p50 / p99",
+                f"{_ms(percentile(self.waits_ms, 50))} / {_ms(percentile(self.waits_ms, 99))}",
+            ),
             ("clients' process, share of one core", f"{100 * self.cpu_share:.0f} %"),
             ("its loop's lag, p99", _ms(lag), _limit(lag, LAG_P99_MS)),
         ]

@@ -1,7 +1,8 @@
 """What test clients write down: everything that they sent, were answered, and received. Read by `checker.py`.
 
-One list for each connection, in the order in which it happened there. `at_ms` is the time of one clock for all
-clients of a run. Chat texts of a run are unique: a text names one message for the checker.
+One list for each client, in the order in which it happened there; a client that comes back goes on with its list.
+`at_ms` is the time of one clock for all clients of a run. Chat texts of a run are unique: a text names one message
+for the checker.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from msgspec import Struct, json
 
 
 class Observation(Struct, frozen=True, tag=True):
-    """Base. `client` names the connection, `user` the person; `room` is empty where none is concerned."""
+    """Base. `client` names the client, `user` its person; `room` is empty where none is concerned."""
 
     client: str
     user: str
@@ -30,7 +31,10 @@ class Closed(Observation, frozen=True):
 
 
 class Sent(Observation, frozen=True):
-    """A message left the client. Sent again, it is written down again."""
+    """A message left the client. Sent again, it is written down again.
+
+    `text` is that of chat; of a `heartbeat` with `lastSeq` it is that number, since events after it may come again.
+    """
 
     id: str
     name: str
@@ -74,11 +78,15 @@ class Received(Observation, frozen=True):
 
 
 class Moved(Observation, frozen=True):
-    """A movement of somebody: `number` is the mover's own count within one join, `step` grows over the whole run."""
+    """A movement of somebody: `number` is the mover's own count within one join, `step` grows over the whole run.
+
+    `join` counts the mover's joins, where the mover tells it (in a coordinate); 0 stands for one join all along.
+    """
 
     actor: str
     number: int
     step: int
+    join: int = 0
 
 
 class Resynced(Observation, frozen=True):

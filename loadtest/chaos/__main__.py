@@ -23,12 +23,13 @@ def _not_negative(text: str) -> int:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest.chaos", description="Break a cluster under load.")
-    number = {"metavar": "N", "type": _not_negative}
-    parser.add_argument("--kills", default=4, help="SIGKILLs of workers (default %(default)s)", **number)
-    parser.add_argument("--edge-kills", default=2, help="SIGKILLs of edges (default %(default)s)", **number)
-    parser.add_argument(
-        "--others", default=1, help="how often each other fault is tried; FLUSHALL at most once (default 1)", **number
-    )
+    for name, default, what in (
+        ("--kills", 4, "SIGKILLs of workers"),
+        ("--edge-kills", 2, "SIGKILLs of edges"),
+        ("--others", 1, "how often each other fault is tried; FLUSHALL at most once"),
+    ):
+        text = f"{what} (default {default})"
+        parser.add_argument(name, type=_not_negative, default=default, metavar="N", help=text)
     parser.add_argument("--rooms", type=count, default=20, metavar="N", help="default %(default)s")
     parser.add_argument("--clients", type=count, default=200, metavar="N", help="in all (default %(default)s)")
     parser.add_argument(
@@ -55,9 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Load(options.rooms, options.clients, options.chat, options.moves),
         default_times(options.kills, options.edge_kills, options.others),
         secrets.randbelow(1 << 32) if options.seed is None else options.seed,
-        options.workers,
-        options.edges,
-        options.every,
+        workers=options.workers,
+        edges=options.edges,
+        every_s=options.every,
     )
     # Collections of the oldest generation would stop the clients for as long as a small fault.
     gc.set_threshold(50_000, 50, 1_000)

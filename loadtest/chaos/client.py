@@ -39,6 +39,7 @@ class _Payload(Struct, gc=False):
     userId: str = ""  # noqa: N815
     seq: int = 0
     x: float = 0.0
+    y: float = 0.0
     epoch: int = 0
     recovered: bool = False
     text: str = ""
@@ -112,6 +113,8 @@ class ChaosClient:
         self._said = 0
         self._step = 0
         self._move_number = 0
+        self._joins = 0
+        self._is_joining = False
         self._moves: dict[int, float] = {}
         self._hold_until_s = 0.0
         self._must_send_again = False
@@ -134,12 +137,12 @@ class ChaosClient:
     async def run(self) -> None:
         """Be connected, and connect again, until `stop`."""
         attempt = 0
-        while not self._stopping:
+        while not self.is_stopping():
             await asyncio.sleep(max(0.0, self._come_back_s - time.monotonic()))
             socket = _Socket(self)
             try:
                 await ws_connect(
-                    lambda socket=socket: socket,  # type: ignore[misc]
+                    lambda socket=socket: socket,
                     self._urls[self.edge],
                     websocket_handshake_timeout=CONNECT_TIMEOUT_S,
                     extra_headers={"Sec-WebSocket-Protocol": SUBPROTOCOL},
@@ -149,7 +152,7 @@ class ChaosClient:
                 self._come_back_s = time.monotonic() + self._backoff_s(attempt)
                 attempt += 1
                 continue
-            if self._stopping:
+            if self.is_stopping():
                 socket.close()
             self._socket = socket
             self.log.add(Opened(self.user, self.user, now_ms(), ""))
@@ -157,6 +160,10 @@ class ChaosClient:
             attempt = 0 if self.joined else attempt + 1
             self._ended(socket.close_code or ABNORMAL_CLOSURE)
             self._come_back_s = max(self._come_back_s, time.monotonic() + self._backoff_s(attempt))
+
+    def is_stopping(self) -> bool:
+        """Whether it was told to leave for good."""
+        return self._stopping
 
     def stop(self) -> None:
         """Leave for good."""
@@ -177,7 +184,9 @@ class ChaosClient:
         if self._leave_timer is not None:
             self._leave_timer.cancel()
             self._leave_timer = None
-        self.edge = (self.edge + 1) % len(self._urls)
+        # As a load balancer would: any other than the one that went.
+        others = [number for number in range(len(self._urls)) if number != self.edge] or [self.edge]
+        self.edge = self._dice.choice(others)
 
     def _send(self, t: str, payload: dict[str, Any], **envelope: str) -> None:
         if self._socket is not None:
@@ -186,6 +195,7 @@ class ChaosClient:
     def _join(self) -> None:
         self._join_again_s = time.monotonic() + ANSWER_TIMEOUT_S
         self._resume_asked = self.position
+        self._is_joining = True
         user = {"userId": self.user, "displayName": self.user, "avatarId": "fox"}
         payload: dict[str, Any] = {"roomId": self.room, "user": user, "token": self._token}
         if self.position is not None:
@@ -215,7 +225,7 @@ class ChaosClient:
         self._moves[self._step] = now_ms()
         if len(self._moves) > PENDING_MAX:
             del self._moves[next(iter(self._moves))]
-        place = {"x": self._step, "y": 0, "z": 0, "rotY": 0, "anim": "walk", "speaking": False}
+        place = {"x": self._step, "y": self._joins, "z": 0, "rotY": 0, "anim": "walk", "speaking": False}
         self._send("avatar_transform", {"roomId": self.room, "seq": self._move_number, **place})
 
     def look_after(self, now_s: float) -> None:
@@ -263,7 +273,8 @@ class ChaosClient:
         match frame.t:
             case "avatar_transform_broadcast":
                 step = int(payload.x)
-                self.log.add(Moved(self.user, self.user, at_ms, self.room, payload.userId, payload.seq, step))
+                mover, join = payload.userId, int(payload.y)
+                self.log.add(Moved(self.user, self.user, at_ms, self.room, mover, payload.seq, step, join))
                 if payload.userId == self.user and (sent_ms := self._moves.pop(step, None)) is not None:
                     self._pace.wait(self.room, sent_ms, at_ms)
             case "welcome":
@@ -287,8 +298,8 @@ class ChaosClient:
     def _state(self, frame: _Frame, at_ms: float) -> None:
         payload = frame.payload
         members = [member.userId for member in payload.members]
-        # A state that was not asked for comes after `resync`, and answers no resume.
-        asked = None if self.joined else self._resume_asked
+        # Only the first state after `join_room` answers it. An edge that was forgotten asks of its own accord.
+        asked, self._resume_asked = self._resume_asked, None
         self.log.add(
             State(self.user, self.user, at_ms, self.room, payload.epoch, payload.seq, payload.recovered, members, asked)
         )
@@ -299,6 +310,10 @@ class ChaosClient:
         if not self.joined:
             self.joined = True
             self.joined_ms.append(at_ms)
+        if self._is_joining:
+            # Movements are counted anew within each join.
+            self._is_joining = False
+            self._joins += 1
             self._move_number = 0
             self._moves.clear()
         self._hold_until_s = 0.0
@@ -372,7 +387,7 @@ class _Socket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         # `welcome` may come before `ws_connect` has returned.
-        self._client._socket = self  # noqa: SLF001
+        self._client._socket = self
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.TEXT:

@@ -67,7 +67,7 @@ class Crowd:
             self._raise_failure()
             await asyncio.sleep(LOOK_S)
 
-    def speak(self, speaking: bool) -> None:  # noqa: FBT001 - a switch
+    def speak(self, *, speaking: bool) -> None:
         """Let them speak and move, or be silent."""
         self._speaking = speaking
 
@@ -146,7 +146,7 @@ class _Turns:
 
     def take(self, now_s: float) -> list[ChaosClient]:
         """Return those whose turn has come."""
-        taken = []
+        taken: list[ChaosClient] = []
         while self._next_s <= now_s and len(taken) < len(self._clients):
             taken.append(self._clients[self._at % len(self._clients)])
             self._at += 1

@@ -6,6 +6,7 @@ time. No IO.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from loadtest.observations import Acked, AnyObservation, Closed, Received, Resynced, Sent, State
 
@@ -93,7 +94,7 @@ class _Room:
         return losses
 
     def _count_places(self, text: str, places: list[Place]) -> None:
-        for earlier, later in zip(places, places[1:], strict=False):
+        for earlier, later in pairwise(places):
             if earlier[0] != later[0] and self._was_flushed(earlier[0]):
                 self._losses.duplicates_with_the_store += 1
             else:
@@ -125,7 +126,7 @@ class _Room:
                 case _:
                     pass
 
-    def _received(self, event: Received, at: Place | None, must_hear_state: bool) -> Place | None:  # noqa: FBT001
+    def _received(self, event: Received, at: Place | None, must_hear_state: bool) -> Place | None:
         place = (event.epoch, event.seq)
         content = (event.name, event.actor, event.text)
         self._first_seen(event.epoch, event.at_ms)

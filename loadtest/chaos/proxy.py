@@ -60,6 +60,11 @@ class _Half(asyncio.Protocol):
         self._waiting.append((loop.time() + self.delay_s, data))
         self.release()
 
+    @property
+    def holds(self) -> bool:
+        """Whether it keeps bytes back."""
+        return bool(self._waiting)
+
     def release(self) -> None:
         """Give on what is due, and come back for the rest."""
         if self._timer is not None:

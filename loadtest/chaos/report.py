@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from msgspec import structs
+
 from loadtest.chaos.losses import Finding, Losses
 from loadtest.chaos.plan import Fault, percentile
+from loadtest.checker import Counts
 from loadtest.table import render_table
 
 TAKEOVER_P99_MS: Final = 3_000.0
@@ -39,9 +42,10 @@ class Report:
     losses: Losses = field(default_factory=Losses)
     findings: list[Finding] = field(default_factory=list)
     """Everything that must not be, by the checker, by the losses, and by what did not mend in time."""
-    resynced_ms: list[float] = field(default_factory=list)
-    events: int = 0
-    """Observations looked at."""
+    checked: Counts = field(default_factory=Counts)
+    """What the checker counted, over all rooms."""
+    resynced: list[tuple[float, str]] = field(default_factory=list)
+    """When which client had to begin from a new state."""
     resent: int = 0
     refusals: int = 0
     refused_commits: dict[str, int] = field(default_factory=dict)
@@ -88,7 +92,7 @@ class Report:
             "trials": [asdict(trial) for trial in self.trials],
             "losses": asdict(self.losses),
             "violations": [asdict(finding) for finding in self.findings],
-            "observations": self.events,
+            "checked": structs.asdict(self.checked),
             "resent": self.resent,
             "refusals": self.refusals,
             "refusedCommits": self.refused_commits,
@@ -112,16 +116,14 @@ class Report:
             sum(self._is_after(fault, finding.at_ms) for finding in losses.lost),
             sum(self._is_after(fault, finding.at_ms) for finding in losses.duplicates),
             sum(self._is_after(fault, finding.at_ms) for finding in losses.gaps),
-            sum(self._is_after(fault, at_ms) for at_ms in self.resynced_ms),
+            len({client for at_ms, client in self.resynced if self._is_after(fault, at_ms)}),
         )
 
     def _is_after(self, fault: Fault | None, at_ms: float) -> bool:
         if fault is None:
             return True
-        last = max(
-            (trial for trial in self.trials if trial.at_ms <= at_ms), key=lambda trial: trial.at_ms, default=None
-        )
-        return last is not None and last.fault == fault
+        before = [trial for trial in self.trials if trial.at_ms <= at_ms]
+        return bool(before) and before[-1].fault == fault
 
     def _figures(self) -> list[tuple[str, ...]]:
         takeover = percentile(self._pauses(Fault.WORKER_KILL), 99)
@@ -138,11 +140,10 @@ class Report:
             ("commits of zombies (two events at one place)", f"{len(self.losses.forks):,}"),
             ("commits refused as fenced, as stale", f"{self._refused('fenced')}, {self._refused('stale')}"),
             ("sent again; refused meanwhile", f"{self.resent:,}; {self.refusals:,}"),
-            ("observations checked", f"{self.events:,}"),
-            (
-                "way there and back, p50 / p99",
-                f"{_ms(percentile(self.waits_ms, 50))} / {_ms(percentile(self.waits_ms, 99))}",
-            ),
+            ("observations checked", f"{self.checked.observations:,}"),
+            ("events; resumed without a loss", f"{self.checked.events:,}; {self.checked.resumed:,}"),
+            ("way there and back, p50", _ms(percentile(self.waits_ms, 50))),
+            ("way there and back, p99", _ms(percentile(self.waits_ms, 99))),
             ("clients' process, share of one core", f"{100 * self.cpu_share:.0f} %"),
             ("its loop's lag, p99", _ms(lag), _limit(lag, LAG_P99_MS)),
         ]

@@ -94,10 +94,10 @@ class Store:
     async def command(self, *words: str | int) -> object:
         """Run a command on the server."""
         assert self._redis is not None
-        return await self._redis.execute_command(*words)
+        return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def _start_server(self) -> None:
-        await self._in_thread(lambda: self._server.start())
+        await self._in_thread(self._server.start)
         async with Redis.from_url(self._server.url) as redis:
             await redis.config_set("appendfsync", "always")
 

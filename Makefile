@@ -7,6 +7,7 @@ EDGES ?= 2
 WORKERS ?= 2
 KILLS ?= 4
 EDGE_KILLS ?= 2
+DRAINS ?= 2
 OTHERS ?= 1
 ARGS ?=
 
@@ -45,8 +46,8 @@ up: .venv/.run  ## run a development cluster (EDGES, WORKERS, ROOMRING_PORT); Ct
 bench: .venv/.dev  ## measure a room full of moving people (ARGS='--members 100')
 	@$(BIN)/roomring bench $(ARGS)
 
-chaos: .venv/.dev  ## break a cluster under load and judge what clients saw (KILLS, EDGE_KILLS, OTHERS)
-	@$(BIN)/python -m loadtest.chaos --kills $(KILLS) --edge-kills $(EDGE_KILLS) --others $(OTHERS) $(ARGS)
+chaos: .venv/.dev  ## break a cluster under load and judge what clients saw (KILLS, EDGE_KILLS, DRAINS, OTHERS)
+	@$(BIN)/python -m loadtest.chaos --kills $(KILLS) --edge-kills $(EDGE_KILLS) --drains $(DRAINS) --others $(OTHERS) $(ARGS)
 
 test: setup browser lint types  ## all checks: format, lint, types, generated files, tests
 	$(BIN)/python -m pytest $(ARGS)

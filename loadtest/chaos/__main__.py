@@ -26,6 +26,7 @@ def _arguments() -> argparse.ArgumentParser:
     for name, default, what in (
         ("--kills", 4, "SIGKILLs of workers"),
         ("--edge-kills", 2, "SIGKILLs of edges"),
+        ("--drains", 2, "SIGTERMs of workers"),
         ("--others", 1, "how often each other fault is tried; FLUSHALL at most once"),
     ):
         text = f"{what} (default {default})"
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _arguments().parse_args(arguments)
     plan = ChaosPlan(
         Load(options.rooms, options.clients, options.chat, options.moves),
-        default_times(options.kills, options.edge_kills, options.others),
+        default_times(options.kills, options.edge_kills, options.drains, options.others),
         secrets.randbelow(1 << 32) if options.seed is None else options.seed,
         workers=options.workers,
         edges=options.edges,

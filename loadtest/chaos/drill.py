@@ -21,7 +21,7 @@ from msgspec import structs
 
 from common.ids import RoomId
 from common.ring import shard_of
-from deploy.devcluster import DevCluster
+from deploy.devcluster import DevCluster, StartFailed
 from loadtest.chaos.client import now_ms
 from loadtest.chaos.crowd import Crowd
 from loadtest.chaos.losses import Finding, find_losses
@@ -95,7 +95,7 @@ class Chaos:
         self._report = Report(plan.seed)
         self._dead: set[str] = set()
         """Ids of workers that were killed; the registry lists them until their time has run out."""
-        self._restarts: set[asyncio.Task[None]] = set()
+        self._struck: set[str] = set()
         self._is_settled = False
         self._refused: dict[tuple[str, int], dict[str, int]] = {}
 
@@ -104,6 +104,7 @@ class Chaos:
         began_s = time.monotonic()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as self._http, self._running():
             urls = [edge.ws_url for edge in self._cluster.edges]
+            keeper = asyncio.create_task(self._keep_alive())
             self._crowd = Crowd(self._plan.load, urls, self._folder, self._dice)
             try:
                 await self._crowd.enter(MEND_S)
@@ -113,9 +114,10 @@ class Chaos:
                     await self._one(number, fault)
                 await self._end()
             finally:
-                for task in self._restarts:
-                    task.cancel()
+                keeper.cancel()
                 await self._crowd.close()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await keeper
         self._report.seconds = time.monotonic() - began_s
         self._judge()
         return self._report
@@ -158,7 +160,11 @@ class Chaos:
         trial = Trial(fault, "", now_ms())
         self._report.trials.append(trial)
         began_s = time.monotonic()
-        await self._do(trial)
+        try:
+            await self._do(trial)
+        except StartFailed as error:
+            # The victim was not there: the cluster was not whole, which is a finding already.
+            self._violated(trial, str(error))
         slowest = max(trial.pauses_ms, default=0.0)
         self._say(f"{number:4}  {fault.value:32} {trial.target:9} {slowest:8,.0f} ms")
         # What edges do concerns their clients only, so the next fault may come while one of them starts.
@@ -221,12 +227,12 @@ class Chaos:
         if is_killed:
             await self._read_refused(name)
             self._dead |= await self._ids_of(name)
-        self._cluster.kill(name, signal.SIGKILL if is_killed else signal.SIGSTOP)
-        trial.at_ms = now_ms() + EPSILON_MS
-        if is_killed:
-            await self._start_again(name)
+            self._strike(name, signal.SIGKILL)
+            trial.at_ms = now_ms() + EPSILON_MS
             await self._go_on(trial, rooms)
             return
+        self._cluster.kill(name, signal.SIGSTOP)
+        trial.at_ms = now_ms() + EPSILON_MS
         began_s = time.monotonic()
         try:
             await self._go_on(trial, rooms)
@@ -241,10 +247,11 @@ class Chaos:
         rooms = {room for room, owner in before.items() if owner == name}
         await self._read_refused(name)
         self._dead |= await self._ids_of(name)
-        self._cluster.kill(name, signal.SIGTERM)
+        pid = self._cluster.pids().get(name)
+        self._strike(name, signal.SIGTERM)
         trial.at_ms = now_ms()
         await self._go_on(Trial(trial.fault, name, trial.at_ms), rooms)
-        await self._start_again(name)
+        await self._is_replaced(name, pid)
         await self._become_whole()
         await asyncio.sleep(SETTLE_S)
         after = await self._owners()
@@ -257,10 +264,8 @@ class Chaos:
         number = self._dice.choice(sorted({client.edge for client in self._crowd.clients if client.joined}))
         name = trial.target = self._cluster.edges[number].name
         clients = [client for client in self._crowd.clients if client.edge == number and client.joined]
-        self._cluster.kill(name, signal.SIGKILL if trial.fault == Fault.EDGE_KILL else signal.SIGTERM)
+        self._strike(name, signal.SIGKILL if trial.fault == Fault.EDGE_KILL else signal.SIGTERM)
         trial.at_ms = now_ms()
-        restart = asyncio.create_task(self._start_again(name))
-        self._restarts.add(restart)
         trial.rooms = len({client.room for client in clients})
         deadline_s = time.monotonic() + MEND_S
         # The one that drains sends its clients away over some time.
@@ -274,8 +279,6 @@ class Chaos:
             lost = [at_ms for at_ms in client.lost_ms if at_ms > trial.at_ms]
             if back and lost:
                 trial.pauses_ms.append(back[0] - min(lost))
-        await restart
-        self._restarts.discard(restart)
 
     async def _pause_edge(self, trial: Trial) -> None:
         """SIGSTOP for three leases. The others must not feel it."""
@@ -384,12 +387,31 @@ class Chaos:
     def _rooms(self) -> list[str]:
         return sorted({client.room for client in self._crowd.clients})
 
-    async def _start_again(self, name: str) -> None:
-        """Wait until a process has ended, and start it."""
-        while name in self._cluster.pids():  # noqa: ASYNC110 - the supervisor tells nobody
+    async def _keep_alive(self) -> None:
+        """Start again what has ended: what was struck, and what did not find its Valkey when it started."""
+        names = [*(worker.name for worker in self._cluster.workers), *(edge.name for edge in self._cluster.edges)]
+        ended_s: dict[str, float] = {}
+        while True:
             await asyncio.sleep(LOOK_S)
-        await asyncio.sleep(START_AGAIN_S)
-        await asyncio.to_thread(self._cluster.start_again, name)
+            pids = self._cluster.pids()
+            for name in names:
+                if name in pids:
+                    continue
+                if time.monotonic() >= ended_s.setdefault(name, time.monotonic()) + START_AGAIN_S:
+                    del ended_s[name]
+                    self._report.own_ends += name not in self._struck
+                    self._struck.discard(name)
+                    await asyncio.to_thread(self._cluster.start_again, name)
+
+    def _strike(self, name: str, number: signal.Signals) -> None:
+        """Send a signal that ends a process."""
+        self._struck.add(name)
+        self._cluster.kill(name, number)
+
+    async def _is_replaced(self, name: str, pid: int | None) -> None:
+        """Wait until a process was started anew."""
+        while self._cluster.pids().get(name, pid) == pid:  # noqa: ASYNC110 - the supervisor tells nobody
+            await asyncio.sleep(LOOK_S)
 
     async def _read_refused(self, name: str) -> None:
         """Note what a worker counts, before it is gone."""

@@ -68,11 +68,12 @@ def order_faults(times: dict[Fault, int], dice: Dice) -> list[Fault]:
     return [*order[:late], *(fault for fault in LOSES_DATA for _ in range(times.get(fault, 0))), *order[late:]]
 
 
-def default_times(worker_kills: int, edge_kills: int, others: int) -> dict[Fault, int]:
-    """Return how often each fault is tried: kills as told, all others `others` times, FLUSHALL once."""
-    rare = {fault: others for fault in Fault if fault not in (Fault.WORKER_KILL, Fault.EDGE_KILL, *LOSES_DATA)}
+def default_times(worker_kills: int, edge_kills: int, drains: int, others: int) -> dict[Fault, int]:
+    """Return how often each fault is tried: `drains` is of workers, `others` of all the rest."""
+    told = {Fault.WORKER_KILL: worker_kills, Fault.EDGE_KILL: edge_kills, Fault.WORKER_DRAIN: drains}
+    rare = {fault: others for fault in Fault if fault not in told and fault not in LOSES_DATA}
     once = {fault: min(1, others) for fault in LOSES_DATA}
-    return {Fault.WORKER_KILL: worker_kills, Fault.EDGE_KILL: edge_kills, **rare, **once}
+    return told | rare | once
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:

@@ -48,6 +48,8 @@ class Report:
     """When which client had to begin from a new state."""
     resent: int = 0
     refusals: int = 0
+    own_ends: int = 0
+    """Processes that ended without having been told: those that start need a Valkey that takes writes."""
     refused_commits: dict[str, int] = field(default_factory=dict)
     """What workers said of commits that were refused: fenced, stale. Those of killed processes are missing."""
     waits_ms: list[float] = field(default_factory=list)
@@ -95,6 +97,7 @@ class Report:
             "checked": structs.asdict(self.checked),
             "resent": self.resent,
             "refusals": self.refusals,
+            "ownEnds": self.own_ends,
             "refusedCommits": self.refused_commits,
             "waitMs": _spread(self.waits_ms),
             "clients": {"cpuShare": self.cpu_share, "loopLagMs": _spread(self.lags_ms)},
@@ -140,6 +143,7 @@ class Report:
             ("commits of zombies (two events at one place)", f"{len(self.losses.forks):,}"),
             ("commits refused as fenced, as stale", f"{self._refused('fenced')}, {self._refused('stale')}"),
             ("sent again; refused meanwhile", f"{self.resent:,}; {self.refusals:,}"),
+            ("processes that ended of themselves", f"{self.own_ends:,}"),
             ("observations checked", f"{self.checked.observations:,}"),
             ("events; resumed without a loss", f"{self.checked.events:,}; {self.checked.resumed:,}"),
             ("way there and back, p50", _ms(percentile(self.waits_ms, 50))),

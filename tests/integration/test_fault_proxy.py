@@ -61,7 +61,7 @@ async def test_delayed_bytes_keep_their_order_when_the_delay_ends(ends: Ends) ->
     ends.proxy.do(Command("shape", delay_ms=30))
     ends.client_writer.write(b"slow ")
     await ends.client_writer.drain()
-    while not next(iter(ends.proxy.clients)).holds:
+    while not next(iter(ends.proxy.clients)).holds:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0)
     ends.proxy.do(Command("shape"))
     ends.client_writer.write(b"quick")

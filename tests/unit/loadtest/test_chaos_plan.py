@@ -9,7 +9,7 @@ from loadtest.chaos.plan import LOSES_DATA, Fault, default_times, order_faults
 
 
 def test_the_same_seed_gives_the_same_faults_and_all_of_them() -> None:
-    times = default_times(10, 5, 2)
+    times = default_times(10, 5, 3, 2)
     first, second = (order_faults(times, random.Random(7)) for _ in range(2))
     assert first == second
     assert {fault: first.count(fault) for fault in Fault} == times
@@ -17,13 +17,13 @@ def test_the_same_seed_gives_the_same_faults_and_all_of_them() -> None:
 
 
 def test_data_is_lost_once_and_late() -> None:
-    order = order_faults(default_times(20, 0, 3), random.Random(1))
+    order = order_faults(default_times(20, 0, 0, 3), random.Random(1))
     assert order.count(Fault.FLUSH) == 1
     assert order.index(Fault.FLUSH) == (len(order) - 1) * 3 // 4
 
 
 def test_without_other_faults_nothing_is_flushed() -> None:
-    assert not LOSES_DATA & {*order_faults(default_times(3, 3, 0), random.Random(1))}
+    assert not LOSES_DATA & {*order_faults(default_times(3, 3, 3, 0), random.Random(1))}
 
 
 def test_a_pause_ends_with_the_first_event_sequenced_after_the_fault() -> None:

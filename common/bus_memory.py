@@ -64,7 +64,8 @@ class MemoryStore:
         self._history_events_max = history_events_max
         self._output_entries_max = output_entries_max
         self._output_ttl_ms = output_ttl_ms
-        self._watchers: dict[Topic, set[Callable[[], None]]] = {}
+        self._watchers: dict[Topic, dict[Callable[[], None], None]] = {}
+        # In order of their coming: a simulation must go the same way each time.
         self.flush()
 
     def flush(self) -> None:
@@ -88,13 +89,13 @@ class MemoryStore:
         """Call `notify` whenever there may be something new in a topic. Returns what ends it."""
         watched = list(topics)
         for topic in watched:
-            self._watchers.setdefault(topic, set()).add(notify)
+            self._watchers.setdefault(topic, {})[notify] = None
 
         def end() -> None:
             for topic in watched:
                 watchers = self._watchers.get(topic)
                 if watchers is not None:
-                    watchers.discard(notify)
+                    watchers.pop(notify, None)
                     if not watchers:
                         del self._watchers[topic]
 

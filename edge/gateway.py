@@ -24,7 +24,7 @@ from common.messages import FRAME_BYTES_MAX, SUBPROTOCOL
 from common.settings import EdgeSettings
 from edge.client import Client, Socket
 from edge.connection import Connection
-from edge.hub import Hub
+from edge.hub import Hub, answers_of
 from edge.metrics import EdgeMetrics
 from edge.operations import Operations
 from edge.problems import bearer, origin_allowed
@@ -296,6 +296,9 @@ class Gateway:
             if not entries:
                 continue
             began_ms = self.clock.monotonic_ms()
+            # A stream that ends before what was read was made anew, or Redis came back with an older one, whose
+            # entries were applied before. Which it is cannot be told, so nothing in it about a room counts.
+            is_older = entries[0].position <= after
             for entry in entries:
                 if entry.position != after + 1:
                     trimmed = min(trimmed, entry.position)
@@ -309,7 +312,7 @@ class Gateway:
                     self._log.error("unreadable output passed over", error=str(error))
                     self._hub.repair_all()
                     continue
-                self._hub.apply(batch.deliveries)
+                self._hub.apply(answers_of(batch.deliveries) if is_older else batch.deliveries)
             self._hub.flush()
             self.metrics.output_batches.inc(len(entries))
             self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)

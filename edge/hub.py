@@ -258,6 +258,11 @@ class Hub:
             self._port.forward(command)
 
 
+def answers_of(deliveries: Iterable[AnyDelivery]) -> list[AnyDelivery]:
+    """Return those that do no harm when they come again, and are missed when they do not come."""
+    return [delivery for delivery in deliveries if isinstance(delivery, Direct | Answer)]
+
+
 def _frames_of(segments: list[Segment]) -> tuple[bytes, bytes]:
     """Return the frames of all messages, and of the reliable ones only."""
     everything = text_frames(message for segment in segments for message in segment.messages)

@@ -233,9 +233,11 @@ class _Run:
 class _Standing:
     """How far a client is in a room."""
 
-    __slots__ = ("attached", "epoch", "heartbeats", "last", "repeating", "replay_to")
+    __slots__ = ("attached", "epoch", "heartbeats", "is_repair", "last", "repeating", "replay_to")
 
     def __init__(self) -> None:
+        self.is_repair = False
+        """The newest state came without the client's asking, and nothing after it."""
         self.attached = False
         self.epoch = 0
         self.last = 0
@@ -279,11 +281,14 @@ class _Reader:
                     self._state(seen)
                 case Resynced():
                     self._counts.resyncs += 1
+                    # A store that came back older has the rooms read some input again.
+                    self._moves = {key: moved for key, moved in self._moves.items() if key[0] != seen.room}
                 case Opened() | Closed():
                     self._is_open = isinstance(seen, Opened)
                     self._moves.clear()
                     for standing in self._rooms.values():
                         standing.attached = False
+                        standing.heartbeats.clear()
         self._counts.observations += len(self._log)
 
     def check_end(self) -> None:
@@ -315,8 +320,8 @@ class _Reader:
             else:
                 start = asked[1]
         room.attached = True
+        room.is_repair = seen.recovered and seen.resumed_from is None
         room.epoch, room.last, room.replay_to = seen.epoch, start, seen.seq
-        room.heartbeats.clear()
         room.repeating = 0
         self._run.stands(seen.room, (seen.epoch, seen.seq))
 
@@ -331,6 +336,10 @@ class _Reader:
         seq = seen.seq
         if seen.replay:
             self._counts.replayed += 1
+            if room.is_repair and seq <= room.last:
+                # The edge asked from where it stood itself; an answer to the client may have come in between.
+                room.last = seq - 1
+            room.is_repair = False
             if seq <= room.last and self._is_asked_for(room, seq):
                 return
         else:

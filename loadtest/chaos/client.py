@@ -154,12 +154,15 @@ class ChaosClient:
                 continue
             if self.is_stopping():
                 socket.close()
-            self._socket = socket
-            self.log.add(Opened(self.user, self.user, now_ms(), ""))
             await socket.closed.wait()
             attempt = 0 if self.joined else attempt + 1
             self._ended(socket.close_code or ABNORMAL_CLOSURE)
             self._come_back_s = max(self._come_back_s, time.monotonic() + self._backoff_s(attempt))
+
+    def opened(self, socket: "_Socket") -> None:
+        """Take note that a connection is open."""
+        self._socket = socket
+        self.log.add(Opened(self.user, self.user, now_ms(), ""))
 
     def is_stopping(self) -> bool:
         """Whether it was told to leave for good."""
@@ -386,8 +389,8 @@ class _Socket(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
-        # `welcome` may come before `ws_connect` has returned.
-        self._client._socket = self
+        # `welcome`, and all that follows from it, may come before `ws_connect` has returned.
+        self._client.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.TEXT:

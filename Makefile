@@ -7,18 +7,22 @@ EDGES ?= 2
 WORKERS ?= 2
 SEEDS ?= 200
 SEED ?=
+KILLS ?= 4
+EDGE_KILLS ?= 2
+DRAINS ?= 2
+OTHERS ?= 1
 ARGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser up bench test unit sim lint format types generate clean
+.PHONY: help setup browser up bench chaos test unit sim lint format types generate clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  EDGES=3 WORKERS=3 ROOMRING_PORT=9000 make up     ARGS='-k resume' make unit     ARGS='--rooms 4' make bench"
+	@echo "  EDGES=3 WORKERS=3 ROOMRING_PORT=9000 make up     ARGS='-k resume' make unit     ARGS='--rooms 4' make bench     KILLS=100 EDGE_KILLS=50 make chaos"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -43,6 +47,9 @@ up: .venv/.run  ## run a development cluster (EDGES, WORKERS, ROOMRING_PORT); Ct
 
 bench: .venv/.dev  ## measure a room full of moving people (ARGS='--members 100')
 	@$(BIN)/roomring bench $(ARGS)
+
+chaos: .venv/.dev  ## break a cluster under load and judge what clients saw (KILLS, EDGE_KILLS, DRAINS, OTHERS)
+	@$(BIN)/python -m loadtest.chaos --kills $(KILLS) --edge-kills $(EDGE_KILLS) --drains $(DRAINS) --others $(OTHERS) $(ARGS)
 
 test: setup browser lint types  ## all checks: format, lint, types, generated files, tests
 	$(BIN)/python -m pytest $(ARGS)

@@ -1,0 +1,82 @@
+"""What a chaos run does: how much load, which faults, in which order. No IO: the dice are given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+_Item = TypeVar("_Item")
+
+
+class Fault(StrEnum):
+    """What is done to the cluster."""
+
+    WORKER_KILL = "worker SIGKILL"
+    EDGE_KILL = "edge SIGKILL"
+    WORKER_PAUSE = "worker SIGSTOP for 3 leases"
+    EDGE_PAUSE = "edge SIGSTOP for 3 leases"
+    WORKER_DRAIN = "worker SIGTERM"
+    EDGE_DRAIN = "edge SIGTERM"
+    STORE_KILL = "Valkey SIGKILL, restart"
+    STORE_RESTART = "Valkey SIGTERM, restart"
+    CUT = "all connections to Valkey cut"
+    CUT_ONE = "connections of one process cut"
+    DELAY = "Valkey 50 ms farther away"
+    STALL_REQUESTS = "requests of one worker stall, cut"
+    STALL_REPLIES = "replies to one worker stall, cut"
+    SCRIPT_FLUSH = "SCRIPT FLUSH"
+    MEMORY = "Valkey at maxmemory"
+    FLUSH = "FLUSHALL"
+
+
+LOSES_DATA: Final = frozenset({Fault.FLUSH})
+"""After it acknowledged events may be missing: what was lost is Valkey's, and a new epoch says so."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the clients do. Each is in one room."""
+
+    rooms: int
+    clients: int
+    chats_per_second: float
+    """Of each client."""
+    moves_per_second: float
+    """Of each client."""
+
+    def room_of(self, number: int) -> str:
+        """Return the room of a client."""
+        return f"chaos-{number % self.rooms}"
+
+
+class Dice(Protocol):
+    """The part of `random.Random` that a plan needs."""
+
+    def shuffle(self, x: list[Fault], /) -> None:
+        """Put into another order, in place."""
+        ...
+
+
+def order_faults(times: dict[Fault, int], dice: Dice) -> list[Fault]:
+    """Return each fault as often as it is wanted, in an order that the dice decide.
+
+    FLUSHALL, which ends the epochs of all rooms, stands behind three quarters of the others, so that epochs get old.
+    """
+    order = [fault for fault, number in times.items() if fault not in LOSES_DATA for _ in range(number)]
+    dice.shuffle(order)
+    late = len(order) * 3 // 4
+    return [*order[:late], *(fault for fault in LOSES_DATA for _ in range(times.get(fault, 0))), *order[late:]]
+
+
+def default_times(worker_kills: int, edge_kills: int, drains: int, others: int) -> dict[Fault, int]:
+    """Return how often each fault is tried: `drains` is of workers, `others` of all the rest."""
+    told = {Fault.WORKER_KILL: worker_kills, Fault.EDGE_KILL: edge_kills, Fault.WORKER_DRAIN: drains}
+    rare = {fault: others for fault in Fault if fault not in told and fault not in LOSES_DATA}
+    once = {fault: min(1, others) for fault in LOSES_DATA}
+    return told | rare | once
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """Return the value that so many percent do not exceed; None for none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else None

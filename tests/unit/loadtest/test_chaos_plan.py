@@ -1,0 +1,57 @@
+"""The order of faults, and the pauses that are read from what clients saw."""
+
+import random
+
+import pytest
+
+from loadtest.chaos.journal import Pace
+from loadtest.chaos.plan import LOSES_DATA, Fault, default_times, order_faults
+
+
+def test_the_same_seed_gives_the_same_faults_and_all_of_them() -> None:
+    times = default_times(10, 5, 3, 2)
+    first, second = (order_faults(times, random.Random(7)) for _ in range(2))
+    assert first == second
+    assert {fault: first.count(fault) for fault in Fault} == times
+    assert order_faults(times, random.Random(8)) != first
+
+
+def test_data_is_lost_once_and_late() -> None:
+    order = order_faults(default_times(20, 0, 0, 3), random.Random(1))
+    assert order.count(Fault.FLUSH) == 1
+    assert order.index(Fault.FLUSH) == (len(order) - 1) * 3 // 4
+
+
+def test_without_other_faults_nothing_is_flushed() -> None:
+    assert not LOSES_DATA & {*order_faults(default_times(3, 3, 3, 0), random.Random(1))}
+
+
+def test_a_pause_ends_with_the_first_event_sequenced_after_the_fault() -> None:
+    pace = Pace()
+    pace.event("r", (1, 1), 90.0, 95.0)
+    assert pace.pause_ms("r", 100.0) is None
+    # Sequenced before the fault, and seen after it.
+    pace.event("r", (1, 2), 99.0, 140.0)
+    assert pace.pause_ms("r", 100.0) is None
+    pace.event("r", (1, 3), 130.0, 150.0)
+    pace.event("r", (1, 4), 160.0, 170.0)
+    assert pace.pause_ms("r", 100.0) == pytest.approx(50.0)
+
+
+def test_a_place_counts_when_it_is_first_seen() -> None:
+    pace = Pace()
+    pace.event("r", (1, 1), 110.0, 120.0)
+    pace.event("r", (1, 1), 110.0, 500.0)
+    assert pace.pause_ms("r", 100.0) == pytest.approx(20.0)
+
+
+def test_a_room_without_events_has_no_pause_yet() -> None:
+    assert Pace().pause_ms("r", 1.0) is None
+
+
+def test_the_longest_wait_is_that_of_what_was_sent_within_the_window() -> None:
+    pace = Pace()
+    for sent_ms, back_ms in ((10, 500), (100, 130), (150, 240), (300, 900)):
+        pace.wait("r", sent_ms, back_ms)
+    assert pace.longest_wait_ms("r", 50, 200) == pytest.approx(90.0)
+    assert pace.longest_wait_ms("r", 400, 500) is None

@@ -17,7 +17,7 @@ FIRST_FOUND: dict[str, tuple[int, str]] = {
     "apply_old_movements": (0, "moved_back in"),
     "ignore_a_hole": (5, "unannounced in"),
 }
-"""The first seed from 0 on that finds it, and what it says. A change of the code may move it; it is looked for from here."""
+"""The first seed from 0 on that finds it, and what it says. A change may move it; the search begins here."""
 
 SEEDS_MAX = 1_000
 

@@ -63,7 +63,8 @@ CALM: Final = ("kill_edge", "stop_edge", "pause_edge", "cut_clients", "trim_outp
 """What leaves the owners of shards as they are; `rollback` needs them."""
 
 NOT_PROMISED: Final = ("rollback_with_leases",)
-"""Not among the faults of a seed unless asked for: the rooms go on with numbers that were used. See docs."""
+"""Not among the faults of a seed unless asked for (`--also`): rooms go on with numbers that were used before, since
+nobody who knows what was lost takes their shards."""
 
 
 class Outcome(Struct):

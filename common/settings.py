@@ -437,7 +437,8 @@ class WorkerSettings(CommonSettings):
     inbox_connections_max: int = _setting(
         64,
         "ROOMRING_INBOX_CONNECTIONS_MAX",
-        "Connections of one person that get direct messages; further ones do not.",
+        "Connections of one person that get direct messages; further ones do not, unless they join the inbox: then the "
+        "oldest does not.",
         low=1,
         high=10_000,
     )

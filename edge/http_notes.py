@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from common.cursor import decode_note_cursor, encode_note_cursor
 from common.durable import PAGE_MESSAGES_MAX, BoardNote, DurableStore, Rectangle
-from common.ids import kind_of
+from common.ids import BOARD_KIND, kind_of
 from common.messages import Note, NotePage
 from edge.gateway import Gateway
 from edge.http_history import history_off
@@ -17,7 +17,6 @@ from edge.problems import cursor_of, limit_of, problem, room_id_of, tagged_answe
 from edge.readers import Readers, not_there
 from edge.tokens import TokenVerifier
 
-NOTES_KIND: Final = "notes"
 PLACE_MAX: Final = 1e9
 """As of a note's own place (common/messages.py)."""
 
@@ -39,7 +38,7 @@ class NotePages:
         reader = self._readers.of_room(request, room_id)
         if isinstance(reader, web.Response):
             return reader
-        if kind_of(room_id) != NOTES_KIND:
+        if kind_of(room_id) != BOARD_KIND:
             return not_there("board of notes")
         rectangle = _rectangle(request)
         if isinstance(rectangle, web.Response):

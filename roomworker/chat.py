@@ -6,8 +6,19 @@ from msgspec import UNSET, Struct, json
 
 from common.durable import ChatMessage
 from common.errors import ErrorCode
-from common.messages import Ack, ChatBroadcast, ChatSend, ErrorEvent, PastChat, refusal
+from common.ids import UserId
+from common.messages import (
+    Ack,
+    ChatBroadcast,
+    ChatSend,
+    ChatSendPayload,
+    DirectSendPayload,
+    ErrorEvent,
+    PastChat,
+    refusal,
+)
 from common.token_bucket import Rate
+from common.word_filter import Verdict
 from roomworker.history import PastEvent
 from roomworker.reports import queue_filtered
 from roomworker.rules import Incoming, RoomServices
@@ -30,19 +41,42 @@ def send_chat(
     room: RoomServices, incoming: Incoming, message: ChatSend, *, rate: Rate, characters_max: int
 ) -> Ack | ErrorEvent:
     """Sequence a message for everybody in the room, and keep it."""
-    payload, member = message.payload, incoming.member
-    if len(payload.text) > characters_max:
-        text = f"The text has {len(payload.text)} characters; here it may have {characters_max}."
-        return ErrorEvent(ErrorCode.INVALID_PAYLOAD, text, room.room_id)
-    if room.is_muted(member.user_id, incoming.now_ms):
+    too_long = refuse_length(room, message.payload.text, characters_max)
+    if too_long is not None:
+        return too_long
+    if room.is_muted(incoming.member.user_id, incoming.now_ms):
         return refusal(ErrorCode.MUTED, room.room_id)
-    verdict = room.screen(payload.text)
+    verdict = room.screen(message.payload.text)
     if verdict.action == "reject":
         return refusal(ErrorCode.FILTERED, room.room_id)
     if not room.can_keep():
         return refusal(ErrorCode.BUSY, room.room_id)
     if not room.admit(incoming, "chat_send", rate):
         return refusal(ErrorCode.RATE_LIMITED, room.room_id)
+    said = say(room, incoming, message.payload, verdict)
+    return Ack(room.room_id, said.seq, said.message_id)
+
+
+def refuse_length(room: RoomServices, text: str, characters_max: int) -> ErrorEvent | None:
+    """Return the answer to a text that is longer than here it may be; None where it is not."""
+    if len(text) <= characters_max:
+        return None
+    told = f"The text has {len(text)} characters; here it may have {characters_max}."
+    return ErrorEvent(ErrorCode.INVALID_PAYLOAD, told, room.room_id)
+
+
+def say(
+    room: RoomServices,
+    incoming: Incoming,
+    payload: ChatSendPayload | DirectSendPayload,
+    verdict: Verdict,
+    recipient_id: UserId | None = None,
+) -> ChatMessage:
+    """Give a message its place, keep it, and have it looked at where the word filter wants that.
+
+    Returns: what is kept.
+    """
+    member = incoming.member
     message_id = room.message_id(room.next_seq())
     seq = room.sequence(
         ChatBroadcast(
@@ -50,22 +84,21 @@ def send_chat(
         ),
         member.user_id,
     )
-    room.keep(
-        ChatMessage(
-            room.room_id,
-            room.epoch,
-            seq,
-            message_id,
-            member.user_id,
-            member.display_name,
-            verdict.text,
-            incoming.now_ms,
-            None if payload.replyTo is UNSET else payload.replyTo,
-        ),
-        incoming.connection,
+    said = ChatMessage(
+        room.room_id,
+        room.epoch,
+        seq,
+        message_id,
+        member.user_id,
+        member.display_name,
+        verdict.text,
+        incoming.now_ms,
+        None if payload.replyTo is UNSET else payload.replyTo,
+        recipient_id,
     )
+    room.keep(said, incoming.connection)
     queue_filtered(room, member.user_id, seq, message_id, payload.text, verdict)
-    return Ack(room.room_id, seq, message_id)
+    return said
 
 
 def past_chats(events: list[PastEvent]) -> list[PastChat]:

@@ -10,12 +10,11 @@ from typing import Any, ClassVar, Final
 from msgspec import UNSET, Struct, field, msgpack
 
 from common.commands import SetFriendship
-from common.durable import ChatMessage, FriendshipSet, FriendshipStatus, ReadMark, Thread
+from common.durable import FriendshipSet, FriendshipStatus, ReadMark, Thread
 from common.errors import ERROR_MEANING, ErrorCode, RejectionCode
-from common.ids import Epoch, Seq, UserId, inbox_of, thread_of, thread_pair
+from common.ids import THREAD_KIND, Epoch, Seq, UserId, inbox_of, thread_of, thread_pair
 from common.messages import (
     Ack,
-    ChatBroadcast,
     ChatSend,
     ClientMessage,
     DirectSend,
@@ -33,6 +32,7 @@ from common.messages import (
 )
 from common.settings import WorkerSettings
 from common.token_bucket import Rate
+from roomworker.chat import refuse_length, say
 from roomworker.letters import (
     FriendshipMoved,
     MessageArrived,
@@ -41,7 +41,7 @@ from roomworker.letters import (
     TypingSeen,
 )
 from roomworker.member import Member
-from roomworker.reports import file_report, queue_filtered
+from roomworker.reports import file_report
 from roomworker.rules import Incoming, Operation, PlainRules, RoomSeed, RoomServices
 from roomworker.typing_marks import TypingMarks
 
@@ -88,7 +88,7 @@ _decoder: Final = msgpack.Decoder(ThreadState)
 class DirectRules(PlainRules):
     """A thread, as docs/protocol.md describes it."""
 
-    kind: ClassVar[str] = "dm"
+    kind: ClassVar[str] = THREAD_KIND
     joinable = False
     takes_calls = True
 
@@ -164,9 +164,9 @@ class DirectRules(PlainRules):
         payload, sender = message.payload, incoming.member
         if other_id == sender.user_id:
             return ErrorEvent(ErrorCode.INVALID_PAYLOAD, "Nobody can write to themselves.", room.room_id)
-        if len(payload.text) > self._characters_max:
-            text = f"The text has {len(payload.text)} characters; here it may have {self._characters_max}."
-            return ErrorEvent(ErrorCode.INVALID_PAYLOAD, text, room.room_id)
+        too_long = refuse_length(room, payload.text, self._characters_max)
+        if too_long is not None:
+            return too_long
         if _is_blocked(room, sender.user_id, other_id):
             return rejection(RejectionCode.BLOCKED, other_id)
         if _state(room).friendship != "accepted" and ADMIN_ROLE not in sender.roles:
@@ -182,55 +182,32 @@ class DirectRules(PlainRules):
         if not room.admit(incoming, "direct_send", self._rate):
             return refusal(ErrorCode.RATE_LIMITED, room.room_id)
         self._typing.sent(room, sender)
-        reply_to = None if payload.replyTo is UNSET else payload.replyTo
-        message_id = room.message_id(room.next_seq())
-        seq = room.sequence(
-            ChatBroadcast(
-                room.room_id, sender.user_id, sender.display_name, verdict.text, message_id, replyTo=payload.replyTo
-            ),
-            sender.user_id,
-        )
+        said = say(room, incoming, payload, verdict, other_id)
         mine, others = _reader(room, sender.user_id), _reader(room, other_id)
         mine.name = sender.display_name
-        others.unread_seqs.append(seq)
+        others.unread_seqs.append(said.seq)
         if len(others.unread_seqs) > UNREAD_SEQS_MAX:
             del others.unread_seqs[0]
             others.unread_older += 1
         room.touch_room()
-        room.keep(
-            ChatMessage(
-                room.room_id,
-                room.epoch,
-                seq,
-                message_id,
-                sender.user_id,
-                sender.display_name,
-                verdict.text,
-                incoming.now_ms,
-                reply_to,
-                other_id,
-            ),
-            incoming.connection,
-        )
         for owner_id, reader in ((sender.user_id, mine), (other_id, others)):
             room.tell(
                 inbox_of(owner_id),
                 MessageArrived(
                     owner_id,
                     room.room_id,
-                    room.epoch,
-                    seq,
-                    message_id,
-                    sender.user_id,
-                    sender.display_name,
+                    said.epoch,
+                    said.seq,
+                    said.message_id,
+                    said.author_id,
+                    said.author_name,
                     other_id,
-                    verdict.text,
-                    reply_to,
+                    said.text,
+                    said.reply_to,
                     reader.unread,
                 ),
             )
-        queue_filtered(room, sender.user_id, seq, message_id, payload.text, verdict)
-        return Ack(room.room_id, seq, message_id)
+        return Ack(room.room_id, said.seq, said.message_id)
 
     def message_deleted(self, room: RoomServices, author_id: UserId, message_id: str, epoch: Epoch, seq: Seq) -> None:
         """See `RoomRules.message_deleted`."""

@@ -16,7 +16,7 @@ shard's memory is dropped.
 
 import heapq
 import traceback
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
@@ -436,25 +436,19 @@ class Engine:
             for edge_id, deliveries in turn.outputs.items():
                 outputs.setdefault(edge_id, []).extend(deliveries)
         encoded = {edge_id: encode_output(OutputBatch(worker_id, d)) for edge_id, d in outputs.items()}
-        inputs = {
-            shard: batch
-            for shard, batch in self._tellings(turns, now_ms).items()
-            if self._partition(shard) == partition
-        }
+        inputs = self._tellings(turns, now_ms, lambda shard: self._partition(shard) == partition)
         return Commit(shards, encoded, inputs)
 
     def tellings_elsewhere(
         self, partition: Partition, turns: Collection[ShardTurn], now_ms: int
     ) -> list[tuple[Shard, bytes]]:
         """Return what the rooms of these turns tell shards that the commit cannot reach."""
-        return [
-            (shard, batch)
-            for shard, batch in self._tellings(turns, now_ms).items()
-            if self._partition(shard) != partition
-        ]
+        return [*self._tellings(turns, now_ms, lambda shard: self._partition(shard) != partition).items()]
 
-    def _tellings(self, turns: Iterable[ShardTurn], now_ms: int) -> dict[Shard, bytes]:
-        """Return what rooms tell other rooms, and all of them, as batches by shard."""
+    def _tellings(
+        self, turns: Iterable[ShardTurn], now_ms: int, is_wanted: Callable[[Shard], bool]
+    ) -> dict[Shard, bytes]:
+        """Return what rooms tell other rooms, and all of them, as batches by shard, for the wanted shards."""
         commands: dict[Shard, list[AnyCommand]] = {}
         for turn in turns:
             for room in turn.rooms:
@@ -464,7 +458,9 @@ class Engine:
                     for number in range(self._settings.shards):
                         commands.setdefault(Shard(number), []).append(broadcast)
         return {
-            shard: encode_batch(InputBatch(EdgeId(""), 0, now_ms, of_shard)) for shard, of_shard in commands.items()
+            shard: encode_batch(InputBatch(EdgeId(""), 0, now_ms, of_shard))
+            for shard, of_shard in commands.items()
+            if is_wanted(shard)
         }
 
     def settle(self, turns: Iterable[ShardTurn]) -> None:

@@ -84,11 +84,6 @@ class History:
         """Put another event in the place of one that is here."""
         self._events[seq - (self._last - len(self._events)) - 1] = event
 
-    @property
-    def first(self) -> Seq:
-        """The oldest place that is here; one after the newest where nothing is."""
-        return Seq(self._last - len(self._events) + 1)
-
     def prepend(self, after: Seq, stored: list[tuple[Seq, bytes]], instead: Mapping[Seq, PastEvent]) -> None:
         """Put in front what the store has after a place. What does not adjoin, or has no room, is left out.
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct, msgpack
 from common.commands import ChangeBlock
 from common.durable import InboxSeed
 from common.errors import ERROR_MEANING, ErrorCode
-from common.ids import Seq, UserId, inbox_of, thread_of, thread_pair
+from common.ids import INBOX_KIND, Seq, UserId, inbox_of, thread_of, thread_pair
 from common.messages import (
     Ack,
     BlockChanged,
@@ -80,10 +80,11 @@ _decoder: Final = msgpack.Decoder(InboxState)
 class InboxRules(PlainRules):
     """An inbox, as docs/protocol.md describes it."""
 
-    kind: ClassVar[str] = "user"
+    kind: ClassVar[str] = INBOX_KIND
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.reconnect_window_ms = settings.reconnect_window_ms
+        self.connections_max = settings.inbox_connections_max
         self.idle_ttl_ms = settings.kept_idle_ttl_ms if settings.database_url else 0
         self._away_ms = settings.presence_away_ms
         self._subscriptions_max = settings.presence_subscriptions_max
@@ -261,10 +262,6 @@ class InboxRules(PlainRules):
             room.set_restricted(user_id, muted_until_ms, barred_until_ms)
 
     # --- letters ------------------------------------------------------------------------------------------
-
-    def people_needed(self, room: RoomServices, sender: UserId, message: ClientMessage) -> Iterable[UserId]:
-        """See `RoomRules.people_needed`."""
-        return ()
 
     def letter_people(self, letter: AnyLetter) -> Iterable[UserId]:
         """See `RoomRules.letter_people`. The person may not be here, and still be hidden from who wants to watch."""

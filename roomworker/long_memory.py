@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from common.bus import Person, WorkerBus
 from common.clock import Clock
-from common.durable import DurableStore, InboxSeed, Thread
+from common.durable import DurableStore, Thread
 from common.errors import BusUnavailable, SchemaMismatch, StoreUnavailable
 from common.ids import BOARD_KIND, INBOX_KIND, THREAD_KIND, RoomId, UserId, kind_of, thread_pair
 from common.people import fill_people
@@ -90,18 +90,16 @@ class LongMemory:
 
 async def _seed(store: DurableStore, room_id: RoomId, persons: tuple[UserId, ...], now_ms: int) -> RoomSeed | None:
     restrictions = await store.restrictions(room_id, now_ms)
-    match kind_of(room_id):
-        case kind if kind == THREAD_KIND:
-            thread = await _thread(store, room_id, persons)
-            return None if thread is None else RoomSeed(restrictions, thread)
-        case kind if kind == INBOX_KIND:
-            # Without knowing whose it is there is nothing to show yet.
-            inbox: InboxSeed | None = await store.inbox(persons[0]) if persons else None
-            return None if inbox is None else RoomSeed(restrictions, inbox, persons[0])
-        case kind if kind == BOARD_KIND:
-            return RoomSeed(restrictions, await store.board(room_id, BOARD_NOTES_MAX))
-        case _:
-            return RoomSeed(restrictions)
+    kind = kind_of(room_id)
+    if kind == THREAD_KIND:
+        thread = await _thread(store, room_id, persons)
+        return None if thread is None else RoomSeed(restrictions, thread)
+    if kind == INBOX_KIND:
+        # Without knowing whose it is there is nothing to show yet.
+        return RoomSeed(restrictions, await store.inbox(persons[0]), persons[0]) if persons else None
+    if kind == BOARD_KIND:
+        return RoomSeed(restrictions, await store.board(room_id, BOARD_NOTES_MAX))
+    return RoomSeed(restrictions)
 
 
 async def _thread(store: DurableStore, room_id: RoomId, persons: tuple[UserId, ...]) -> Thread | None:

@@ -69,7 +69,6 @@ class GoneNote(Struct, array_like=True, frozen=True):
     author_id: UserId
 
 
-_encoder: Final = msgpack.Encoder()
 _note_decoder: Final = msgpack.Decoder(BoardNote)
 _gone_decoder: Final = msgpack.Decoder(GoneNote)
 
@@ -84,10 +83,6 @@ class NotesRules(CrowdRules):
         self.idle_ttl_ms = settings.kept_idle_ttl_ms if settings.database_url else 0
         self._notes_max = settings.board_notes_max
         self._latest_notes = settings.board_latest_notes
-
-    def encode_record(self, key: str, value: Any) -> bytes:
-        """See `RoomRules.encode_record`."""
-        return _encoder.encode(value)
 
     def decode_record(self, key: str, data: bytes) -> Any:
         """See `RoomRules.decode_record`."""

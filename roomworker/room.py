@@ -51,7 +51,7 @@ from common.durable import (
     RestrictionsLifted,
 )
 from common.errors import AUTH_ERROR_MEANING, ERROR_MEANING, AuthErrorCode, CloseCode, ErrorCode
-from common.ids import INBOX_KIND, ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
+from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
 from common.messages import (
     Ack,
     ClientMessage,
@@ -150,6 +150,7 @@ class Room:
         self._rules = rules
         self._word_filter = word_filter
         self._settings = settings
+        self._connections_max = rules.connections_max or settings.connections_per_member_max
         self._now_ms = now_ms
         self._tag = blake2b(room_id.encode(), digest_size=4).hexdigest()
         self._members: dict[UserId, Member] = {}
@@ -174,7 +175,6 @@ class Room:
         self._kind_state: Any = (
             rules.new_room_state() if meta.kind_state is None else rules.decode_room_state(meta.kind_state)
         )
-        self._begin_turn()
         self._restore(stored)
         self._history = History(settings.history_events_max, self._seq)
         self._begin_turn()
@@ -465,10 +465,6 @@ class Room:
             self._meta_changed = True
             self._changes.drop("k:" + key)
 
-    def member(self, user_id: UserId) -> Member | None:
-        """See `RoomServices.member`."""
-        return self._members.get(user_id)
-
     def person(self, user_id: UserId) -> Person:
         """See `RoomServices.person`."""
         return self._people.get(user_id, NOBODY_KNOWN)
@@ -614,7 +610,7 @@ class Room:
             self._effects.append(DetachConnection(ref, [refused], attached=False, refused=True, close_code=code))
             return
         member = self._members.get(user_id)
-        if command.quiet and member is not None and len(member.connections) >= self._settings.inbox_connections_max:
+        if command.quiet and member is not None and len(member.connections) >= self._connections_max:
             self._effects.append(DetachConnection(ref, [], attached=ref in member.connections, refused=True))
             if ref in member.connections:
                 self._forget_connection(ref)
@@ -687,12 +683,12 @@ class Room:
         return [encode_event(state, self._now_ms, re=re), *missed]
 
     def _limit_connections(self, member: Member) -> None:
-        if self._rules.kind == INBOX_KIND:
-            return
-        while len(member.connections) > self._settings.connections_per_member_max:
-            oldest = next(iter(member.connections))
-            self._forget_connection(oldest)
-            self._effects.append(DetachConnection(oldest, [], attached=True, close_code=CloseCode.POLICY))
+        while len(member.connections) > self._connections_max:
+            oldest = next(iter(member.connections.values()))
+            self._forget_connection(oldest.ref)
+            # Who never asked to be here is not closed for it.
+            code = None if oldest.is_quiet else CloseCode.POLICY
+            self._effects.append(DetachConnection(oldest.ref, [], attached=True, close_code=code))
 
     def _leave(self, ref: ConnRef, command: Leave) -> None:
         re = UNSET if command.re is None else command.re

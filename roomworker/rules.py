@@ -109,10 +109,6 @@ class RoomServices(Protocol):
         """Remove a record, if it is there."""
         ...
 
-    def member(self, user_id: UserId) -> Member | None:
-        """Return a member."""
-        ...
-
     def person(self, user_id: UserId) -> Person:
         """Return what is known of one of `RoomRules.people_needed`; of others nothing is."""
         ...
@@ -215,6 +211,10 @@ class RoomRules(Protocol):
 
     latest_count: int
     """How many of the latest events `snapshot` asks for; the engine has them at hand then."""
+
+    connections_max: int | None
+    """Connections of one member, where it is not `ROOMRING_CONNECTIONS_PER_MEMBER_MAX`. Over it the oldest is detached,
+    and no further one is brought in quietly."""
 
     joinable: bool
     """Whether connections come in; otherwise they only call."""
@@ -342,6 +342,7 @@ class PlainRules:
 
     latest_count: int = 0
     reconnect_window_ms: int = 5_000
+    connections_max: int | None = None
     joinable: bool = True
     takes_calls: bool = False
     idle_ttl_ms: int | None = None
@@ -384,7 +385,7 @@ class PlainRules:
         """See `RoomRules.alarm`."""
 
     def encode_record(self, key: str, value: Any) -> bytes:
-        """See `RoomRules.encode_record`. For values of the types that MessagePack has."""
+        """See `RoomRules.encode_record`. For structs, and values of the types that MessagePack has."""
         return _encoder.encode(value)
 
     def decode_record(self, key: str, data: bytes) -> Any:

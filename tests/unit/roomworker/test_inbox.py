@@ -9,7 +9,7 @@ from common.ids import Epoch, RoomId, Seq, inbox_of
 from common.settings import WorkerSettings
 from roomworker.letters import MessageArrived, PresenceSeen, Watch, encode_letter
 from roomworker.rules import RoomSeed
-from tests.unit.stage import ADA, BEN, CY, Stage, join
+from tests.unit.stage import ADA, BEN, CY, E1, Stage, join
 
 INBOX = inbox_of(ADA)
 THREAD = RoomId("dm:ada:ben")
@@ -63,6 +63,17 @@ def test_there_are_only_so_many_connections_and_the_rooms_of_the_rest_go_on() ->
     assert inbox.closed == {}
     heard = inbox.hear(arrived(1))
     assert [heard.names(conn) for conn in (1, 2, 3)] == [["direct_message"], ["direct_message"], []]
+
+
+def test_who_joins_a_full_inbox_takes_the_place_of_the_oldest() -> None:
+    inbox = Stage(room_id=INBOX, inbox_connections_max=2)
+    inbox.hear(quiet(1), join(ADA, 2, room=INBOX))
+    inbox.hear(join(ADA, 3, room=INBOX))
+    assert inbox.closed == {}
+    heard = inbox.hear(arrived(1))
+    assert [heard.names(conn) for conn in (1, 2, 3)] == [[], ["direct_message"], ["direct_message"]]
+    inbox.hear(join(ADA, 4, room=INBOX))
+    assert inbox.closed == {(E1, 2): 1008}
 
 
 def test_a_letter_for_somebody_else_changes_nothing(inbox: Stage) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -15,6 +16,17 @@ from tests.integration.conftest import mint
 
 Row = tuple[int, int, str, str]
 """(epoch, seq, message id, text)"""
+
+
+async def until(ask: Callable[[], Awaitable[Any]], *, within_s: float = 10) -> Any:
+    """Ask until the answer is something, and return it: what is stored is stored a little later."""
+    deadline_s = time.monotonic() + within_s
+    while True:
+        found = await ask()
+        if found:
+            return found
+        assert time.monotonic() < deadline_s, "it did not come"
+        await asyncio.sleep(0.05)
 
 
 async def say(client: Client, room: str, text: str, *, within_s: float = WAIT_S, **options: Any) -> Event:

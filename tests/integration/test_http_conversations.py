@@ -1,8 +1,6 @@
 """Conversations over HTTP in a real cluster: sending without a socket, threads, the moderation queue."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +9,8 @@ import pytest
 from common.ids import UserId, thread_of
 from deploy.devcluster import DevCluster
 from tests.integration.calls import Answer, call
-from tests.integration.conftest import People, mint, running_cluster
+from tests.integration.conftest import People, _people, mint, running_cluster
+from tests.integration.kept import until
 
 Person = Callable[[str], str]
 
@@ -26,22 +25,8 @@ def talking_cluster() -> Iterator[DevCluster]:
 @pytest.fixture
 async def talkers(talking_cluster: DevCluster) -> AsyncIterator[People]:
     """People of that cluster."""
-    visitors = People(talking_cluster)
-    try:
+    async for visitors in _people(talking_cluster):
         yield visitors
-    finally:
-        await visitors.end()
-
-
-async def until(ask: Callable[[], Awaitable[Any]], *, within_s: float = 10) -> Any:
-    """Ask until the answer is something, and return it: what is stored is stored a little later."""
-    deadline_s = time.monotonic() + within_s
-    while True:
-        found = await ask()
-        if found:
-            return found
-        assert time.monotonic() < deadline_s, "it did not come"
-        await asyncio.sleep(0.05)
 
 
 def url_of(people: People, edge: int, *parts: str) -> str:

@@ -1,8 +1,6 @@
 """From a report to what comes of it, in a real cluster: each resolution on every path, the filter, the audit log."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +12,8 @@ from common.ids import UserId, thread_of
 from deploy.devcluster import DevCluster
 from tests.integration.calls import Answer, call
 from tests.integration.client import Client, Event, join_payload
-from tests.integration.conftest import People, mint, running_cluster
-from tests.integration.kept import database, good_page, rows_of, say, stored, texts_of
+from tests.integration.conftest import People, _people, mint, running_cluster
+from tests.integration.kept import database, good_page, rows_of, say, stored, texts_of, until
 
 Person = Callable[[str], str]
 MIA, MAX = "mia@example.com", "max@example.com"
@@ -39,22 +37,8 @@ def judging_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevClu
 @pytest.fixture
 async def talkers(judging_cluster: DevCluster) -> AsyncIterator[People]:
     """People of that cluster."""
-    visitors = People(judging_cluster)
-    try:
+    async for visitors in _people(judging_cluster):
         yield visitors
-    finally:
-        await visitors.end()
-
-
-async def until(ask: Callable[[], Awaitable[Any]], *, within_s: float = 10) -> Any:
-    """Ask until the answer is something, and return it: what is stored is stored a little later."""
-    deadline_s = time.monotonic() + within_s
-    while True:
-        found = await ask()
-        if found:
-            return found
-        assert time.monotonic() < deadline_s, "it did not come"
-        await asyncio.sleep(0.05)
 
 
 async def item_of(people: People, message_id: str, *, reports: int = 0) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from deploy.devcluster import DevCluster
 from tests.integration.calls import call
 from tests.integration.client import Client
 from tests.integration.conftest import People, _people, mint, running_cluster
-from tests.integration.kept import stored
+from tests.integration.kept import stored, until
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,12 @@ async def test_friends_blocks_and_unread_messages_come_back(forgetful: People) -
 
 async def settled(people: People) -> None:
     """Wait until nothing waits for the database any more."""
-    while True:
-        url = f"{people.cluster.edges[0].url}/threads/dm:ada:ben/messages"
-        answer = await call("GET", url, key=mint("ada", "x"))
-        others = await call("GET", f"{people.cluster.edges[0].url}/threads", key=mint("ada", "x"))
-        blocked = [thread["userId"] for thread in others.json["threads"]]
-        if answer.json["settled"] and blocked == ["ben"] and others.json["unread"] == 2:
-            return
+
+    async def is_settled() -> bool:
+        edge = people.cluster.edges[0].url
+        page = await call("GET", f"{edge}/threads/dm:ada:ben/messages", key=mint("ada", "x"))
+        threads = await call("GET", f"{edge}/threads", key=mint("ada", "x"))
+        shown = [(thread["userId"], thread["unread"]) for thread in threads.json["threads"]]
+        return bool(page.json["settled"]) and shown == [("ben", 2)]
+
+    await until(is_settled)

@@ -101,8 +101,8 @@ def keep_the_epoch_after_a_loss() -> Iterator[None]:
     """A shard whose newest commits the store lost goes on as if nothing had happened."""
     add_shard = Engine.add_shard
 
-    def unaware(self: Engine, shard: Any, acquired: Any, *, new_epoch: bool, outbox_length: int = 0) -> None:
-        add_shard(self, shard, acquired, new_epoch=False, outbox_length=outbox_length)
+    def unaware(self: Engine, shard: Any, acquired: Any, *, new_epoch: bool, **lengths: Any) -> None:
+        add_shard(self, shard, acquired, new_epoch=False, **lengths)
 
     with patch.object(Engine, "add_shard", unaware):
         yield

@@ -453,7 +453,7 @@ def simulate(seed: int, also: tuple[str, ...] = ()) -> Outcome:
 def _saved(store: WatchedStore) -> dict[str, Any]:
     """Copy what a real store would have on disk; not who watches, and not the books of the simulation."""
     names = (
-        "_cluster _nodes _shards _inputs _outboxes _outputs _output_until_ms _wakes _active _rooms "
+        "_cluster _nodes _shards _inputs _outboxes _relays _outputs _output_until_ms _wakes _active _rooms "
         "_room_until_ms _logs _log_until_ms _people"
     )
     return {name: copy.deepcopy(vars(store)[name]) for name in names.split()}

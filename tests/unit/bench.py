@@ -52,7 +52,8 @@ class Bench:
         for shard, acquired in self.store.acquire(P0, self.worker, LEASE_MS, wanted).items():
             assert isinstance(acquired, Acquired)
             length = self.store.outbox_length(shard)
-            self.engine.add_shard(shard, acquired, new_epoch=new_epoch, outbox_length=length)
+            relays = self.store.relay_lengths(shard)
+            self.engine.add_shard(shard, acquired, new_epoch=new_epoch, outbox_length=length, relay_lengths=relays)
             self._load(self.store.active_rooms(shard))
         return self
 
@@ -85,7 +86,7 @@ class Bench:
         entries = self.store.inputs_after(self.engine.cursors(P0), self.settings.batch_entries_max)
         missed = {edge_id: self.engine.marks_of(edge_id) for edge_id in gone}
         plan = self.plan = self.engine.plan(P0, entries, self.now_ms, missed, kept)
-        if not (plan.cursors or plan.rooms or plan.forget or plan.kept):
+        if plan.is_empty():
             return None
         self._load(plan.rooms_to_load)
         needs = self.engine.needs(plan.rooms.values())

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from common.bus import (
     Acquired,
@@ -29,7 +29,7 @@ from common.bus import (
 )
 from common.errors import ClusterMismatch
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId
-from common.ring import partition_of_shard
+from common.ring import partition_of_person, partition_of_shard, shard_of
 
 WANT_TTL_MS: Final = 3_000
 """How long a wish for a held shard is remembered."""
@@ -88,6 +88,29 @@ class MemoryStore:
         self._logs: dict[RoomId, deque[tuple[Epoch, Seq, bytes]]] = {}
         self._log_until_ms: dict[RoomId, int] = {}
         self._people: dict[UserId, _PersonFields] = {}
+
+    def flush_partition(self, partition: Partition) -> None:
+        """Lose what one partition holds, as one server of several does; the registry is in the first."""
+        shape = self.shape
+        kept = vars(self).copy()
+        self.flush()
+
+        def here(shard: Shard) -> bool:
+            return partition_of_shard(shard, shape.partitions) == partition
+
+        def keep(name: str, is_lost: Callable[[Any], bool]) -> None:
+            setattr(self, name, {place: held for place, held in kept[name].items() if not is_lost(place)})
+
+        for name in ("_shards", "_inputs", "_outboxes", "_dead", "_active"):
+            keep(name, here)
+        for name in ("_rooms", "_room_until_ms", "_logs", "_log_until_ms"):
+            keep(name, lambda room_id: here(shard_of(room_id, shape.shards)))
+        for name in ("_outputs", "_output_until_ms", "_wakes"):
+            keep(name, lambda place: place[0] == partition)
+        keep("_relays", lambda place: here(place[0]))
+        keep("_people", lambda user_id: partition_of_person(user_id, shape.shards, shape.partitions) == partition)
+        if partition != 0:
+            self._cluster, self._nodes = kept["_cluster"], kept["_nodes"]
 
     def watch(self, topics: Iterable[Topic], notify: Callable[[], None]) -> Callable[[], None]:
         """Call `notify` whenever there may be something new in a topic. Returns what ends it."""

@@ -76,6 +76,8 @@ class Outcome(Struct):
     timeline: str
     counts: Counts
     commits: int
+    direct_messages: int
+    """Of which each inbox was told once: those since data was lost last."""
     faults: dict[str, int]
     """How often each kind of fault was tried."""
 
@@ -85,7 +87,8 @@ class _Verifier:
 
     def verify(self, token: str) -> Claims | AuthErrorCode:
         user, life_ms = token.rsplit(maxsplit=1)
-        return Claims(UserId(user), ("*",), START_MS + 10**9 + int(life_ms), "desktop", None, None, ())
+        # Administrators may write to everybody, who is a friend of whom or not.
+        return Claims(UserId(user), ("*",), START_MS + 10**9 + int(life_ms), "desktop", None, None, ("admin",))
 
 
 class _WorkerProcess:
@@ -135,9 +138,12 @@ class Simulation:
         for _ in range(rng.randint(1, 3)):
             await self.add_edge()
         persons = rng.randint(2, 5)
+        with_letters = rng.random() < 0.4
         for number in range(persons + rng.randint(0, 1)):
             rooms = rng.sample(ROOMS, rng.randint(1, 2))
-            client = SimClient(f"c{number}", f"u{number % persons}", rooms, self._choose_edge, rng)
+            user = f"u{number % persons}"
+            writes_to = [f"u{other}" for other in range(persons) if f"u{other}" != user] if with_letters else []
+            client = SimClient(f"c{number}", user, rooms, self._choose_edge, rng, writes_to)
             self.clients.append(client)
             self._spawn(client.run())
         await asyncio.sleep(rng.uniform(0.3, 1.0))
@@ -151,6 +157,7 @@ class Simulation:
         verdict = check([client.log for client in self.clients], settled=not self.problems)
         self.problems += self.store.broken
         self.problems += [str(violation) for violation in verdict.violations]
+        self.problems += self.store.letters.problems({text for c in self.clients for text in c.direct_acked})
         if not self.data_lost and verdict.counts.epochs > len({room for c in self.clients for room in c.rooms}):
             self.problems.append("a new epoch, though no data was lost")
         for client in self.clients:
@@ -163,6 +170,7 @@ class Simulation:
             self.trace.timeline(),
             verdict.counts,
             self.store.commits,
+            self.store.letters.count(),
             self.tried,
         )
 
@@ -324,9 +332,13 @@ class Simulation:
         name = self.rng.choice(list(self._clocks))
         self._clocks[name].ahead_ms += self.rng.choice((-3_000, -500, 500, 3_000))
 
-    async def _flush(self) -> None:
+    def _lose_data(self) -> None:
         self.data_lost = True
+        self.store.letters.data_lost()
         self._break(100)
+
+    async def _flush(self) -> None:
+        self._lose_data()
         self.store.flush()
 
     async def _rollback(self) -> None:
@@ -351,8 +363,7 @@ class Simulation:
             shard: lease.token for shard, lease in saved["_shards"].items()
         }:
             return
-        self.data_lost = True
-        self._break(100)
+        self._lose_data()
         vars(self.store).update(saved)
         self.store._nodes = nodes
         for shard, lease in self.store._shards.items():
@@ -362,8 +373,7 @@ class Simulation:
         """Likewise, and the leases ran out meanwhile: who takes them need not be who knows what was lost."""
         saved = _saved(self.store)
         await asyncio.sleep(self.rng.uniform(0.1, 1.0))
-        self.data_lost = True
-        self._break(100)
+        self._lose_data()
         vars(self.store).update(saved)
 
     # --- the end ------------------------------------------------------------------------------------------

@@ -40,10 +40,8 @@ def main() -> int:
             _tell(outcome, lines=3)
     took_s = time.monotonic() - began_s
     print(f"{options.seeds} seeds, {failed} failures, {options.seeds / took_s:.1f} seeds a second")
-    print(
-        f"commits {commits}, direct messages {direct_messages}, "
-        + ", ".join(f"{name} {count}" for name, count in totals.items())
-    )
+    counts = {"commits": commits, "direct messages": direct_messages, **totals}
+    print(", ".join(f"{name} {count}" for name, count in counts.items()))
     print("faults: " + ", ".join(f"{kind} {times}" for kind, times in sorted(faults.items())))
     return 1 if failed else 0
 

@@ -58,7 +58,7 @@ HARMLESS: Final = (
     "trim_output",
     "clock_jump",
 )
-LOSES_DATA: Final = ("flush", "rollback")
+LOSES_DATA: Final = ("flush", "flush_partition", "rollback")
 CALM: Final = ("kill_edge", "stop_edge", "pause_edge", "cut_clients", "trim_output", "clock_jump")
 """What leaves the owners of shards as they are; `rollback` needs them."""
 
@@ -340,6 +340,11 @@ class Simulation:
     async def _flush(self) -> None:
         self._lose_data()
         self.store.flush()
+
+    async def _flush_partition(self) -> None:
+        """One of the servers loses everything, and the others nothing."""
+        self._lose_data()
+        self.store.flush_partition(Partition(self.rng.randrange(PARTITIONS)))
 
     async def _rollback(self) -> None:
         """The store comes back as it was some time ago, as with an append-only file written each second.

@@ -1,7 +1,8 @@
 """What rooms tell other rooms. Internal.
 
-A letter is part of the commit of the room that wrote it, so it is neither lost nor doubled, and letters of one
-room to another arrive in their order.
+A letter is part of the commit of the room that wrote it, in the other room's input or, where that is in another
+partition, in a relay (common/relay.py). So it is neither lost nor doubled, and letters of one room to another arrive in
+their order.
 """
 
 from typing import Final

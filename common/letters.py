@@ -5,9 +5,7 @@ partition, in a relay (common/relay.py). So it is neither lost nor doubled, and 
 their order.
 """
 
-from typing import Final
-
-from msgspec import Struct, msgpack
+from msgspec import Struct
 
 from common.durable import FriendshipStatus
 from common.ids import Epoch, RoomId, Seq, UserId
@@ -104,21 +102,3 @@ class PresenceSeen(Letter, frozen=True):
 
 
 AnyLetter = MessageArrived | ThreadWasRead | MessageGone | TypingSeen | FriendshipMoved | Watch | Unwatch | PresenceSeen
-
-_encoder: Final = msgpack.Encoder()
-_decoder: Final = msgpack.Decoder(AnyLetter)
-
-
-def encode_letter(letter: AnyLetter) -> bytes:
-    """Encode a letter for `Tell`."""
-    return _encoder.encode(letter)
-
-
-def decode_letter(data: bytes) -> AnyLetter:
-    """Decode the letter of a `Tell`.
-
-    Raises:
-        msgspec.DecodeError: it was not written by a worker of a compatible release.
-    """
-    letter: AnyLetter = _decoder.decode(data)
-    return letter

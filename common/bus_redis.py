@@ -72,16 +72,17 @@ _FILLED: Final = b"filled"
 
 
 class _Script:
-    """One file of common/scripts."""
+    """One file of common/scripts; with a run id, of a text that only the server of that id is given."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, run_id: str = "") -> None:
         self.text = (Path(__file__).parent / "scripts" / f"{name}.lua").read_bytes()
+        if run_id:
+            self.text += f"-- {run_id}\n".encode()
         self.sha = sha1(self.text, usedforsecurity=False).hexdigest()
 
 
 _ACQUIRE: Final = _Script("acquire")
 _ANNOUNCE: Final = _Script("announce")
-_COMMIT: Final = _Script("commit")
 _KEEP_OUTPUT: Final = _Script("keep_output")
 _NODES: Final = _Script("nodes")
 _OPEN_CLUSTER: Final = _Script("open_cluster")
@@ -93,7 +94,6 @@ _TRIM_OUTPUT: Final = _Script("trim_output")
 _SCRIPTS: Final = (
     _ACQUIRE,
     _ANNOUNCE,
-    _COMMIT,
     _KEEP_OUTPUT,
     _NODES,
     _OPEN_CLUSTER,
@@ -103,6 +103,23 @@ _SCRIPTS: Final = (
     _SHARD_STATUS,
     _TRIM_OUTPUT,
 )
+
+
+class _Server:
+    """A Redis process, known by its run id, with the commit script as only it is given it."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.commit = _Script("commit", run_id)
+
+
+_NO_SERVER: Final = _Server("none")
+"""Before the first acquisition. No server has its script."""
+
+_ANOTHER_SERVER: Final = 3
+"""Answer of the commit script: the server was exchanged since its run id was read."""
+
+_NO_VERSIONS: Final[Mapping[Shard, int]] = {}
 
 
 class RedisBus:
@@ -158,6 +175,7 @@ class RedisBus:
         self._shard_of_input = {key: shard for shard, key in self._input_keys.items()}
         self._shard_of_outbox = {key: shard for shard, key in self._outbox_keys.items()}
         self._readers: dict[tuple[Partition, str], RedisLink] = {}
+        self._servers: dict[Partition, _Server] = {}
         self._wake_seen: dict[tuple[Partition, WorkerId], bytes] = {}
         self._output_checked: set[tuple[Partition, EdgeId]] = set()
 
@@ -184,8 +202,7 @@ class RedisBus:
 
     async def server_version(self) -> tuple[str, tuple[int, ...]]:
         """Return the product (`redis` or `valkey`) and its version, for example ("valkey", (9, 1, 0))."""
-        (info,) = await self._links.call(pack("INFO", "server"), 1)
-        values = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+        values = await self._server_info()
         product = "valkey" if "valkey_version" in values else "redis"
         return product, tuple(int(part) for part in re.findall(r"\d+", values[f"{product}_version"]))
 
@@ -334,12 +351,14 @@ class RedisBus:
         if not shards:
             return {}
         keys = [self._shard_keys[shard] for shard in shards]
-        answers = await self._run(_ACQUIRE, keys, [worker_id, ttl_ms, WANT_TTL_MS])
+        run_id, now_ms, *answers = await self._run(_ACQUIRE, keys, [worker_id, ttl_ms, WANT_TTL_MS])
+        if partition not in self._servers:
+            self._servers[partition] = _Server(run_id.decode())
         found: dict[Shard, Acquired | Held] = {}
         owners: set[WorkerId] = set()
         for shard, (taken, *rest) in zip(shards, answers, strict=True):
             if taken:
-                found[shard] = _acquired(rest)
+                found[shard] = _acquired(rest, now_ms)
             else:
                 owner = WorkerId(rest[0].decode())
                 owners.add(owner)
@@ -354,18 +373,31 @@ class RedisBus:
         if not tokens:
             return {}
         keys = [self._shard_keys[shard] for shard in tokens]
-        answers = await self._run(_RENEW, keys, [worker_id, ttl_ms, *tokens.values()])
-        return {
-            shard: None if wanted_by is None else Renewed(WorkerId(wanted_by.decode()) if wanted_by else None)
-            for shard, wanted_by in zip(tokens, answers, strict=True)
-        }
+        now_ms, *answers = await self._run(_RENEW, keys, [worker_id, ttl_ms, *tokens.values()])
+        found: dict[Shard, Renewed | None] = {}
+        for shard, answer in zip(tokens, answers, strict=True):
+            if answer is None:
+                found[shard] = None
+            else:
+                wanted_by, is_proven = answer
+                found[shard] = Renewed(WorkerId(wanted_by.decode()) if wanted_by else None, bool(is_proven), now_ms)
+        return found
 
-    async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+    async def release(
+        self,
+        partition: Partition,
+        worker_id: WorkerId,
+        tokens: Mapping[Shard, LeaseToken],
+        versions: Mapping[Shard, int] = _NO_VERSIONS,
+    ) -> None:
         """See `WorkerBus.release`."""
         if not tokens:
             return
         keys = [self._shard_keys[shard] for shard in tokens]
-        wanting = await self._run(_RELEASE, keys, [worker_id, *tokens.values()])
+        held: list[Packable] = []
+        for shard, token in tokens.items():
+            held += (token, versions.get(shard, b""))
+        wanting = await self._run(_RELEASE, keys, [worker_id, *held])
         await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting})
 
     async def read_inputs(
@@ -495,14 +527,49 @@ class RedisBus:
         A history place that is not above the log's top starts the log anew: that log belonged to a state
         that the store lost.
         """
-        shards = commit.shards
-        answer = await self._run(_COMMIT, *self._commit_arguments(self._keys[partition], commit))
+        server = self._servers.get(partition, _NO_SERVER)
+        try:
+            answer = await self._run_commit(partition, commit, server)
+        except NoScriptError:
+            answer = await self._commit_elsewhere(partition, commit, server)
         if answer == 1:
             return CommitAnswer(done=True)
         if answer == 2:
             return CommitAnswer(done=True, already=True)
-        fenced, stale = (tuple(sorted(shards[index - 1].shard for index in indexes)) for indexes in answer)
-        return CommitAnswer(done=False, fenced=fenced, stale=stale)
+        fenced, stale, unread = (
+            tuple(sorted(commit.shards[index - 1].shard for index in indexes)) for indexes in answer
+        )
+        return CommitAnswer(done=False, fenced=fenced, stale=stale, unread=unread)
+
+    async def _run_commit(self, partition: Partition, commit: Commit, server: "_Server", moved_to: str = "") -> Any:
+        names, arguments = self._commit_arguments(self._keys[partition], commit, server.run_id, moved_to)
+        (answer,) = await self._links.call(_evalsha(server.commit, names, arguments), 1)
+        return answer
+
+    async def _commit_elsewhere(self, partition: Partition, commit: Commit, before: "_Server") -> Any:
+        """Commit at a server that does not know the script: the one that we know forgot it, or another took its place.
+
+        What is left in the buffers of blocking readers is of the old server, so they connect anew.
+        """
+        server = _Server((await self._server_info())["run_id"])
+        await self._links.call(pack("SCRIPT", "LOAD", server.commit.text), 1)
+        has_moved = server.run_id != before.run_id
+        if has_moved:
+            for (of, _), reader in self._readers.items():
+                if of == partition:
+                    await reader.close()
+        try:
+            answer = await self._run_commit(partition, commit, server, server.run_id if has_moved else "")
+        except NoScriptError as error:
+            raise BusUnavailable("Redis: lost its scripts twice in a row") from error
+        if answer == _ANOTHER_SERVER:
+            raise BusUnavailable("Redis: was exchanged twice in a row")
+        self._servers[partition] = server
+        return answer
+
+    async def _server_info(self) -> dict[str, str]:
+        (info,) = await self._links.call(pack("INFO", "server"), 1)
+        return dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
 
     async def close(self) -> None:
         """See `WorkerBus.close`. A blocking read that is under way ends with `BusUnavailable`."""
@@ -511,16 +578,20 @@ class RedisBus:
             await reader.close()
         await self._links.close()
 
-    def _commit_arguments(self, keys: Keys, commit: Commit) -> tuple[list[Packable], list[Packable]]:
+    def _commit_arguments(
+        self, keys: Keys, commit: Commit, run_id: str, moved_to: str
+    ) -> tuple[list[Packable], list[Packable]]:
         """Return KEYS and ARGV of scripts/commit.lua."""
         shards = commit.shards
         assert shards, "a commit without a shard has no fence"
         names: list[Packable] = [self._shard_keys[part.shard] for part in shards]
-        arguments: list[Packable] = [len(shards), self._history_events_max]
+        arguments: list[Packable] = [len(shards), self._history_events_max, moved_to]
         for part in shards:
             arguments += (part.token, part.version, part.version + 1, part.cursor)
         for number, part in enumerate(shards, start=1):
             fields: list[Packable] = ["version", part.version + 1, "cursor", part.cursor]
+            if part.is_proof:
+                fields += ("server", run_id)
             for edge_id, mark in part.marks.items():
                 fields += ("e:" + edge_id, mark)
             _add(arguments, "HSET", number, fields)
@@ -691,7 +762,7 @@ def _person(flat: list[bytes]) -> Person:
     return Person(frozenset(blocks), int(others.get(_MUTED, 0)), int(others.get(_BARRED, 0)), _FILLED in others)
 
 
-def _acquired(flat: list[bytes]) -> Acquired:
+def _acquired(flat: list[bytes], now_ms: int) -> Acquired:
     marks: dict[EdgeId, int] = {}
     values: dict[bytes, bytes] = {}
     for field, value in _pairs(flat):
@@ -699,7 +770,14 @@ def _acquired(flat: list[bytes]) -> Acquired:
             marks[EdgeId(field[len(_MARK) :].decode())] = int(value)
         else:
             values[field] = value
-    return Acquired(LeaseToken(int(values[b"token"])), int(values[b"version"]), int(values[b"cursor"]), marks)
+    return Acquired(
+        LeaseToken(int(values[b"token"])),
+        int(values[b"version"]),
+        int(values[b"cursor"]),
+        marks,
+        int(values[b"generation"]),
+        now_ms,
+    )
 
 
 def _pairs(flat: list[Any]) -> Iterable[tuple[Any, Any]]:

@@ -71,7 +71,9 @@ class Keys:
         """Hash of a shard's lease and of how far its input was taken.
 
         `owner`, `token`, `until_ms` (Redis time), `want`, `want_until_ms`, `version` (number of commits),
-        `cursor` (last input taken), and `e:<edge>` (last batch number taken of each edge). No expiry.
+        `cursor` (last input taken), `server` (run id of the Redis at which it was last known to have all its
+        commits), `generation` (ms since 1970 when it was last taken without that being known), and `e:<edge>` (last
+        batch number taken of each edge). No expiry.
         """
         return f"{self._prefix}shard:{shard}"
 

@@ -56,7 +56,7 @@ from roomworker.effects import RoomTurn
 from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
 from roomworker.letters import decode_letter
-from roomworker.room import Room
+from roomworker.room import Beginning, Room
 from roomworker.rules import RoomRules
 
 _json: Final = json.Encoder()
@@ -137,6 +137,8 @@ class Plan(Struct):
     forget: dict[Shard, list[EdgeId]] = field(default_factory=dict)
     rooms_to_load: list[RoomId] = field(default_factory=list)
     kept: dict[Shard, KeptUpto] = field(default_factory=dict)
+    proofs: list[Shard] = field(default_factory=list)
+    """Shards that are to be committed even if nothing happened in them."""
     replies: dict[Shard, list[tuple[EdgeId, AnyDelivery]]] = field(default_factory=dict)
     """What is said to connections without asking a room."""
     dead: dict[Shard, list[DeadLetter]] = field(default_factory=dict)
@@ -184,9 +186,13 @@ class OwnedShard(Struct):
     version: int
     cursor: int
     marks: dict[EdgeId, int]
-    new_epoch: bool
+    generation: int
     outbox_length: int
     """Entries that wait for the durable store."""
+    epoch_last: int = 0
+    """The greatest that a room began with."""
+    is_proven: bool = True
+    """See `Renewed.is_proven`."""
     rooms: dict[RoomId, Room] = field(default_factory=dict)
 
 
@@ -214,11 +220,17 @@ class Engine:
 
     # --- shards and rooms ---------------------------------------------------------------------------------
 
-    def add_shard(self, shard: Shard, acquired: Acquired, *, new_epoch: bool, outbox_length: int = 0) -> None:
-        """Take a shard whose lease was acquired; with `new_epoch` its rooms begin a new order when loaded."""
+    def add_shard(self, shard: Shard, acquired: Acquired, *, outbox_length: int = 0) -> None:
+        """Take a shard whose lease was acquired. Its rooms of another generation begin a new order when loaded."""
         assert shard not in self._shards
         self._shards[shard] = OwnedShard(
-            shard, acquired.token, acquired.version, acquired.cursor, dict(acquired.marks), new_epoch, outbox_length
+            shard,
+            acquired.token,
+            acquired.version,
+            acquired.cursor,
+            dict(acquired.marks),
+            acquired.generation,
+            outbox_length,
         )
 
     def drop_shard(self, shard: Shard) -> None:
@@ -233,23 +245,40 @@ class Engine:
         """Return the lease tokens of the shards owned in a partition."""
         return {s.shard: s.token for s in self._shards.values() if self._partition(s.shard) == partition}
 
+    def versions(self, partition: Partition) -> dict[Shard, int]:
+        """Return how many commits of each owned shard of a partition this worker knows."""
+        return {s.shard: s.version for s in self._shards.values() if self._partition(s.shard) == partition}
+
+    def doubt(self, shard: Shard) -> None:
+        """Have the next turn commit something for an owned shard, as a proof; see `Renewed.is_proven`."""
+        if shard in self._shards:
+            self._shards[shard].is_proven = False
+
     def cursors(self, partition: Partition) -> dict[Shard, int]:
         """Return how far each owned shard of a partition has taken its input."""
         return {s.shard: s.cursor for s in self._shards.values() if self._partition(s.shard) == partition}
 
-    def add_room(self, room_id: RoomId, stored: Mapping[str, bytes], now_ms: int) -> None:
-        """Put a room in memory, from its stored fields. It must belong to an owned shard."""
+    def add_room(self, room_id: RoomId, stored: Mapping[str, bytes], now_ms: int, store_now_ms: int) -> None:
+        """Put a room in memory, from its stored fields. It must belong to an owned shard.
+
+        Args:
+            store_now_ms: Redis's clock, of which new epochs are taken: it goes on when a room moves to another worker.
+        """
         owned = self._shards[shard_of(room_id, self._settings.shards)]
         if room_id in owned.rooms:
             return
-        room = Room(room_id, self._rules[kind_of(room_id)], self._settings, stored, now_ms, self._word_filter)
+        epoch = Epoch(max(store_now_ms, owned.epoch_last + 1, owned.generation))
+        beginning = Beginning(epoch, owned.generation)
+        rules = self._rules[kind_of(room_id)]
+        room = Room(room_id, rules, self._settings, stored, now_ms, self._word_filter, beginning=beginning)
         owned.rooms[room_id] = room
         self._schedule(room)
-        if owned.new_epoch and stored:
-            room.begin_epoch(now_ms)
+        if room.generation != owned.generation:
+            room.begin_epoch(now_ms, beginning)
             # Nobody asked the room anything; a timer makes it say what it has to say.
             self._due_ms[room_id] = now_ms
             heapq.heappush(self._timers, (now_ms, room_id))
+        owned.epoch_last = max(owned.epoch_last, room.epoch)
 
     def room(self, room_id: RoomId) -> Room | None:
         """Return a room in memory."""
@@ -341,6 +370,9 @@ class Engine:
         for stored in kept:
             self._plan_kept(plan, stored, now_ms)
         self._plan_timers(plan, partition, now_ms)
+        for owned in self._shards.values():
+            if not owned.is_proven and self._partition(owned.shard) == partition:
+                plan.proofs.append(owned.shard)
         plan.rooms_to_load = [room_id for room_id in plan.rooms if self.room(room_id) is None]
         return plan
 
@@ -380,7 +412,8 @@ class Engine:
         with its plan, before the commit.
         """
         turns: dict[Shard, ShardTurn] = {}
-        for shard in {*plan.cursors, *plan.forget, *plan.kept, *(room_plan.shard for room_plan in plan.rooms.values())}:
+        of_rooms = (room_plan.shard for room_plan in plan.rooms.values())
+        for shard in {*plan.cursors, *plan.forget, *plan.kept, *plan.proofs, *of_rooms}:
             turns[shard] = ShardTurn(
                 shard,
                 plan.cursors.get(shard, self._shards[shard].cursor),
@@ -431,6 +464,7 @@ class Engine:
                     turn.kept.position,
                     [person for room in turn.rooms for person in room.people],
                     [encode_dead_letter(letter.by(worker_id)) for letter in turn.dead],
+                    not owned.is_proven,
                 )
             )
             for edge_id, deliveries in turn.outputs.items():
@@ -468,6 +502,7 @@ class Engine:
         for turn in turns:
             owned = self._shards[turn.shard]
             owned.version += 1
+            owned.is_proven = True
             owned.cursor = turn.cursor
             owned.marks.update(turn.marks)
             owned.outbox_length += len(turn.outbox()) - turn.kept.count

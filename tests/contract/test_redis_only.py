@@ -227,5 +227,5 @@ async def test_what_was_committed_outlives_a_restart_of_a_durable_server(bus: Re
     server.start()
     with pytest.raises(BusUnavailable):
         await bus.ping_ms()
-    assert (await bus.commit(P0, commit(part(1, lease, 1, 4)))).done
+    assert (await bus.commit(P0, commit(part(1, lease, 1, 3)))).done
     assert [seq for seq, _ in await bus.load_history(P0, ROOM, Epoch(1), Seq(0))] == [1, 2]

@@ -113,7 +113,8 @@ class Player:
                 return answer.version, answer.cursor, answer.marks
             case ("renew", worker, shard):
                 tokens = {Shard(shard): self._token(worker, shard)}
-                return await bus.renew(_partition(shard), WorkerId(worker), LONG_MS, tokens)
+                renewed = (await bus.renew(_partition(shard), WorkerId(worker), LONG_MS, tokens))[Shard(shard)]
+                return renewed and (renewed.wanted_by, renewed.is_proven)
             case ("release", worker, shard):
                 tokens = {Shard(shard): self._token(worker, shard)}
                 return await bus.release(_partition(shard), WorkerId(worker), tokens)

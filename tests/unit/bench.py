@@ -46,13 +46,13 @@ class Bench:
 
     # --- leases -------------------------------------------------------------------------------------------
 
-    def take(self, *shards: int, new_epoch: bool = False) -> "Bench":
+    def take(self, *shards: int) -> "Bench":
         """Acquire shards (all, where none is named) and load their active rooms."""
         wanted = [Shard(shard) for shard in shards or range(self.settings.shards)]
         for shard, acquired in self.store.acquire(P0, self.worker, LEASE_MS, wanted).items():
             assert isinstance(acquired, Acquired)
             length = self.store.outbox_length(shard)
-            self.engine.add_shard(shard, acquired, new_epoch=new_epoch, outbox_length=length)
+            self.engine.add_shard(shard, acquired, outbox_length=length)
             self._load(self.store.active_rooms(shard))
         return self
 
@@ -128,7 +128,7 @@ class Bench:
 
     def _load(self, room_ids: list[RoomId]) -> None:
         for room_id, stored in self.store.load_rooms(room_ids).items():
-            self.engine.add_room(room_id, stored, self.now_ms)
+            self.engine.add_room(room_id, stored, self.now_ms, self.now_ms)
 
     def _history(self, needs: list[Any]) -> None:
         for room_id, epoch, after in needs:

@@ -488,7 +488,7 @@ def test_a_store_that_lost_its_data_is_noticed_and_rooms_begin_a_new_order(bench
     bench.engine.drop_shard(HERE)
     assert fields
     bench.now_ms += 10
-    bench.take(HERE, new_epoch=True)
+    bench.take(HERE)
     assert bench.engine.next_due_ms() == bench.now_ms
     bench.turn()
     told = bench.output()
@@ -518,6 +518,6 @@ def test_a_partition_has_its_own_shards_and_timers() -> None:
     bench = Bench(partitions=2)
     engine = bench.engine
     for shard in range(4):
-        engine.add_shard(Shard(shard), Acquired(LeaseToken(1), 0, 0, {}), new_epoch=False)
+        engine.add_shard(Shard(shard), Acquired(LeaseToken(1), 0, 0, {}, 1, START_MS))
     assert set(engine.cursors(Partition(0))) == {0, 2}
     assert set(engine.tokens(Partition(1))) == {1, 3}

@@ -61,7 +61,7 @@ HARMLESS: Final = (
 )
 LOSES_DATA: Final = ("flush", "start_empty", "rollback")
 KEEPS_LEASES: Final = {"add_worker", "kill_edge", "stop_edge", "pause_edge", "cut_clients", "trim_output", "clock_jump"}
-"""Beside these a short restart of the store is no reason for a new epoch: the owners can prove that nothing was lost."""
+"""Beside these a short restart of the store is no reason for a new epoch: owners can prove that nothing was lost."""
 
 
 class Outcome(Struct):

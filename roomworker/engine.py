@@ -147,6 +147,10 @@ class Plan(Struct):
     repeated_batches: int = 0
     bad_entries: int = 0
 
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to do."""
+        return not (self.cursors or self.rooms or self.forget or self.kept or self.proofs)
+
 
 class Needs(Struct, frozen=True):
     """What the stores must be asked before a plan can run."""

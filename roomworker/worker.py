@@ -177,7 +177,7 @@ class Worker:
         gone, self._gone_edges[partition] = self._gone_edges[partition], {}
         kept, self._kept[partition] = self._kept[partition], []
         plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone, kept)
-        if not (plan.cursors or plan.rooms or plan.forget or plan.kept or plan.proofs):
+        if plan.is_empty():
             return 0
         await self._load(partition, plan.rooms_to_load)
         people = await self._fetch_needs(partition, plan.rooms.values())

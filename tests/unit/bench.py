@@ -85,7 +85,7 @@ class Bench:
         entries = self.store.inputs_after(self.engine.cursors(P0), self.settings.batch_entries_max)
         missed = {edge_id: self.engine.marks_of(edge_id) for edge_id in gone}
         plan = self.plan = self.engine.plan(P0, entries, self.now_ms, missed, kept)
-        if not (plan.cursors or plan.rooms or plan.forget or plan.kept):
+        if plan.is_empty():
             return None
         self._load(plan.rooms_to_load)
         needs = self.engine.needs(plan.rooms.values())

@@ -497,6 +497,45 @@ def test_a_store_that_lost_its_data_is_noticed_and_rooms_begin_a_new_order(bench
     assert (state["epoch"], state["recovered"]) == (START_MS + 10, False)
 
 
+def test_a_room_that_nobody_loaded_for_long_learns_of_a_loss_when_it_is_loaded(bench: Bench) -> None:
+    bench.told(join(ADA, 1), chat(1), leave(1))
+    before = bench.engine.room(HALL)
+    assert before is not None
+    # Nobody vouches for the shard, and nobody is in the room, so the next owner does not load it.
+    bench.store.change_server()
+    bench.take_over()
+    assert bench.engine.room(HALL) is None
+    bench.take_over()
+    bench.output()
+    state = messages_of(bench.told(join(ADA, 1)), 1)[0]["payload"]
+    assert state["epoch"] > before.epoch
+
+
+def test_a_shard_in_doubt_is_committed_though_nothing_happened(bench: Bench) -> None:
+    bench.told(join(ADA, 1))
+    version = bench.store.shard_status()[HERE].version
+    assert bench.turn() is None
+    bench.engine.doubt(HERE)
+    assert bench.turn() is not None
+    assert bench.store.shard_status()[HERE].version == version + 1
+    assert bench.turn() is None
+    bench.engine.doubt(Shard(99))
+
+
+def test_no_two_rooms_of_a_shard_begin_with_the_same_epoch_and_none_with_the_workers_clock(bench: Bench) -> None:
+    bench.told(join(ADA, 1))
+    hall = bench.engine.room(HALL)
+    assert hall is not None
+    others = [RoomId(f"room-{number}") for number in range(40)]
+    here = [room for room in others if shard_of(room, bench.settings.shards) == HERE]
+    for room in here:
+        # This worker's clock is an hour ahead.
+        bench.engine.add_room(room, {}, bench.now_ms + 3_600_000, bench.now_ms)
+    epochs = [hall.epoch, *(found.epoch for room in here if (found := bench.engine.room(room)))]
+    assert len(set(epochs)) == len(here) + 1
+    assert max(epochs) < bench.now_ms + 1_000
+
+
 def test_rooms_that_nothing_changed_are_not_written(bench: Bench) -> None:
     bench.told(join(ADA, 1))
     bench.send(inspect(5))

@@ -277,6 +277,53 @@ def test_a_commit_whose_reply_was_lost_takes_effect_once(lost: int) -> None:
     run(course)
 
 
+def test_another_server_with_everything_is_proven_and_rooms_go_on() -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        (state,) = messages_of(await site.told(join(ADA, 1)), 1)
+        # Nobody says anything: it is the renewal that notices, and an empty commit that proves.
+        site.store.change_server()
+        await asyncio.sleep(2 * RENEW_MS / 1000)
+        assert [lease.server for lease in site.store._shards.values()] == [site.store.server] * SHARDS
+        # What was read from the server before is read again.
+        site.store.change_server()
+        (said,) = messages_of(await site.told(chat(1), after_s=0.3))
+        assert value(worker, "roomring_worker_refused_commits_total", reason="unread") == 1
+        assert (said["t"], said["epoch"]) == ("chat_broadcast", state["payload"]["epoch"])
+        assert said["seq"] == state["payload"]["seq"] + 1
+
+    run(course)
+
+
+def test_shards_that_are_given_away_right_after_a_restart_keep_their_epoch() -> None:
+    async def course(site: Site) -> None:
+        first = await site.start()
+        (state,) = messages_of(await site.told(join(ADA, 1)), 1)
+        site.store.change_server()
+        first.stop()
+        await site.start("w2")
+        await asyncio.sleep(0.3)
+        (said,) = messages_of(await site.told(chat(1), after_s=0.3))
+        assert (said["t"], said["epoch"]) == ("chat_broadcast", state["payload"]["epoch"])
+
+    run(course)
+
+
+def test_an_owner_that_dies_with_its_server_leaves_a_doubt() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        (state,) = messages_of(await site.told(join(ADA, 1)), 1)
+        site.buses["w1"].is_cut = True
+        site.store.change_server()
+        await site.start("w2")
+        await asyncio.sleep(2 * TTL_MS / 1000)
+        told = messages_of(site.heard(), 1)
+        assert [event["t"] for event in told] == ["resync", "room_state"]
+        assert told[1]["payload"]["epoch"] > state["payload"]["epoch"]
+
+    run(course)
+
+
 def test_a_store_that_fell_back_makes_a_new_order_and_says_so() -> None:
     async def course(site: Site) -> None:
         worker = await site.start()

@@ -60,7 +60,7 @@ HARMLESS: Final = (
     "restart_store",
 )
 LOSES_DATA: Final = ("flush", "start_empty", "rollback")
-KEEPS_LEASES: Final = {"add_worker", "kill_edge", "stop_edge", "pause_edge", "cut_clients", "trim_output", "clock_jump"}
+KEEPS_LEASES: Final = {"kill_edge", "stop_edge", "pause_edge", "cut_clients", "trim_output", "clock_jump"}
 """Beside these a short restart of the store is no reason for a new epoch: owners can prove that nothing was lost."""
 
 

@@ -189,16 +189,28 @@ class RedisBus:
         """
         bus = cls(url, namespace, shape, **options)
         try:
-            await bus.ping_ms()
-        except BusUnavailable as error:
+            await bus.check()
+        except (BusUnavailable, SettingsError):
             await bus.close()
+            raise
+        return bus
+
+    async def check(self) -> None:
+        """See that Redis answers.
+
+        Raises:
+            SettingsError: Redis refuses its user or password.
+            BusUnavailable: Redis does not answer. Says where it should be.
+        """
+        try:
+            await self.ping_ms()
+        except BusUnavailable as error:
             if is_authentication_failure(error):
                 raise SettingsError(
                     "Redis refused the user or password; write them into ROOMRING_REDIS_URL as "
                     "redis://user:password@host:6379/0"
                 ) from error
-            raise BusUnavailable(f"{_without_password(url)}: {error}") from error
-        return bus
+            raise BusUnavailable(f"{_without_password(self._url)}: {error}") from error
 
     async def server_version(self) -> tuple[str, tuple[int, ...]]:
         """Return the product (`redis` or `valkey`) and its version, for example ("valkey", (9, 1, 0))."""

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace, settings: WorkerSettings) -> int:
     async with open_bus(settings) as bus:
+        await bus.check()
         # A wrong number of shards would show a part of them, and that looks like all is well.
         await bus.open_cluster(ClusterShape(settings.shards, settings.partitions))
         if args.action == "list":

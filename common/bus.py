@@ -45,9 +45,10 @@ class ShardEntry(Struct, frozen=True):
 class Acquired(Struct, frozen=True):
     """The caller owns the shard now.
 
-    `version` counts the commits of the shard, `cursor` is the last input taken, `marks` the last batch
-    number taken from each edge. `generation` is another one, and a greater one, whenever Redis may have lost commits of
-    the shard since the acquisition before: rooms of an earlier one must begin a new epoch. `now_ms` is Redis's clock.
+    `version` counts the commits of the shard, `cursor` is the last input taken, `marks` the `InputBatch.mark` of
+    the last batch taken from each edge, and from each relay. `generation` is another one, and a greater one, whenever
+    Redis may have lost commits of the shard since the acquisition before: rooms of an earlier one must begin a new
+    epoch. `now_ms` is Redis's clock.
     """
 
     token: LeaseToken
@@ -141,6 +142,10 @@ class ShardCommit(Struct):
     people: list[PersonPatch] = []
     dead: list[bytes] = []
     """Dead letters, in order; the stream keeps the newest `dead_letters_max`."""
+    relays: dict[Partition, list[bytes]] = {}
+    """What rooms tell rooms of another partition, in order; `inputs` does not reach them."""
+    relays_upto: dict[Partition, int] = {}
+    """Position up to which the relay to a partition was moved there, and is trimmed."""
     is_proof: bool = False
     """Whether to write down that the shard is whole at this server, as the version shows; see `Renewed.is_proven`."""
 
@@ -238,6 +243,34 @@ class Outboxes(Protocol):
         ...
 
 
+class Relays(Protocol):
+    """What waits for another partition: written and trimmed by the commits of a shard, moved by its owner.
+
+    A shard has a relay for each other partition, so that one that does not answer holds up no other.
+    """
+
+    async def relay_lengths(self, shard: Shard) -> dict[Partition, int]:
+        """Return how many entries wait in the shard's relays."""
+        ...
+
+    async def read_relays(
+        self, partition: Partition, to: Partition, after: Mapping[Shard, int], count: int
+    ) -> list[ShardEntry]:
+        """Return entries of the relays from these shards to a partition, after each position.
+
+        At most `count` for each shard, in order. Does not wait.
+        """
+        ...
+
+    async def append_relayed(self, partition: Partition, appends: Sequence[tuple[Shard, bytes]]) -> None:
+        """Append batches to inputs of one partition, in order: all, or none.
+
+        That no later batch comes in without an earlier one is what lets the receiver compare numbers. After
+        `BusUnavailable` they may be there, or get there later; repeat them before later ones.
+        """
+        ...
+
+
 class People(Protocol):
     """What every room must know of a person. Written by the commits of the person's inbox."""
 
@@ -309,12 +342,8 @@ class EdgeBus(Registry, People, Outboxes, Protocol):
         ...
 
 
-class WorkerBus(Registry, People, Outboxes, DeadLetters, Protocol):
+class WorkerBus(Registry, People, Outboxes, Relays, DeadLetters, Protocol):
     """What a room worker needs."""
-
-    async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
-        """See `EdgeBus.append_inputs`. For shards of other partitions, which a commit cannot reach."""
-        ...
 
     async def acquire(
         self, partition: Partition, worker_id: WorkerId, ttl_ms: int, shards: Sequence[Shard]
@@ -394,9 +423,9 @@ class WorkerBus(Registry, People, Outboxes, DeadLetters, Protocol):
         """Write a batch, all or nothing: check each shard's token and version, then write.
 
         In the same step: the rooms' fields and history, the marks, cursor and version of each shard, the
-        trim of its input up to the cursor, its outbox, its dead letters, persons, one entry for each edge (dropped
-        where the edge's stream is gone), and one for each shard in `inputs`. May be repeated after `BusUnavailable`:
-        the version tells that it was written.
+        trim of its input up to the cursor, its outbox, its relays, its dead letters, persons, one entry for each edge
+        (dropped where the edge's stream is gone), and one for each shard in `inputs`. May be repeated after
+        `BusUnavailable`: the version tells that it was written.
         """
         ...
 

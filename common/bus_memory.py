@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from common.bus import (
     Acquired,
@@ -29,7 +29,7 @@ from common.bus import (
 )
 from common.errors import ClusterMismatch
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId
-from common.ring import partition_of_shard
+from common.ring import partition_of_person, partition_of_shard, shard_of
 
 WANT_TTL_MS: Final = 3_000
 """How long a wish for a held shard is remembered."""
@@ -85,6 +85,7 @@ class MemoryStore:
         self._shards: dict[Shard, _Lease] = {}
         self._inputs: dict[Shard, _Stream] = {}
         self._outboxes: dict[Shard, _Stream] = {}
+        self._relays: dict[tuple[Shard, Partition], _Stream] = {}
         self._dead: dict[Shard, _DeadStream] = {}
         self._outputs: dict[tuple[Partition, EdgeId], _Stream] = {}
         self._output_until_ms: dict[tuple[Partition, EdgeId], int] = {}
@@ -95,6 +96,29 @@ class MemoryStore:
         self._logs: dict[RoomId, deque[tuple[Epoch, Seq, bytes]]] = {}
         self._log_until_ms: dict[RoomId, int] = {}
         self._people: dict[UserId, _PersonFields] = {}
+
+    def flush_partition(self, partition: Partition) -> None:
+        """Lose what one partition holds, as one server of several does; the registry is in the first."""
+        shape = self.shape
+        kept = vars(self).copy()
+        self.flush()
+
+        def here(shard: Shard) -> bool:
+            return partition_of_shard(shard, shape.partitions) == partition
+
+        def keep(name: str, is_lost: Callable[[Any], bool]) -> None:
+            setattr(self, name, {place: held for place, held in kept[name].items() if not is_lost(place)})
+
+        for name in ("_shards", "_inputs", "_outboxes", "_dead", "_active"):
+            keep(name, here)
+        for name in ("_rooms", "_room_until_ms", "_logs", "_log_until_ms"):
+            keep(name, lambda room_id: here(shard_of(room_id, shape.shards)))
+        for name in ("_outputs", "_output_until_ms", "_wakes"):
+            keep(name, lambda place: place[0] == partition)
+        keep("_relays", lambda place: here(place[0]))
+        keep("_people", lambda user_id: partition_of_person(user_id, shape.shards, shape.partitions) == partition)
+        if partition != 0:
+            self._cluster, self._nodes = kept["_cluster"], kept["_nodes"]
 
     def watch(self, topics: Iterable[Topic], notify: Callable[[], None]) -> Callable[[], None]:
         """Call `notify` whenever there may be something new in a topic. Returns what ends it."""
@@ -307,6 +331,21 @@ class MemoryStore:
         """Return how many entries wait in an outbox."""
         return len(self._outboxes[shard]) if shard in self._outboxes else 0
 
+    def relay_lengths(self, shard: Shard) -> dict[Partition, int]:
+        """See `Relays.relay_lengths`."""
+        here = partition_of_shard(shard, self.shape.partitions)
+        others = [Partition(number) for number in range(self.shape.partitions) if number != here]
+        return {to: len(self._relays[shard, to]) if (shard, to) in self._relays else 0 for to in others}
+
+    def relays_after(self, to: Partition, after: Mapping[Shard, int], count: int) -> list[ShardEntry]:
+        """See `Relays.read_relays`."""
+        return [
+            ShardEntry(shard, position, data)
+            for shard, seen in after.items()
+            if (shard, to) in self._relays
+            for position, data in self._relays[shard, to].after(seen, count)
+        ]
+
     def dead_letters(self, shards: Sequence[Shard], count: int) -> list[ShardEntry]:
         """See `DeadLetters.dead_letters`."""
         return [
@@ -431,10 +470,10 @@ class MemoryStore:
             lease.marks.pop(edge_id, None)
         if part.shard in self._inputs:
             self._inputs[part.shard].trim(part.cursor)
-        outbox = self._outboxes.setdefault(part.shard, _Stream())
-        for data in part.outbox:
-            outbox.append(data)
-        outbox.trim(part.outbox_upto)
+        self._outboxes.setdefault(part.shard, _Stream()).move_on(part.outbox, part.outbox_upto)
+        for to in {**part.relays, **part.relays_upto}:
+            relay = self._relays.setdefault((part.shard, to), _Stream())
+            relay.move_on(part.relays.get(to, []), part.relays_upto.get(to, 0))
         if part.dead:
             dead = self._dead.setdefault(part.shard, _DeadStream())
             for data in part.dead:
@@ -644,6 +683,24 @@ class MemoryBus:
         await asyncio.sleep(0)
         return [self.store.outbox_length(shard) for shard in shards]
 
+    async def relay_lengths(self, shard: Shard) -> dict[Partition, int]:
+        """See `Relays.relay_lengths`."""
+        await asyncio.sleep(0)
+        return self.store.relay_lengths(shard)
+
+    async def read_relays(
+        self, partition: Partition, to: Partition, after: Mapping[Shard, int], count: int
+    ) -> list[ShardEntry]:
+        """See `Relays.read_relays`."""
+        await asyncio.sleep(0)
+        return self.store.relays_after(to, after, count)
+
+    async def append_relayed(self, partition: Partition, appends: Sequence[tuple[Shard, bytes]]) -> None:
+        """See `Relays.append_relayed`."""
+        await asyncio.sleep(0)
+        for shard, data in appends:
+            self.store.append_input(shard, data)
+
     async def dead_letter_counts(self, shards: Sequence[Shard]) -> list[int]:
         """See `DeadLetters.dead_letter_counts`."""
         await asyncio.sleep(0)
@@ -790,6 +847,12 @@ class _Stream:
     def append(self, data: bytes) -> None:
         self._entries.append(data)
         self.last += 1
+
+    def move_on(self, entries: Iterable[bytes], upto: int) -> None:
+        """Append entries, and drop those up to a position."""
+        for data in entries:
+            self.append(data)
+        self.trim(upto)
 
     def trim(self, upto: int) -> None:
         """Drop the entries up to and including a position."""

@@ -83,6 +83,7 @@ class _Script:
 
 _ACQUIRE: Final = _Script("acquire")
 _ANNOUNCE: Final = _Script("announce")
+_APPEND_RELAYED: Final = _Script("append_relayed")
 _KEEP_OUTPUT: Final = _Script("keep_output")
 _NODES: Final = _Script("nodes")
 _OPEN_CLUSTER: Final = _Script("open_cluster")
@@ -94,6 +95,7 @@ _TRIM_OUTPUT: Final = _Script("trim_output")
 _SCRIPTS: Final = (
     _ACQUIRE,
     _ANNOUNCE,
+    _APPEND_RELAYED,
     _KEEP_OUTPUT,
     _NODES,
     _OPEN_CLUSTER,
@@ -164,6 +166,7 @@ class RedisBus:
         self._input_keys: dict[Shard, bytes] = {}
         self._outbox_keys: dict[Shard, bytes] = {}
         self._dead_keys: dict[Shard, bytes] = {}
+        self._relay_keys: dict[tuple[Shard, Partition], bytes] = {}
         self._shard_keys: dict[Shard, bytes] = {}
         for number in range(shape.shards):
             shard = Shard(number)
@@ -172,6 +175,9 @@ class RedisBus:
             self._outbox_keys[shard] = keys.outbox(shard).encode()
             self._dead_keys[shard] = keys.dead(shard).encode()
             self._shard_keys[shard] = keys.shard(shard).encode()
+            for to in self._partitions:
+                if to != partition_of_shard(shard, shape.partitions):
+                    self._relay_keys[shard, to] = keys.relay(shard, to).encode()
         self._shard_of_input = {key: shard for shard, key in self._input_keys.items()}
         self._shard_of_outbox = {key: shard for shard, key in self._outbox_keys.items()}
         self._readers: dict[tuple[Partition, str], RedisLink] = {}
@@ -468,6 +474,39 @@ class RedisBus:
         packed = b"".join([pack("XLEN", self._outbox_keys[shard]) for shard in shards])
         return [int(length) for length in await self._links.call(packed, len(shards))]
 
+    async def relay_lengths(self, shard: Shard) -> dict[Partition, int]:
+        """See `Relays.relay_lengths`."""
+        keys = {to: key for (of, to), key in self._relay_keys.items() if of == shard}
+        if not keys:
+            return {}
+        lengths = await self._links.call(b"".join([pack("XLEN", key) for key in keys.values()]), len(keys))
+        return {to: int(length) for to, length in zip(keys, lengths, strict=True)}
+
+    async def read_relays(
+        self, partition: Partition, to: Partition, after: Mapping[Shard, int], count: int
+    ) -> list[ShardEntry]:
+        """See `Relays.read_relays`."""
+        if not after:
+            return []
+        shards = {self._relay_keys[shard, to]: shard for shard in after}
+        positions = [b"0-%d" % position for position in after.values()]
+        (reply,) = await self._links.call(pack("XREAD", "COUNT", count, "STREAMS", *shards, *positions), 1)
+        return [
+            ShardEntry(shards[key], int(entry_id[2:]), fields[1])
+            for key, items in reply or ()
+            for entry_id, fields in items
+        ]
+
+    async def append_relayed(self, partition: Partition, appends: Sequence[tuple[Shard, bytes]]) -> None:
+        """See `Relays.append_relayed`."""
+        if not appends:
+            return
+        numbers = {shard: number for number, shard in enumerate(dict.fromkeys(shard for shard, _ in appends), start=1)}
+        arguments: list[Packable] = []
+        for shard, data in appends:
+            arguments += (numbers[shard], data)
+        await self._run(_APPEND_RELAYED, [self._input_keys[shard] for shard in numbers], arguments)
+
     async def dead_letter_counts(self, shards: Sequence[Shard]) -> list[int]:
         """See `DeadLetters.dead_letter_counts`."""
         if not shards:
@@ -638,15 +677,15 @@ class RedisBus:
         return names, arguments
 
     def _add_streams(self, names: list[Packable], arguments: list[Packable], part: ShardCommit) -> None:
-        """Add what a commit does to a shard's input, outbox and dead letters."""
+        """Add what a commit does to a shard's input, outbox, relays and dead letters."""
         names.append(self._input_keys[part.shard])
         arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.cursor + 1))
         if part.outbox or part.outbox_upto:
             names.append(self._outbox_keys[part.shard])
-            for data in part.outbox:
-                arguments += ("XADD", len(names), 3, "0-*", "d", data)
-            if part.outbox_upto:
-                arguments += ("XTRIM", len(names), 3, "MINID", "=", b"0-%d" % (part.outbox_upto + 1))
+            _add_queue(arguments, len(names), part.outbox, part.outbox_upto)
+        for to in {**part.relays, **part.relays_upto}:
+            names.append(self._relay_keys[part.shard, to])
+            _add_queue(arguments, len(names), part.relays.get(to, []), part.relays_upto.get(to, 0))
         if part.dead:
             names.append(self._dead_keys[part.shard])
             for data in part.dead:
@@ -721,6 +760,14 @@ def _add(arguments: list[Packable], command: str, key_number: int, values: list[
         chunk = values[at : at + ARGUMENTS_MAX]
         arguments += (command, key_number, len(chunk))
         arguments += chunk
+
+
+def _add_queue(arguments: list[Packable], key_number: int, entries: list[bytes], upto: int) -> None:
+    """Add entries to a stream, and the trim up to a position."""
+    for data in entries:
+        arguments += ("XADD", key_number, 3, "0-*", "d", data)
+    if upto:
+        arguments += ("XTRIM", key_number, 3, "MINID", "=", b"0-%d" % (upto + 1))
 
 
 def _add_room(names: list[Packable], arguments: list[Packable], keys: Keys, patch: RoomPatch) -> None:

@@ -203,13 +203,20 @@ class InputBatch(Struct, array_like=True, frozen=True):
     `number` counts the batches of this edge for this shard from 1, so that an append that was repeated after
     a lost reply is recognised. The number 0 is not compared: a batch that a worker's commit wrote (`edge_id` is
     empty) is written once, and so is a dead letter that an operator retries. `at_ms` is the edge's wall time when the
-    batch was closed.
+    batch was closed. Of a batch from another partition (common/relay.py) `number` and `generation` are those of its
+    entry in the relay.
     """
 
     edge_id: EdgeId
     number: int
     at_ms: int
     commands: list[AnyCommand]
+    generation: int = 0
+
+    @property
+    def mark(self) -> int:
+        """Place in what its sender ever sent to this shard: by generation, then by number. Grows, with holes."""
+        return self.generation << 64 | self.number
 
 
 _encoder: Final = msgpack.Encoder()

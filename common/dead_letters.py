@@ -23,9 +23,9 @@ class DeadLetter(Struct, array_like=True, frozen=True):
     """One thing that was set aside.
 
     `kind`: `command` is an `InputBatch` with the one command that a room failed at, with the edge and the time that it
-    came with, and number 0; `entry` is an entry of the input stream as it was found, unreadable; `record` is an
-    `OutboxEntry` whose record the database refuses, or that is unreadable itself. `what` names the command or record.
-    `room_id` is empty where no room is known.
+    came with, and number 0; `entry` is an entry of the input stream, or of a relay, as it was found, unreadable;
+    `record` is an `OutboxEntry` whose record the database refuses, or that is unreadable itself. `what` names the
+    command or record. `room_id` is empty where no room is known.
     """
 
     kind: DeadLetterKind
@@ -53,9 +53,9 @@ def dead_command(
     )
 
 
-def dead_entry(data: bytes, now_ms: int, error: Exception) -> DeadLetter:
-    """Set aside an entry of an input stream that cannot be read."""
-    return DeadLetter("entry", "InputBatch", RoomId(""), EdgeId(""), now_ms, _text(error), "", data)
+def dead_entry(data: bytes, now_ms: int, error: Exception, what: str = "InputBatch") -> DeadLetter:
+    """Set aside an entry of an input stream, or a `RelayEntry`, that cannot be read."""
+    return DeadLetter("entry", what, RoomId(""), EdgeId(""), now_ms, _text(error), "", data)
 
 
 def dead_record(entry: OutboxEntry, now_ms: int, error: Exception) -> DeadLetter:

@@ -45,6 +45,13 @@ class Keys:
         """
         return f"{self._prefix}outbox:{shard}"
 
+    def relay(self, shard: Shard, to: Partition) -> str:
+        """Stream of `RelayEntry` in field `d`, ids `0-<n>` without holes: what waits to be moved to a partition.
+
+        Written and trimmed only by the owner's commit. No expiry.
+        """
+        return f"{self._prefix}relay:{shard}:{to}"
+
     def dead(self, shard: Shard) -> str:
         """Stream of `DeadLetter` in field `d`, ids `0-<n>`: what a room or the database fails at each time.
 
@@ -72,8 +79,8 @@ class Keys:
 
         `owner`, `token`, `until_ms` (Redis time), `want`, `want_until_ms`, `version` (number of commits),
         `cursor` (last input taken), `server` (run id of the Redis at which it was last known to have all its
-        commits), `generation` (ms since 1970 when it was last taken without that being known), and `e:<edge>` (last
-        batch number taken of each edge). No expiry.
+        commits), `generation` (ms since 1970 when it was last taken without that being known), and `e:<edge>` (mark of
+        the last batch taken from each edge; from the relay of another shard `e:relay:<shard>`). No expiry.
         """
         return f"{self._prefix}shard:{shard}"
 

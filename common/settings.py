@@ -472,6 +472,14 @@ class WorkerSettings(CommonSettings):
         low=1,
         high=10_000_000,
     )
+    relay_entries_max: int = _setting(
+        20_000,
+        "ROOMRING_RELAY_ENTRIES_MAX",
+        "Batches of letters of one shard that may wait for another partition; past it what makes inboxes and threads "
+        "write letters is refused with `busy`, and at twice as many the shard takes no more input.",
+        low=1,
+        high=10_000_000,
+    )
     members_per_room_max: int = _setting(
         5_000, "ROOMRING_MEMBERS_PER_ROOM_MAX", "Members of one room; more get `room_full`.", low=1, high=1_000_000
     )

@@ -91,6 +91,7 @@ class DirectRules(PlainRules):
     kind: ClassVar[str] = THREAD_KIND
     joinable = False
     takes_calls = True
+    writes_letters = True
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.idle_ttl_ms = settings.kept_idle_ttl_ms if settings.database_url else 0

@@ -16,7 +16,8 @@ shard's memory is dropped.
 
 import heapq
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from msgspec import UNSET, DecodeError, Struct, UnsetType, field, json
@@ -49,6 +50,7 @@ from common.errors import ErrorCode
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
 from common.messages import Persisted, refusal
 from common.outbox import OutboxEntry
+from common.relay import RelayEntry, encode_entry, is_relay
 from common.ring import partition_of_shard, shard_of
 from common.settings import WorkerSettings
 from common.word_filter import NO_FILTER, WordFilter
@@ -63,6 +65,10 @@ _json: Final = json.Encoder()
 
 TRIES_MAX: Final = 3
 """How often a room tries a task, each time from its stored state, before the task is set aside."""
+
+RELAY_STOPS_AT: Final = 2
+"""At so many times its bound a relay stops the shard's input. Up to the bound itself nothing is refused, and between
+the two only what persons ask for; what comes of it that a connection comes or goes is still written."""
 
 FAILED_TIMER_REST_MS: Final = 10_000
 """How long a room's timers rest after they failed: they would be due again at once, for ever."""
@@ -92,17 +98,32 @@ class Kept(Struct, frozen=True):
     refused: Sequence[DeadLetter] = ()
 
 
-class KeptUpto(Struct, frozen=True):
-    """How far an outbox is in the durable store, and how many entries that are since the last time."""
+class Relayed(Struct, frozen=True):
+    """Entries of a shard's relay to a partition, up to a position, are there. From the shell.
+
+    `dead` are not, since they cannot be read.
+    """
+
+    shard: Shard
+    token: LeaseToken
+    to: Partition
+    upto: int
+    count: int
+    dead: Sequence[DeadLetter] = ()
+
+
+class MovedUpto(Struct, frozen=True):
+    """How far an outbox or a relay was moved on, and how many entries that are since the last time."""
 
     position: int
     count: int
 
 
-NOTHING_KEPT: Final = KeptUpto(0, 0)
+NOTHING_MOVED: Final = MovedUpto(0, 0)
 
 
 NO_EDGES: Final[Mapping[EdgeId, Mapping[Shard, int]]] = {}
+NO_RELAYS: Final[Mapping[Partition, int]] = {}
 
 
 class Task(Struct, frozen=True):
@@ -136,7 +157,8 @@ class Plan(Struct):
     marks: dict[Shard, dict[EdgeId, int]] = field(default_factory=dict)
     forget: dict[Shard, list[EdgeId]] = field(default_factory=dict)
     rooms_to_load: list[RoomId] = field(default_factory=list)
-    kept: dict[Shard, KeptUpto] = field(default_factory=dict)
+    kept: dict[Shard, MovedUpto] = field(default_factory=dict)
+    relayed: dict[Shard, dict[Partition, MovedUpto]] = field(default_factory=dict)
     proofs: list[Shard] = field(default_factory=list)
     """Shards that are to be committed even if nothing happened in them."""
     replies: dict[Shard, list[tuple[EdgeId, AnyDelivery]]] = field(default_factory=dict)
@@ -149,7 +171,7 @@ class Plan(Struct):
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to do."""
-        return not (self.cursors or self.rooms or self.forget or self.kept or self.proofs)
+        return not (self.cursors or self.rooms or self.forget or self.kept or self.relayed or self.proofs)
 
 
 class Needs(Struct, frozen=True):
@@ -168,14 +190,17 @@ class ShardTurn(Struct):
     cursor: int
     marks: dict[EdgeId, int]
     forget: list[EdgeId]
-    kept: KeptUpto
+    kept: MovedUpto
+    relayed: dict[Partition, MovedUpto]
     rooms: list[RoomTurn] = field(default_factory=list)
     outputs: dict[EdgeId, list[AnyDelivery]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
-        return not (self.rooms or self.marks or self.forget or self.outputs or self.dead or self.kept.count)
+        return not (
+            self.rooms or self.marks or self.forget or self.outputs or self.dead or self.kept.count or self.relayed
+        )
 
     def outbox(self) -> list[bytes]:
         """Return the entries for the durable store."""
@@ -193,6 +218,8 @@ class OwnedShard(Struct):
     generation: int
     outbox_length: int
     """Entries that wait for the durable store."""
+    relay_lengths: dict[Partition, int]
+    """Entries that wait for each other partition."""
     epoch_last: int = 0
     """The greatest that a room began with."""
     is_proven: bool = True
@@ -224,7 +251,14 @@ class Engine:
 
     # --- shards and rooms ---------------------------------------------------------------------------------
 
-    def add_shard(self, shard: Shard, acquired: Acquired, *, outbox_length: int = 0) -> None:
+    def add_shard(
+        self,
+        shard: Shard,
+        acquired: Acquired,
+        *,
+        outbox_length: int = 0,
+        relay_lengths: Mapping[Partition, int] = NO_RELAYS,
+    ) -> None:
         """Take a shard whose lease was acquired. Its rooms of another generation begin a new order when loaded."""
         assert shard not in self._shards
         self._shards[shard] = OwnedShard(
@@ -235,6 +269,7 @@ class Engine:
             dict(acquired.marks),
             acquired.generation,
             outbox_length,
+            dict(relay_lengths),
         )
 
     def drop_shard(self, shard: Shard) -> None:
@@ -259,8 +294,20 @@ class Engine:
             self._shards[shard].is_proven = False
 
     def cursors(self, partition: Partition) -> dict[Shard, int]:
-        """Return how far each owned shard of a partition has taken its input."""
-        return {s.shard: s.cursor for s in self._shards.values() if self._partition(s.shard) == partition}
+        """Return how far each owned shard of a partition has taken its input, where it may take more.
+
+        It may not where a relay has twice its bound: what it takes might write more letters.
+        """
+        waiting_max = RELAY_STOPS_AT * self._settings.relay_entries_max
+        return {
+            owned.shard: owned.cursor
+            for owned in self._shards.values()
+            if self._partition(owned.shard) == partition and _longest_relay(owned) < waiting_max
+        }
+
+    def relay_length(self) -> int:
+        """Return how many entries wait in the relays of all owned shards."""
+        return sum(sum(owned.relay_lengths.values()) for owned in self._shards.values())
 
     def add_room(self, room_id: RoomId, stored: Mapping[str, bytes], now_ms: int, store_now_ms: int) -> None:
         """Put a room in memory, from its stored fields. It must belong to an owned shard.
@@ -302,7 +349,7 @@ class Engine:
         """
         edges = self.attached_edges()
         for owned in self._shards.values():
-            edges.update(owned.marks)
+            edges.update(sender for sender in owned.marks if not is_relay(sender))
         return edges
 
     def marks_of(self, edge_id: EdgeId) -> dict[Shard, int]:
@@ -340,6 +387,7 @@ class Engine:
         now_ms: int,
         gone_edges: Mapping[EdgeId, Mapping[Shard, int]] = NO_EDGES,
         kept: Iterable[Kept] = (),
+        relayed: Iterable[Relayed] = (),
     ) -> Plan:
         """Sort a batch by room.
 
@@ -364,15 +412,17 @@ class Engine:
                 continue
             if batch.number:
                 marks = plan.marks.setdefault(entry.shard, {})
-                if batch.number <= marks.get(batch.edge_id, owned.marks.get(batch.edge_id, 0)):
+                if batch.mark <= marks.get(batch.edge_id, owned.marks.get(batch.edge_id, 0)):
                     plan.repeated_batches += 1
                     continue
-                marks[batch.edge_id] = batch.number
+                marks[batch.edge_id] = batch.mark
             self._plan_batch(plan, owned, batch, now_ms)
         for edge_id, marks_before in gone_edges.items():
             self._plan_gone_edge(plan, partition, edge_id, marks_before, now_ms)
         for stored in kept:
             self._plan_kept(plan, stored, now_ms)
+        for moved in relayed:
+            self._plan_relayed(plan, moved)
         self._plan_timers(plan, partition, now_ms)
         for owned in self._shards.values():
             if not owned.is_proven and self._partition(owned.shard) == partition:
@@ -416,14 +466,15 @@ class Engine:
         with its plan, before the commit.
         """
         turns: dict[Shard, ShardTurn] = {}
-        of_rooms = (room_plan.shard for room_plan in plan.rooms.values())
-        for shard in {*plan.cursors, *plan.forget, *plan.kept, *plan.proofs, *of_rooms}:
+        of_rooms = {room_plan.shard for room_plan in plan.rooms.values()}
+        for shard in {*plan.cursors, *plan.forget, *plan.kept, *plan.relayed, *plan.proofs, *of_rooms}:
             turns[shard] = ShardTurn(
                 shard,
                 plan.cursors.get(shard, self._shards[shard].cursor),
                 plan.marks.get(shard, {}),
                 plan.forget.get(shard, []),
-                plan.kept.get(shard, NOTHING_KEPT),
+                plan.kept.get(shard, NOTHING_MOVED),
+                plan.relayed.get(shard, {}),
             )
         for shard, letters in plan.dead.items():
             turns[shard].dead += letters
@@ -453,8 +504,17 @@ class Engine:
         """Put turns of a partition together to the one commit that writes them."""
         shards: list[ShardCommit] = []
         outputs: dict[EdgeId, list[AnyDelivery]] = {}
+        inputs: dict[Shard, list[AnyCommand]] = {}
         for turn in turns:
             owned = self._shards[turn.shard]
+            relays: dict[Partition, list[bytes]] = {}
+            for shard, commands in self._letters(turn).items():
+                to = self._partition(shard)
+                if to == partition:
+                    inputs.setdefault(shard, []).extend(commands)
+                else:
+                    entry = RelayEntry(shard, owned.token, now_ms, commands)
+                    relays.setdefault(to, []).append(encode_entry(entry))
             shards.append(
                 ShardCommit(
                     turn.shard,
@@ -468,38 +528,20 @@ class Engine:
                     turn.kept.position,
                     [person for room in turn.rooms for person in room.people],
                     [encode_dead_letter(letter.by(worker_id)) for letter in turn.dead],
+                    relays,
+                    {to: moved.position for to, moved in turn.relayed.items()},
                     not owned.is_proven,
                 )
             )
             for edge_id, deliveries in turn.outputs.items():
                 outputs.setdefault(edge_id, []).extend(deliveries)
         encoded = {edge_id: encode_output(OutputBatch(worker_id, d)) for edge_id, d in outputs.items()}
-        inputs = self._tellings(turns, now_ms, lambda shard: self._partition(shard) == partition)
-        return Commit(shards, encoded, inputs)
+        told = {shard: encode_batch(InputBatch(EdgeId(""), 0, now_ms, commands)) for shard, commands in inputs.items()}
+        return Commit(shards, encoded, told)
 
-    def tellings_elsewhere(
-        self, partition: Partition, turns: Collection[ShardTurn], now_ms: int
-    ) -> list[tuple[Shard, bytes]]:
-        """Return what the rooms of these turns tell shards that the commit cannot reach."""
-        return [*self._tellings(turns, now_ms, lambda shard: self._partition(shard) != partition).items()]
-
-    def _tellings(
-        self, turns: Iterable[ShardTurn], now_ms: int, is_wanted: Callable[[Shard], bool]
-    ) -> dict[Shard, bytes]:
-        """Return what rooms tell other rooms, and all of them, as batches by shard, for the wanted shards."""
-        commands: dict[Shard, list[AnyCommand]] = {}
-        for turn in turns:
-            for room in turn.rooms:
-                for command in room.tells:
-                    commands.setdefault(shard_of(command.room_id, self._settings.shards), []).append(command)
-                for broadcast in room.broadcasts:
-                    for number in range(self._settings.shards):
-                        commands.setdefault(Shard(number), []).append(broadcast)
-        return {
-            shard: encode_batch(InputBatch(EdgeId(""), 0, now_ms, of_shard))
-            for shard, of_shard in commands.items()
-            if is_wanted(shard)
-        }
+    def relays_used(self, turns: Iterable[ShardTurn]) -> set[Partition]:
+        """Return the other partitions that the rooms of these turns tell something."""
+        return {to for turn in turns for to in self._relay_counts(turn)}
 
     def settle(self, turns: Iterable[ShardTurn]) -> None:
         """The commit of these turns is done: move on."""
@@ -510,6 +552,10 @@ class Engine:
             owned.cursor = turn.cursor
             owned.marks.update(turn.marks)
             owned.outbox_length += len(turn.outbox()) - turn.kept.count
+            for to, count in self._relay_counts(turn).items():
+                owned.relay_lengths[to] = owned.relay_lengths.get(to, 0) + count
+            for to, moved in turn.relayed.items():
+                owned.relay_lengths[to] -= moved.count
             for edge_id in turn.forget:
                 owned.marks.pop(edge_id, None)
 
@@ -517,6 +563,24 @@ class Engine:
 
     def _partition(self, shard: Shard) -> Partition:
         return partition_of_shard(shard, self._settings.partitions)
+
+    def _letters(self, turn: ShardTurn) -> dict[Shard, list[AnyCommand]]:
+        """Return what the rooms of a turn tell other rooms, and all of them, by shard."""
+        letters: dict[Shard, list[AnyCommand]] = {}
+        for room in turn.rooms:
+            for command in room.tells:
+                letters.setdefault(shard_of(command.room_id, self._settings.shards), []).append(command)
+            for broadcast in room.broadcasts:
+                for number in range(self._settings.shards):
+                    letters.setdefault(Shard(number), []).append(broadcast)
+        return letters
+
+    def _relay_counts(self, turn: ShardTurn) -> Counter[Partition]:
+        """Return how many entries a turn adds to each relay of its shard."""
+        if self._settings.partitions == 1:
+            return Counter()
+        here = self._partition(turn.shard)
+        return Counter(to for shard in self._letters(turn) if (to := self._partition(shard)) != here)
 
     def _plan_batch(self, plan: Plan, owned: OwnedShard, batch: InputBatch, now_ms: int) -> None:
         arrived_ms = min(max(batch.at_ms, now_ms - CLOCK_SLACK_MS), now_ms)
@@ -555,8 +619,8 @@ class Engine:
         if owned is None or owned.token != kept.token:
             # Another owner writes them again, which changes nothing, and tells the senders.
             return
-        count = plan.kept.get(kept.shard, NOTHING_KEPT).count + len(kept.entries) + len(kept.refused)
-        plan.kept[kept.shard] = KeptUpto(kept.upto, count)
+        count = plan.kept.get(kept.shard, NOTHING_MOVED).count + len(kept.entries) + len(kept.refused)
+        plan.kept[kept.shard] = MovedUpto(kept.upto, count)
         if kept.refused:
             plan.dead.setdefault(kept.shard, []).extend(kept.refused)
         replies = plan.replies.setdefault(kept.shard, [])
@@ -567,6 +631,17 @@ class Engine:
             message_id = record.message_id if isinstance(record, ChatMessage) else UNSET
             event = Persisted(record.room_id, record.epoch, record.seq, message_id)
             replies.append((entry.edge_id, Direct(entry.conn, [encode_event(event, now_ms)])))
+
+    def _plan_relayed(self, plan: Plan, relayed: Relayed) -> None:
+        owned = self._shards.get(relayed.shard)
+        if owned is None or owned.token != relayed.token:
+            # Another owner moves them again, which changes nothing there.
+            return
+        of_shard = plan.relayed.setdefault(relayed.shard, {})
+        count = of_shard.get(relayed.to, NOTHING_MOVED).count + relayed.count
+        of_shard[relayed.to] = MovedUpto(relayed.upto, count)
+        if relayed.dead:
+            plan.dead.setdefault(relayed.shard, []).extend(relayed.dead)
 
     def _plan_timers(self, plan: Plan, partition: Partition, now_ms: int) -> None:
         others: list[tuple[int, RoomId]] = []
@@ -623,6 +698,7 @@ class Engine:
         assert room is not None
         owned = self._shards[room_plan.shard]
         room.outbox_is_full = owned.outbox_length >= self._settings.outbox_entries_max
+        room.relay_is_full = _longest_relay(owned) >= self._settings.relay_entries_max
         task = None
         try:
             for task in room_plan.tasks:
@@ -687,6 +763,10 @@ class Engine:
 CLOCK_SLACK_MS: Final = 3_000
 """How far an edge's clock may lie behind this worker's and still be believed for rates. It bounds what a skewed
 clock can do: rates refill late by at most so much, once."""
+
+
+def _longest_relay(owned: OwnedShard) -> int:
+    return max(owned.relay_lengths.values(), default=0)
 
 
 def _concerns(task: Task, room: Room) -> bool:

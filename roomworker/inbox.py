@@ -81,6 +81,7 @@ class InboxRules(PlainRules):
     """An inbox, as docs/protocol.md describes it."""
 
     kind: ClassVar[str] = INBOX_KIND
+    writes_letters = True
 
     def __init__(self, settings: WorkerSettings) -> None:
         self.reconnect_window_ms = settings.reconnect_window_ms

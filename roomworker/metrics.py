@@ -45,6 +45,9 @@ class WorkerMetrics:
         self.dead_letters_lying = Gauge(
             "roomring_worker_dead_letters_lying", "Dead letters that lie in the shards owned.", registry=r
         )
+        self.relay_waiting = Gauge(
+            "roomring_worker_relay_waiting", "Batches of letters that wait for other partitions.", registry=r
+        )
         self.store_errors = Counter("roomring_worker_store_errors", "Calls that Redis did not answer.", registry=r)
         self.shards = Gauge("roomring_worker_shards", "Shards owned.", registry=r)
         self.rooms = Gauge("roomring_worker_rooms", "Rooms in memory.", registry=r)

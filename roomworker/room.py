@@ -164,6 +164,8 @@ class Room:
         self.counters = Counters()
         self.outbox_is_full = False
         """Set by the engine: the shard's way to the durable store has no room."""
+        self.relay_is_full = False
+        """Set by the engine: the shard's way to another partition has no room."""
         self._rules = rules
         self._word_filter = word_filter
         self._settings = settings
@@ -857,7 +859,11 @@ class Room:
                 self.counters.repeated += 1
                 self._answer(connection, earlier, request)
                 return
-        answer = self._rules.handle(self, Incoming(member, connection, message, self._now_ms, arrived_ms))
+        answer: ServerEvent | None
+        if self.relay_is_full and self._rules.writes_letters:
+            answer = refusal(ErrorCode.BUSY, self.room_id)
+        else:
+            answer = self._rules.handle(self, Incoming(member, connection, message, self._now_ms, arrived_ms))
         if answer is None:
             return
         encoded = encode_event(answer, self._now_ms, re=message.id)

@@ -222,6 +222,9 @@ class RoomRules(Protocol):
     takes_calls: bool
     """Whether people who are not in the room may send messages to it."""
 
+    writes_letters: bool
+    """Whether messages may make it write to other rooms; they are refused while the way to those is full."""
+
     idle_ttl_ms: int | None
     """How long an empty room stays stored; 0: for ever. None: as `ROOMRING_ROOM_IDLE_TTL_MS` says."""
 
@@ -345,6 +348,7 @@ class PlainRules:
     connections_max: int | None = None
     joinable: bool = True
     takes_calls: bool = False
+    writes_letters: bool = False
     idle_ttl_ms: int | None = None
     looks_back: frozenset[type] = frozenset({Report})
 

@@ -26,11 +26,12 @@ from common.outbox import OutboxEntry, decode_entry
 from common.ring import partition_of_shard
 from common.settings import WorkerSettings
 from common.word_filter import NO_FILTER, WordFilter
-from roomworker.engine import Engine, Kept, Plan, RoomPlan, ShardTurn, Task
+from roomworker.engine import Engine, Kept, Plan, Relayed, RoomPlan, ShardTurn, Task
 from roomworker.gather import Gather
 from roomworker.long_memory import LongMemory
 from roomworker.metrics import WorkerMetrics
 from roomworker.ownership import plan_ownership
+from roomworker.relay import Relay
 
 CONTROL_INTERVAL_MS: Final = 100
 """How often the registry is read. A dead worker's shards are taken at most so much after its lease ran out."""
@@ -94,6 +95,10 @@ class Worker:
         self._gathers = {partition: Gather(settings.gather_ms_max) for partition in self._partitions}
         self._gone_edges: dict[Partition, dict[EdgeId, dict[Shard, int]]] = {p: {} for p in self._partitions}
         self._kept: dict[Partition, list[Kept]] = {partition: [] for partition in self._partitions}
+        self._relays = [
+            Relay(bus, clock, source, to) for source in self._partitions for to in self._partitions if to != source
+        ]
+        self._relayed: dict[Partition, list[Relayed]] = {partition: [] for partition in self._partitions}
         self._outbox_news = {partition: asyncio.Event() for partition in self._partitions}
         self._store_ahead_ms = dict.fromkeys(self._partitions, 0.0)
         """How far Redis's clock is ahead of this process's monotonic one."""
@@ -109,6 +114,7 @@ class Worker:
         """
         loops = [asyncio.create_task(self._control(), name="control")]
         loops += [asyncio.create_task(self._work(p), name=f"work-{p}") for p in self._partitions]
+        loops += [asyncio.create_task(self._pass_on(relay), name="relay") for relay in self._relays]
         if self._store is not None:
             loops += [asyncio.create_task(self._keep(p, self._store), name=f"keep-{p}") for p in self._partitions]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -119,6 +125,8 @@ class Worker:
         finally:
             self._stopping.set()
             stopped.cancel()
+            for relay in self._relays:
+                relay.news.set()
             for partition in self._partitions:
                 with contextlib.suppress(BusUnavailable):
                     await self._bus.wake(partition, self.worker_id)
@@ -176,7 +184,8 @@ class Worker:
         began_ms = self._clock.monotonic_ms()
         gone, self._gone_edges[partition] = self._gone_edges[partition], {}
         kept, self._kept[partition] = self._kept[partition], []
-        plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone, kept)
+        relayed, self._relayed[partition] = self._relayed[partition], []
+        plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone, kept, relayed)
         if plan.is_empty():
             return 0
         await self._load(partition, plan.rooms_to_load)
@@ -193,6 +202,7 @@ class Worker:
         written = await self._commit(partition, turns)
         if any(turn.outbox() for turn in written):
             self._outbox_news[partition].set()
+        self._wake_relays(partition, self._engine.relays_used(written))
         self._count(plan, written, self._clock.monotonic_ms() - began_ms)
         return sum(_deliveries(turn) for turn in written)
 
@@ -223,14 +233,10 @@ class Worker:
     async def _commit(self, partition: Partition, turns: list[ShardTurn]) -> list[ShardTurn]:
         """Write the turns, without those of shards that turn out not to be this worker's. Returns what was written."""
         while turns:
-            now_ms = self._clock.now_ms()
-            commit = self._engine.commit_of(partition, turns, self.worker_id, now_ms)
+            commit = self._engine.commit_of(partition, turns, self.worker_id, self._clock.now_ms())
             answer = await self._insist(self._bus.commit, partition, commit)
             if answer.done:
                 self._engine.settle(turns)
-                elsewhere = self._engine.tellings_elsewhere(partition, turns, now_ms)
-                if elsewhere:
-                    await self._insist(self._bus.append_inputs, elsewhere)
                 return turns
             refused = {"fenced": answer.fenced, "stale": answer.stale, "unread": answer.unread}
             assert any(refused.values())
@@ -242,6 +248,38 @@ class Worker:
             self._log.warning("commit refused", **refused)
             turns = [turn for turn in turns if self._engine.owns(turn.shard)]
         return []
+
+    # --- letters to other partitions ----------------------------------------------------------------------
+
+    async def _pass_on(self, relay: Relay) -> None:
+        """Move what waits in a relay, until the worker stops; what then still waits is its next owner's.
+
+        The trim comes with a later commit, at the latest after the next read: a commit of its own would cost more
+        than to move something again after a takeover.
+        """
+        while True:
+            await relay.news.wait()
+            if self._stopping.is_set():
+                return
+            relay.news.clear()
+            try:
+                relayed = await relay.move(self._engine.tokens(relay.source))
+            except BusUnavailable as error:
+                self._trouble("relay", error)
+                await self._pause(100)
+                relay.news.set()
+                continue
+            if any(moved.dead for moved in relayed):
+                self._log.error("unreadable letter set aside")
+            if relayed:
+                self._relayed[relay.source] += relayed
+                # There may be more.
+                relay.news.set()
+
+    def _wake_relays(self, source: Partition, to: Collection[Partition]) -> None:
+        for relay in self._relays:
+            if relay.source == source and relay.to in to:
+                relay.news.set()
 
     # --- the durable store --------------------------------------------------------------------------------
 
@@ -510,11 +548,13 @@ class Worker:
             for shard, acquired in taken.items():
                 rooms = await self._insist(self._bus.active_rooms, shard)
                 (outbox_length,) = await self._insist(self._bus.outbox_lengths, partition, [shard])
+                relay_lengths = await self._insist(self._bus.relay_lengths, shard)
                 async with self._locks[partition]:
-                    self._engine.add_shard(shard, acquired, outbox_length=outbox_length)
+                    self._engine.add_shard(shard, acquired, outbox_length=outbox_length, relay_lengths=relay_lengths)
                     await self._load(partition, rooms)
             await self._bus.wake(partition, self.worker_id)
             self._outbox_news[partition].set()
+            self._wake_relays(partition, self._partitions)
             self._log.info("shards taken", count=len(taken), owned=len(self._engine.tokens(partition)))
         held = [answer.remaining_ms for answer in answers.values() if isinstance(answer, Held)]
         return max(5.0, min([CONTROL_INTERVAL_MS, *(ms + 1.0 for ms in held)]))
@@ -589,6 +629,7 @@ class Worker:
 
     def _show_gauges(self) -> None:
         rooms = list(self._engine.rooms())
+        self.metrics.relay_waiting.set(self._engine.relay_length())
         self.metrics.rooms.set(len(rooms))
         self.metrics.members.set(sum(room.member_count for room in rooms))
         self.metrics.shards.set(sum(len(self._engine.tokens(partition)) for partition in self._partitions))

@@ -34,6 +34,8 @@ def part(
     outbox_upto: int = 0,
     people: list[PersonPatch] | None = None,
     dead: list[bytes] | None = None,
+    relays: dict[Partition, list[bytes]] | None = None,
+    relays_upto: dict[Partition, int] | None = None,
 ) -> ShardCommit:
     """Make a shard's part of a commit."""
     token = lease if isinstance(lease, int) else lease.token
@@ -49,6 +51,8 @@ def part(
         outbox_upto,
         people or [],
         dead or [],
+        relays or {},
+        relays_upto or {},
     )
 
 

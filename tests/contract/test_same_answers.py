@@ -64,6 +64,8 @@ parts = st.tuples(
         max_size=2,
     ),
     st.lists(st.binary(max_size=3), max_size=3),  # dead letters
+    st.lists(st.binary(max_size=3), max_size=3),  # for the other partition
+    st.integers(0, 4),  # how far what was for it is moved
 )
 steps = st.one_of(
     st.tuples(st.just("append"), shards, st.binary(max_size=4)),
@@ -78,6 +80,7 @@ steps = st.one_of(
         st.dictionaries(shards, st.binary(), max_size=2),
     ),
     st.tuples(st.just("repeat")),
+    st.tuples(st.just("moved"), st.lists(st.tuples(shards, st.binary(max_size=4)), max_size=4)),
     st.tuples(st.just("announce"), edges),
     st.tuples(st.just("withdraw"), edges),
     st.tuples(st.just("read"), shards, st.integers(0, 6), st.integers(1, 3)),
@@ -128,6 +131,11 @@ class Player:
                 return await self._commit()
             case ("repeat",):
                 return await self._commit() if self.last else None
+            case ("moved", appends):
+                for partition in _partitions():
+                    here = [(Shard(shard), data) for shard, data in appends if _partition(shard) == partition]
+                    await bus.append_relayed(partition, here)
+                return None
             case ("announce", edge):
                 return await bus.announce("edge", edge, b"i", LONG_MS)
             case ("withdraw", edge):
@@ -162,6 +170,11 @@ class Player:
             await bus.dead_letters([Shard(shard) for shard in range(SHAPE.shards)], 100),
         ]
         for partition in _partitions():
+            here = {Shard(shard): 0 for shard in range(SHAPE.shards) if _partition(shard) == partition}
+            for to in _partitions():
+                if to != partition:
+                    found.append(sorted(map(repr, await bus.read_relays(partition, to, here, 100))))
+            found.append([await bus.relay_lengths(shard) for shard in here])
             found.append(await bus.load_rooms(partition, names))
             found += [
                 await bus.load_history(partition, name, Epoch(epoch), Seq(0)) for name in names for epoch in (1, 2, 3)
@@ -192,6 +205,8 @@ class Player:
         changes: list[tuple[Any, ...]],
         people: dict[str, tuple[dict[str, bool], int]],
         dead: list[bytes],
+        told: list[bytes],
+        moved_upto: int,
     ) -> ShardCommit:
         version = max(self.versions.get(shard, 0) + distance, 0)
         # A room belongs to one shard for ever, so its name carries it here.
@@ -218,6 +233,8 @@ class Player:
             made,
             people=known,
             dead=dead,
+            relays={other: told for other in _partitions() if other != _partition(shard)} if told else {},
+            relays_upto={other: moved_upto for other in _partitions() if other != _partition(shard)},
         )
 
 

@@ -24,10 +24,11 @@ def main() -> int:
     failed = 0
     faults: dict[str, int] = {}
     totals = {"events": 0, "acks": 0, "resumed": 0, "resyncs": 0, "lost_with_data": 0}
-    commits = 0
+    commits = direct_messages = 0
     for seed in range(options.first, options.first + options.seeds):
         outcome = simulate(seed)
         commits += outcome.commits
+        direct_messages += outcome.direct_messages
         for kind, times in outcome.faults.items():
             faults[kind] = faults.get(kind, 0) + times
         for name in totals:
@@ -37,7 +38,8 @@ def main() -> int:
             _tell(outcome, lines=3)
     took_s = time.monotonic() - began_s
     print(f"{options.seeds} seeds, {failed} failures, {options.seeds / took_s:.1f} seeds a second")
-    print(f"commits {commits}, " + ", ".join(f"{name} {count}" for name, count in totals.items()))
+    counts = {"commits": commits, "direct messages": direct_messages, **totals}
+    print(", ".join(f"{name} {count}" for name, count in counts.items()))
     print("faults: " + ", ".join(f"{kind} {times}" for kind, times in sorted(faults.items())))
     return 1 if failed else 0
 

@@ -170,13 +170,28 @@ class SimClient:
     """One client of one person, in some rooms, for the whole run."""
 
     def __init__(
-        self, name: str, user: str, rooms: list[str], choose_edge: Callable[[], Edge | None], rng: random.Random
+        self,
+        name: str,
+        user: str,
+        rooms: list[str],
+        choose_edge: Callable[[], Edge | None],
+        rng: random.Random,
+        writes_to: list[str],
     ) -> None:
+        """Prepare.
+
+        Args:
+            writes_to: persons who get direct messages from it.
+        """
         self.name, self.user = name, user
+        self.direct: dict[str, str] = {}
+        """Direct messages that were not acknowledged: the text, and to whom."""
+        self.direct_acked: set[str] = set()
         self.rooms = {room: RoomView() for room in rooms}
         self.log: list[AnyObservation] = []
         self.is_calm = False
         self.socket: Socket | None = None
+        self._writes_to = writes_to
         self._choose_edge = choose_edge
         self._rng = rng
         self._heard_at_ms = 0.0
@@ -186,7 +201,8 @@ class SimClient:
         self._last_move: dict[str, Any] = {}
 
     def is_settled(self) -> bool:
-        return self.socket is not None and all(room.is_joined and not room.pending for room in self.rooms.values())
+        rooms_are = all(room.is_joined and not room.pending for room in self.rooms.values())
+        return self.socket is not None and rooms_are and not self.direct
 
     async def run(self) -> None:
         """Connect, speak, walk, and come back, until cancelled."""
@@ -211,6 +227,8 @@ class SimClient:
                 self._send_again()
             if not view.is_joined or self.is_calm:
                 continue
+            if self._writes_to and self._rng.random() < 0.3:
+                self._write()
             match self._rng.random():
                 case chance if chance < 0.35:
                     self.chat(room)
@@ -267,6 +285,15 @@ class SimClient:
             self._asked[join_id] = (view.epoch, view.seq)
         self._send("join_room", payload, join_id)
 
+    def _write(self) -> None:
+        self._messages += 1
+        text = f"{self.name}-{self._messages}"
+        self.direct[text] = self._rng.choice(self._writes_to)
+        self._send_direct(text)
+
+    def _send_direct(self, text: str) -> None:
+        self._send("direct_send", {"recipientId": self.direct[text], "text": text}, text)
+
     def _say(self, room: str, text: str) -> None:
         self.log.append(Sent(self.name, self.user, now_ms(), room, text, "local_chat", text))
         self._send("local_chat", {"roomId": room, "text": text, "mode": "local"}, text)
@@ -278,6 +305,10 @@ class SimClient:
                     self._say(room, text)
             else:
                 self._join(room, resume=True)
+
+        if any(view.is_joined for view in self.rooms.values()):
+            for text in self.direct:
+                self._send_direct(text)
 
     def _beat(self, room: str, view: RoomView) -> None:
         payload: dict[str, Any] = {"clientTimeMs": int(now_ms())}
@@ -327,6 +358,12 @@ class SimClient:
         view = self.rooms.get(room)
         base = (self.name, self.user, now_ms(), room)
         match name:
+            case "ack" if re in self.direct:
+                del self.direct[re]
+                self.direct_acked.add(re)
+            case "error" | "rate_limited" | "message_rejected" if re in self.direct:
+                # It is sent again; nothing but a busy cluster refuses it.
+                pass
             case "server_draining":
                 self.lose(1012, wait_ms=payload["reconnectAfterMs"])
             case "error" | "rate_limited" | "auth_error" if re and not re.startswith("join-"):

@@ -1,18 +1,23 @@
 """Bugs to plant, one at a time, to see that the simulation finds them. Each patches the code until it is left."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
 from common.bus import ShardCommit
 from common.bus_memory import MemoryStore
+from common.commands import InputBatch
 from common.deliveries import Attach, Direct, OutputBatch, RoomFrames, decode_output, encode_output
+from common.errors import BusUnavailable
+from common.ids import EdgeId
 from edge.hub import Hub
 from roomworker.idempotency import Answers
 from roomworker.room import Room
 from roomworker.space import SpaceRules
 from roomworker.worker import Worker
+from tests.sim.wire import Wire
 
 
 @contextmanager
@@ -159,6 +164,33 @@ def ignore_a_hole() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def take_letters_again() -> Iterator[None]:
+    """What comes from another partition is taken as often as it is moved."""
+    numbers = count()
+    with patch("common.relay.sender_of", lambda shard: EdgeId(f"relay:{shard}/{next(numbers)}")):
+        yield
+
+
+@contextmanager
+def trust_that_letters_are_moved() -> Iterator[None]:
+    """A relay is trimmed also where nobody answered that the letters are in their inputs."""
+
+    async def hopeful(self: Wire, *args: Any) -> None:
+        with suppress(BusUnavailable):
+            await self._network.call(self._process, "append_relayed", args)
+
+    with patch.object(Wire, "append_relayed", hopeful, create=True):
+        yield
+
+
+@contextmanager
+def count_letters_without_a_generation() -> Iterator[None]:
+    """A relay that begins anew is compared with what its shard told before."""
+    with patch.object(InputBatch, "mark", property(lambda self: self.number)):
+        yield
+
+
 PLANTED: dict[str, Callable[[], Any]] = {
     bug.__name__: bug
     for bug in (
@@ -172,5 +204,8 @@ PLANTED: dict[str, Callable[[], Any]] = {
         deliver_before_the_attachment,
         apply_old_movements,
         ignore_a_hole,
+        take_letters_again,
+        trust_that_letters_are_moved,
+        count_letters_without_a_generation,
     )
 }

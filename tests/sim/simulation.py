@@ -59,7 +59,7 @@ HARMLESS: Final = (
     "clock_jump",
     "restart_store",
 )
-LOSES_DATA: Final = ("flush", "start_empty", "rollback")
+LOSES_DATA: Final = ("flush", "flush_partition", "start_empty", "rollback")
 KEEPS_LEASES: Final = {"kill_edge", "stop_edge", "pause_edge", "cut_clients", "trim_output", "clock_jump"}
 """Beside these a short restart of the store is no reason for a new epoch: owners can prove that nothing was lost."""
 
@@ -73,6 +73,8 @@ class Outcome(Struct):
     timeline: str
     counts: Counts
     commits: int
+    direct_messages: int
+    """Of which each inbox was told once: those since data was lost last."""
     faults: dict[str, int]
     """How often each kind of fault was tried."""
 
@@ -82,7 +84,8 @@ class _Verifier:
 
     def verify(self, token: str) -> Claims | AuthErrorCode:
         user, life_ms = token.rsplit(maxsplit=1)
-        return Claims(UserId(user), ("*",), START_MS + 10**9 + int(life_ms), "desktop", None, None, ())
+        # Administrators may write to everybody, who is a friend of whom or not.
+        return Claims(UserId(user), ("*",), START_MS + 10**9 + int(life_ms), "desktop", None, None, ("admin",))
 
 
 class _WorkerProcess:
@@ -127,9 +130,12 @@ class Simulation:
         for _ in range(rng.randint(1, 3)):
             await self.add_edge()
         persons = rng.randint(2, 5)
+        with_letters = rng.random() < 0.4
         for number in range(persons + rng.randint(0, 1)):
             rooms = rng.sample(ROOMS, rng.randint(1, 2))
-            client = SimClient(f"c{number}", f"u{number % persons}", rooms, self._choose_edge, rng)
+            user = f"u{number % persons}"
+            writes_to = [f"u{other}" for other in range(persons) if f"u{other}" != user] if with_letters else []
+            client = SimClient(f"c{number}", user, rooms, self._choose_edge, rng, writes_to)
             self.clients.append(client)
             self._spawn(client.run())
         await asyncio.sleep(rng.uniform(0.3, 1.0))
@@ -143,6 +149,7 @@ class Simulation:
         verdict = check([client.log for client in self.clients], settled=not self.problems)
         self.problems += self.store.broken
         self.problems += [str(violation) for violation in verdict.violations]
+        self.problems += self.store.letters.problems({text for c in self.clients for text in c.direct_acked})
         if not self._may_suspect() and verdict.counts.epochs > len({room for c in self.clients for room in c.rooms}):
             self.problems.append("a new epoch, though no data was lost")
         for client in self.clients:
@@ -155,6 +162,7 @@ class Simulation:
             self.trace.timeline(),
             verdict.counts,
             self.store.commits,
+            self.store.letters.count(),
             self.tried,
         )
 
@@ -319,16 +327,24 @@ class Simulation:
         self._break(for_ms)
         self.store.change_server()
 
-    async def _flush(self) -> None:
+    def _lose_data(self, for_ms: float = 100) -> None:
         self.data_lost = True
-        self._break(100)
+        self.store.letters.data_lost()
+        self._break(for_ms)
+
+    async def _flush(self) -> None:
+        self._lose_data()
         self.store.flush()
 
     async def _start_empty(self) -> None:
-        self.data_lost = True
-        self._break(100)
+        self._lose_data()
         self.store.flush()
         self.store.change_server()
+
+    async def _flush_partition(self) -> None:
+        """One of the servers loses everything, and the others nothing."""
+        self._lose_data()
+        self.store.flush_partition(Partition(self.rng.randrange(PARTITIONS)))
 
     async def _rollback(self) -> None:
         """Another process goes on with what the store was some time ago, leases and clients' positions included.
@@ -337,8 +353,7 @@ class Simulation:
         """
         saved = _saved(self.store)
         await asyncio.sleep(self.rng.uniform(0.1, 1.0))
-        self.data_lost = True
-        self._break(self.rng.choice((100, 1_500)))
+        self._lose_data(self.rng.choice((100, 1_500)))
         vars(self.store).update(saved)
         self.store.change_server()
 
@@ -435,7 +450,7 @@ def simulate(seed: int) -> Outcome:
 def _saved(store: WatchedStore) -> dict[str, Any]:
     """Copy what a real store would have on disk; not who watches, and not the books of the simulation."""
     names = (
-        "_cluster _nodes _shards _inputs _outboxes _dead _outputs _output_until_ms _wakes _active _rooms "
+        "_cluster _nodes _shards _inputs _outboxes _relays _dead _outputs _output_until_ms _wakes _active _rooms "
         "_room_until_ms _logs _log_until_ms _people"
     )
     return {name: copy.deepcopy(vars(store)[name]) for name in names.split()}

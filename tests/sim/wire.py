@@ -13,6 +13,7 @@ from common.bus import Commit, CommitAnswer
 from common.bus_memory import MemoryBus, MemoryStore
 from common.errors import BusUnavailable
 from common.ids import Partition, Shard, WorkerId
+from tests.sim.letters import LetterBook
 from tests.sim.timeline import Trace
 
 LATE_MS_MAX: Final = 1_500
@@ -178,6 +179,7 @@ class WatchedStore(MemoryStore):
         self._holders: dict[tuple[Shard, int], WorkerId] = {}
         self._newest: dict[Shard, int] = {}
         self._numbers: dict[tuple[str, int, int], bytes] = {}
+        self.letters = LetterBook()
         super().__init__(*args, **kwargs)
 
     def acquire(self, partition: Any, worker_id: Any, ttl_ms: Any, shards: Any) -> Any:
@@ -212,6 +214,7 @@ class WatchedStore(MemoryStore):
             for room in part.rooms:
                 for seq, event in room.history:
                     known = self._numbers.setdefault((room.room_id, room.epoch, seq), event)
+                    self.letters.sequenced(room.room_id, seq, event)
                     if known != event:
                         self.broken.append(f"{worker_id} used {room.epoch}/{seq} of {room.room_id} twice")
         return answer

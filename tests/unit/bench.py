@@ -52,7 +52,8 @@ class Bench:
         for shard, acquired in self.store.acquire(P0, self.worker, LEASE_MS, wanted).items():
             assert isinstance(acquired, Acquired)
             length = self.store.outbox_length(shard)
-            self.engine.add_shard(shard, acquired, outbox_length=length)
+            relays = self.store.relay_lengths(shard)
+            self.engine.add_shard(shard, acquired, outbox_length=length, relay_lengths=relays)
             self._load(self.store.active_rooms(shard))
         return self
 

@@ -1,6 +1,7 @@
 """Direct messages, friendships, receipts and inboxes, over edges and a worker in one process."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,10 +9,17 @@ import pytest
 from common.commands import LiftRestrictions, Moderate, SetFriendship
 from common.ids import UserId, inbox_of, thread_of
 from common.word_list import parse_word_list
+from tests.unit import town as towns
 from tests.unit.stage import ADA, BEN, CY
-from tests.unit.town import Person, Town, run, settle
+from tests.unit.town import Person, Town, settle
 
 THREAD = thread_of(ADA, BEN)
+
+
+def run(course: Callable[[Town], Awaitable[None]], **options: Any) -> None:
+    """Take a course where letters are part of the commit, and where most of them go to another partition."""
+    for partitions in (1, 3):
+        towns.run(course, partitions=partitions, **options)
 
 
 async def pair(town: Town, *, friends: bool = True) -> tuple[Person, Person]:

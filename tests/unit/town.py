@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +13,8 @@ from common.bus import ClusterShape
 from common.bus_memory import MemoryBus, MemoryStore
 from common.commands import AnyRoomCommand, ChangeBlock, SetFriendship
 from common.durable import DurableStore
-from common.errors import AuthErrorCode
-from common.ids import EdgeId, UserId, WorkerId, inbox_of, thread_of
+from common.errors import AuthErrorCode, BusUnavailable
+from common.ids import EdgeId, Partition, Shard, UserId, WorkerId, inbox_of, thread_of
 from common.settings import EdgeSettings, WorkerSettings
 from common.word_filter import NO_FILTER, WordFilter
 from edge.client import Client
@@ -135,6 +135,38 @@ def _room(event: Envelope) -> str | None:
     return room
 
 
+class WorkerLine(MemoryBus):
+    """A worker's way to the store, which may be cut, and may not reach the inputs of some partitions."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.is_cut = False
+        self.unreachable: set[Partition] = set()
+        self.relay_replies_lost = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not asyncio.iscoroutinefunction(found):
+            return found
+
+        async def call(*args: Any) -> Any:
+            if self.is_cut:
+                await asyncio.sleep(0.01)
+                raise BusUnavailable("cut")
+            return await found(*args)
+
+        return call
+
+    async def append_relayed(self, partition: Partition, appends: Sequence[tuple[Shard, bytes]]) -> None:
+        if partition in self.unreachable:
+            await asyncio.sleep(0.01)
+            raise BusUnavailable(f"partition {partition} does not answer")
+        await super().append_relayed(partition, appends)
+        if self.relay_replies_lost:
+            self.relay_replies_lost -= 1
+            raise BusUnavailable("reply lost")
+
+
 class Town:
     """Edges and a worker, with a durable store where one is given."""
 
@@ -144,21 +176,23 @@ class Town:
         durable: DurableStore | None = None,
         word_filter: WordFilter = NO_FILTER,
         edge: dict[str, Any] | None = None,
+        partitions: int = 1,
         **settings: Any,
     ) -> None:
         clock = self.clock = LoopClock()
-        self.store = MemoryStore(ClusterShape(SHARDS, 1), clock.now_ms, output_entries_max=50)
+        fast = {**FAST, "partitions": partitions}
+        self.store = MemoryStore(ClusterShape(SHARDS, partitions), clock.now_ms, output_entries_max=50)
         self.durable = durable
         self._word_filter = word_filter
         url = "" if durable is None else "postgresql://nobody@localhost/none"
-        self._settings = WorkerSettings(**{**FAST, "chat_burst": 1_000, "database_url": url, **settings})
+        self._settings = WorkerSettings(**{**fast, "chat_burst": 1_000, "database_url": url, **settings})
         self._workers = 0
         self.worker = self.new_worker()
         self._working: asyncio.Task[None] | None = None
         self.edges = [
             Gateway(
                 EdgeId(f"e{number}"),
-                EdgeSettings(**{**FAST, "token_secret": "x" * 32, "drain_ms": 1_000, **(edge or {})}),
+                EdgeSettings(**{**fast, "token_secret": "x" * 32, "drain_ms": 1_000, **(edge or {})}),
                 MemoryBus(self.store),
                 clock,
                 Verifier(),  # type: ignore[arg-type]
@@ -171,8 +205,10 @@ class Town:
     def new_worker(self) -> Worker:
         self._workers += 1
         worker_id = WorkerId(f"w{self._workers}")
-        bus = MemoryBus(self.store)
-        return Worker(worker_id, self._settings, bus, self.clock, WorkerMetrics(), self.durable, self._word_filter)
+        self.line = WorkerLine(self.store)
+        return Worker(
+            worker_id, self._settings, self.line, self.clock, WorkerMetrics(), self.durable, self._word_filter
+        )
 
     def person(self, user: str, edge: int = 0) -> Person:
         return Person(self.edges[edge], user)
@@ -202,6 +238,16 @@ class Town:
         self.worker = self.new_worker()
         self._working = asyncio.create_task(self.worker.run())
         await asyncio.sleep(0.5)
+
+    async def lose_worker(self) -> None:
+        """The worker is gone from one moment to the next; another takes over when the lease has run out."""
+        assert self._working is not None
+        self.line.is_cut = True
+        self._working.cancel()
+        await asyncio.gather(self._working, return_exceptions=True)
+        self.worker = self.new_worker()
+        self._working = asyncio.create_task(self.worker.run())
+        await asyncio.sleep(2.0)
 
     async def close(self) -> None:
         for edge in self.edges:

@@ -26,6 +26,7 @@ def all_keys(keys: Keys, name: str, number: int) -> dict[str, str]:
         "node_info": keys.node_info("edge"),
         "input": keys.input(Shard(number)),
         "outbox": keys.outbox(Shard(number)),
+        "relay": keys.relay(Shard(number), Partition(1)),
         "dead": keys.dead(Shard(number)),
         "output": keys.output(EdgeId(name)),
         "wake": keys.wake(WorkerId(name)),
@@ -59,7 +60,7 @@ def test_different_things_never_share_a_key(first: str, second: str, low: int, h
     seen: dict[str, tuple[str, object]] = {}
     for name, number in itertools.product({first, second}, {low, high}):
         for what, key in all_keys(keys, name, number).items():
-            of: object = number if what in ("input", "outbox", "dead", "shard", "active_rooms") else name
+            of: object = number if what in ("input", "outbox", "relay", "dead", "shard", "active_rooms") else name
             if what in ("cluster", "nodes", "node_info"):
                 of = None
             assert seen.setdefault(key, (what, of)) == (what, of)

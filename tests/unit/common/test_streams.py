@@ -194,5 +194,5 @@ def test_a_field_that_an_older_release_does_not_send_has_its_default() -> None:
     # Fields are added at the end and with a default: an entry of the release before must still be read.
     older = msgspec.msgpack.encode(["e", 1, 5, [["CatchUp", "hall", 3, 7, 2]]])
     assert decode_batch(older).commands == [CatchUp("hall", 3, 7, 2, skipped=False)]  # type: ignore[arg-type]
-    newer = msgspec.msgpack.encode(["e", 1, 5, [["Disconnect", "hall", 3, 9, "later"]], "later"])
+    newer = msgspec.msgpack.encode(["e", 1, 5, [["Disconnect", "hall", 3, 9, "later"]], 0, "later"])
     assert decode_batch(newer).commands == [Disconnect("hall", 3, 9)]  # type: ignore[arg-type]

@@ -180,12 +180,6 @@ async def test_dead_nodes_leave_the_store(bus: RedisBus, server: EmbeddedRedis) 
     assert await raw_command(server.port, f"HLEN {keys.node_info('worker')}\r\n".encode()) == b":1\r\n"
 
 
-async def test_server_version_names_the_product(bus: RedisBus) -> None:
-    product, version = await bus.server_version()
-    assert product in ("redis", "valkey")
-    assert version >= (7, 0)
-
-
 @pytest.mark.parametrize(
     "url",
     [

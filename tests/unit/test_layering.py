@@ -169,6 +169,7 @@ def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
             "postgres_link",
             "process",
             "redis_link",
+            "redis_topology",
             "settings",
             "word_list",
         },

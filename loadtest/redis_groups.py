@@ -149,7 +149,7 @@ class SentinelGroup:
 
     def _state(self, sentinel: EmbeddedRedis) -> Any:
         with Redis(port=sentinel.port) as redis:
-            return redis.sentinel_master(SERVICE)  # type: ignore[no-untyped-call]
+            return redis.sentinel_master(SERVICE)
 
 
 class _Sentinel(EmbeddedRedis):
@@ -299,7 +299,7 @@ def command(server: EmbeddedRedis, *words: str | int) -> Any:
     """Run a command on a server; the reply as it came."""
     with Redis(port=server.port, socket_timeout=2.0) as redis:
         redis.response_callbacks.clear()
-        return redis.execute_command(*words)  # type: ignore[no-untyped-call]
+        return redis.execute_command(*words)
 
 
 def commands(servers: Iterable[EmbeddedRedis], *words: str | int) -> Sequence[Any]:

@@ -48,6 +48,7 @@ WITHOUT_IO = (
     "common.postgres_sql",
     "common.postgres_threads",
     "common.record_batch",
+    "common.redis_url",
     "common.ring",
     "common.schema_version",
     "common.token_bucket",

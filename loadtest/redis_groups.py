@@ -58,18 +58,26 @@ class RedisGroup(Protocol):
         """
         ...
 
+    def wait_until_safe(self) -> None:
+        """Wait until all run, and every replica has what its primary has.
+
+        Raises:
+            NotReady: it takes too long.
+        """
+        ...
+
 
 class OneServer:
-    """A single server, as a group."""
+    """A single server, whose port is known, as a group."""
 
     def __init__(self, server: EmbeddedRedis, announce: Announce = int) -> None:
         self.servers = [server]
-        self._announce = announce
+        self._port = announce(server.port)
 
     @property
     def url(self) -> str:
         """See `RedisGroup.url`."""
-        return f"redis://127.0.0.1:{self._announce(self.servers[0].port)}/0"
+        return f"redis://127.0.0.1:{self._port}/0"
 
     def start(self) -> Self:
         """See `RedisGroup.start`."""
@@ -83,6 +91,9 @@ class OneServer:
     def primary(self, partition: Partition) -> EmbeddedRedis:
         """See `RedisGroup.primary`."""
         return self.servers[0]
+
+    def wait_until_safe(self) -> None:
+        """See `RedisGroup.wait_until_safe`."""
 
 
 class SentinelGroup:
@@ -116,10 +127,9 @@ class SentinelGroup:
         first.start()
         second.start()
         command(second, "REPLICAOF", "127.0.0.1", self._announce(first.port))
-        _until("the replica follows", lambda: _info(second, "replication")["master_link_status"] == "up")
         for sentinel in self.sentinels:
             sentinel.start()
-        _until("the Sentinels agree", lambda: all(self._sees_all(sentinel) for sentinel in self.sentinels))
+        self.wait_until_safe()
         return self
 
     def stop(self) -> None:
@@ -138,6 +148,11 @@ class SentinelGroup:
 
         _until("there is a primary", look)
         return found[0]
+
+    def wait_until_safe(self) -> None:
+        """See `RedisGroup.wait_until_safe`."""
+        _until("the Sentinels agree", lambda: all(self._sees_all(sentinel) for sentinel in self.sentinels))
+        _until("the replica follows", lambda: _followers(self.servers) == 1)
 
     def _sees_all(self, sentinel: EmbeddedRedis) -> bool:
         state = self._state(sentinel)
@@ -235,19 +250,19 @@ class ClusterGroup:
             command(server, "CLUSTER", "SET-CONFIG-EPOCH", number)
         for server in self.servers[1:]:
             command(server, "CLUSTER", "MEET", "127.0.0.1", first.port, self._bus_ports[first.port])
-        self.wait_until_whole()
+        _until("the cluster is whole", lambda: all(map(self._is_whole, self.servers)))
         for number, server in enumerate(others):
             primary = primaries[number % self._primaries]
             # It may not have heard yet that this one is a primary.
             _until("a replica is one", lambda s=server, p=primary: self._follow(s, p))  # type: ignore[misc]
-        for server in others:
-            _until("a replica follows", lambda s=server: _info(s, "replication")["master_link_status"] == "up")  # type: ignore[misc]
+        self.wait_until_safe()
         return self
 
-    def wait_until_whole(self) -> None:
-        """Wait until all that run agree that every slot has a server."""
-        running = [server for server in self.servers if server.is_running]
-        _until("the cluster is whole", lambda: all(self._is_whole(server, len(running)) for server in running))
+    def wait_until_safe(self) -> None:
+        """See `RedisGroup.wait_until_safe`. Also all agree that every slot has a server."""
+        _until("the cluster is whole", lambda: all(map(self._is_whole, self.servers)))
+        replicas = len(self.servers) - self._primaries
+        _until("the replicas follow", lambda: _followers(self.servers) == replicas)
 
     def stop(self) -> None:
         """See `RedisGroup.stop`."""
@@ -273,11 +288,13 @@ class ClusterGroup:
         command(server, "CLUSTER", "REPLICATE", command(primary, "CLUSTER", "MYID").decode())
         return True
 
-    def _is_whole(self, server: EmbeddedRedis, nodes: int) -> bool:
+    def _is_whole(self, server: EmbeddedRedis) -> bool:
         lines = command(server, "CLUSTER", "INFO").decode().split()
-        return {"cluster_state:ok", f"cluster_slots_ok:{REDIS_CLUSTER_HASH_SLOTS}"} <= set(lines) and any(
-            int(line.partition(":")[2]) >= nodes for line in lines if line.startswith("cluster_known_nodes:")
-        )
+        return {
+            "cluster_state:ok",
+            f"cluster_slots_ok:{REDIS_CLUSTER_HASH_SLOTS}",
+            f"cluster_known_nodes:{len(self.servers)}",
+        } <= set(lines)
 
 
 _REPLICATION: Final = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "0", "repl-timeout": "5"}
@@ -305,6 +322,12 @@ def command(server: EmbeddedRedis, *words: str | int) -> Any:
 def commands(servers: Iterable[EmbeddedRedis], *words: str | int) -> Sequence[Any]:
     """Run a command on each server that runs."""
     return [command(server, *words) for server in servers if server.is_running]
+
+
+def _followers(servers: Sequence[EmbeddedRedis]) -> int:
+    """Count the replicas that have what their primaries have, or will within the moment."""
+    found = [_info(server, "replication") for server in servers]
+    return sum(info["role"] == "slave" and info["master_link_status"] == "up" for info in found)
 
 
 def _info(server: EmbeddedRedis, section: str) -> dict[str, str]:

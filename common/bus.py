@@ -156,7 +156,7 @@ class Commit(Struct):
     shards: list[ShardCommit]
     outputs: dict[EdgeId, bytes]
     inputs: dict[Shard, bytes] = {}
-    """Batches for shards of the same partition: what rooms tell other rooms."""
+    """Batches for shards of the same partition: what rooms tell other rooms. The others: `ShardCommit.relays`."""
 
 
 class CommitAnswer(Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct, msgpack
 
 from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
+from common.letters import AnyLetter
 from common.messages import Device, ModerationType, RoomMessage
 
 
@@ -93,9 +94,9 @@ class Active(RoomCommand, frozen=True):
 
 
 class Tell(RoomCommand, frozen=True):
-    """A letter from another room (roomworker/letters.py), written by the commit of that room."""
+    """A letter from another room, written by the commit of that room."""
 
-    letter: bytes
+    letter: AnyLetter
 
 
 class CatchUp(RoomCommand, frozen=True):

@@ -13,6 +13,13 @@ from common.commands import SetFriendship
 from common.durable import FriendshipSet, FriendshipStatus, ReadMark, Thread
 from common.errors import ERROR_MEANING, ErrorCode, RejectionCode
 from common.ids import THREAD_KIND, Epoch, Seq, UserId, inbox_of, thread_of, thread_pair
+from common.letters import (
+    FriendshipMoved,
+    MessageArrived,
+    MessageGone,
+    ThreadWasRead,
+    TypingSeen,
+)
 from common.messages import (
     Ack,
     ChatSend,
@@ -33,13 +40,6 @@ from common.messages import (
 from common.settings import WorkerSettings
 from common.token_bucket import Rate
 from roomworker.chat import refuse_length, say
-from roomworker.letters import (
-    FriendshipMoved,
-    MessageArrived,
-    MessageGone,
-    ThreadWasRead,
-    TypingSeen,
-)
 from roomworker.member import Member
 from roomworker.reports import file_report
 from roomworker.rules import Incoming, Operation, PlainRules, RoomSeed, RoomServices

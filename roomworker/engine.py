@@ -57,7 +57,6 @@ from common.word_filter import NO_FILTER, WordFilter
 from roomworker.effects import RoomTurn
 from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
-from roomworker.letters import decode_letter
 from roomworker.room import Beginning, Room
 from roomworker.rules import RoomRules
 
@@ -817,7 +816,7 @@ def _persons(work: AnyRoomCommand) -> tuple[UserId, ...]:
         case SetFriendship():
             return (work.user_id, work.other_id)
         case Tell():
-            return (decode_letter(work.letter).owner_id,)
+            return (work.letter.owner_id,)
         case Call():
             payload = work.message.payload
             other = getattr(payload, "recipientId", UNSET) or getattr(payload, "userId", UNSET)

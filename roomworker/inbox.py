@@ -17,6 +17,17 @@ from common.commands import ChangeBlock
 from common.durable import InboxSeed
 from common.errors import ERROR_MEANING, ErrorCode
 from common.ids import INBOX_KIND, Seq, UserId, inbox_of, thread_of, thread_pair
+from common.letters import (
+    AnyLetter,
+    FriendshipMoved,
+    MessageArrived,
+    MessageGone,
+    PresenceSeen,
+    ThreadWasRead,
+    TypingSeen,
+    Unwatch,
+    Watch,
+)
 from common.messages import (
     Ack,
     BlockChanged,
@@ -43,17 +54,6 @@ from common.messages import (
 )
 from common.settings import WorkerSettings
 from common.token_bucket import Rate
-from roomworker.letters import (
-    AnyLetter,
-    FriendshipMoved,
-    MessageArrived,
-    MessageGone,
-    PresenceSeen,
-    ThreadWasRead,
-    TypingSeen,
-    Unwatch,
-    Watch,
-)
 from roomworker.member import Member
 from roomworker.rules import Incoming, Operation, PlainRules, RoomSeed, RoomServices
 

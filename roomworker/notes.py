@@ -21,6 +21,7 @@ from msgspec import UNSET, Struct, UnsetType, msgpack, structs
 from common.durable import BoardNote, MessagePlace, NoteRemoved
 from common.errors import ErrorCode
 from common.ids import BOARD_KIND, Epoch, Seq, UserId
+from common.letters import AnyLetter
 from common.messages import (
     Ack,
     ClientMessage,
@@ -45,7 +46,6 @@ from common.messages import (
 from common.settings import WorkerSettings
 from common.token_bucket import Rate
 from roomworker.crowd import CrowdRules
-from roomworker.letters import AnyLetter
 from roomworker.member import Member
 from roomworker.rules import Incoming, RoomSeed, RoomServices
 

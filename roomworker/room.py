@@ -52,6 +52,7 @@ from common.durable import (
 )
 from common.errors import AUTH_ERROR_MEANING, ERROR_MEANING, AuthErrorCode, CloseCode, ErrorCode
 from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId
+from common.letters import AnyLetter
 from common.messages import (
     Ack,
     ClientMessage,
@@ -84,7 +85,6 @@ from roomworker.effects import (
 from roomworker.field_changes import FieldChanges
 from roomworker.history import History, PastEvent, encode_past
 from roomworker.idempotency import Answers
-from roomworker.letters import AnyLetter, decode_letter, encode_letter
 from roomworker.member import (
     Connection,
     ConnRef,
@@ -246,7 +246,7 @@ class Room:
             case Post() | Call():
                 after = self._rules.history_needed(command.message)
             case Tell():
-                after = self._rules.history_needed(decode_letter(command.letter))
+                after = self._rules.history_needed(command.letter)
             case DeleteMessage():
                 epoch, after = command.epoch, Seq(command.seq - 1)
             case CatchUp():
@@ -281,7 +281,7 @@ class Room:
             case ChangeBlock():
                 return (command.user_id,)
             case Tell():
-                return self._rules.letter_people(decode_letter(command.letter))
+                return self._rules.letter_people(command.letter)
             case _:
                 return ()
 
@@ -327,7 +327,7 @@ class Room:
             case Call():
                 self._call(ConnRef(edge_id, command.conn), command, arrived_ms)
             case Tell():
-                self._rules.receive(self, decode_letter(command.letter))
+                self._rules.receive(self, command.letter)
             case Active():
                 self._active(ConnRef(edge_id, command.conn))
             case Leave():
@@ -558,7 +558,7 @@ class Room:
 
     def tell(self, room_id: RoomId, letter: AnyLetter) -> None:
         """See `RoomServices.tell`."""
-        self._tells.append(Tell(room_id, encode_letter(letter)))
+        self._tells.append(Tell(room_id, letter))
 
     def set_block(self, user_id: UserId, other_id: UserId, *, blocked: bool) -> None:
         """See `RoomServices.set_block`."""

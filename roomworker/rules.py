@@ -18,11 +18,11 @@ from common.commands import ChangeBlock, SetFriendship
 from common.durable import BoardNote, InboxSeed, Record, Restriction, Thread
 from common.errors import ERROR_MEANING, ErrorCode
 from common.ids import Epoch, RoomId, Seq, UserId
+from common.letters import AnyLetter
 from common.messages import ClientMessage, Report, RoomState, ServerEvent
 from common.token_bucket import Rate
 from common.word_filter import Verdict
 from roomworker.history import PastEvent
-from roomworker.letters import AnyLetter
 from roomworker.member import Connection, Member
 
 

@@ -77,7 +77,7 @@ WITHOUT_IO = (
     "roomworker.idempotency",
     "roomworker.inbox",
     "roomworker.kinds",
-    "roomworker.letters",
+    "common.letters",
     "roomworker.lobby",
     "roomworker.member",
     "roomworker.notes",

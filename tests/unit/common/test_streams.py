@@ -1,7 +1,7 @@
 """Entries of the streams between edges and workers: what goes in comes out, and nothing else is taken."""
 
 import json
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -44,6 +44,7 @@ from common.deliveries import (
     decode_output,
     encode_output,
 )
+from common.letters import AnyLetter
 from common.messages import (
     AnyClientMessage,
     AvatarTransform,
@@ -101,6 +102,17 @@ room_messages = st.one_of(
     st.builds(ChatSend, **envelope, payload=st.builds(ChatSendPayload, rooms, users, st.just("m-1"))),
     st.sampled_from([message for message in map(decoded, PAYLOADS) if isinstance(message, RoomMessage)]),
 )
+
+
+def letters_of(kind: type) -> st.SearchStrategy[Any]:
+    """Return letters of a kind, with numbers as they are in practice."""
+    hints = get_type_hints(kind).items()
+    return st.builds(
+        kind,
+        **{name: places if getattr(hint, "__supertype__", hint) is int else st.from_type(hint) for name, hint in hints},
+    )
+
+
 identities = st.builds(Identity, users, texts, texts, st.lists(texts, max_size=3).map(tuple))
 commands: dict[type, st.SearchStrategy[Any]] = {
     Join: st.builds(
@@ -120,7 +132,7 @@ commands: dict[type, st.SearchStrategy[Any]] = {
     Post: st.builds(Post, rooms, conns, room_messages),
     Call: st.builds(Call, rooms, conns, identities, st.sampled_from(["desktop", "mobile"]), room_messages, conns),
     Active: st.builds(Active, rooms, conns),
-    Tell: st.builds(Tell, rooms, st.binary(max_size=30)),
+    Tell: st.builds(Tell, rooms, st.one_of(*map(letters_of, get_args(AnyLetter)))),
     ChangeBlock: st.builds(ChangeBlock, rooms, conns, users, users, st.booleans()),
     SetFriendship: st.builds(SetFriendship, rooms, conns, users, users, st.booleans()),
     DeleteMessage: st.builds(DeleteMessage, rooms, conns, places, places, users, texts),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from common.bus import CommitAnswer
-from common.commands import AnyRoomCommand, BlockChanged, InputBatch, Tell, decode_batch
+from common.commands import AnyRoomCommand, BlockChanged, InputBatch, Tell, decode_batch, encode_batch
 from common.dead_letters import (
     ERROR_CHARACTERS_MAX,
     TRACEBACK_CHARACTERS_MAX,
@@ -17,10 +17,10 @@ from common.dead_letters import (
     retry_batch,
 )
 from common.ids import EdgeId, RoomId, inbox_of
+from common.letters import Unwatch
 from common.outbox import OutboxEntry
 from common.ring import shard_of
 from roomworker.engine import FAILED_TIMER_REST_MS, TRIES_MAX, Kept
-from roomworker.letters import Unwatch, encode_letter
 from roomworker.room import Room
 from tests.unit.bench import P0, W2, Bench, messages_of, names_of
 from tests.unit.stage import ADA, BEN, CY, E1, HALL, START_MS, chat, join, lose, say
@@ -103,19 +103,21 @@ def test_an_unreadable_entry_is_set_aside_as_it_is(bench: Bench) -> None:
     assert retry_batch(letter) is None
 
 
-def test_an_unreadable_letter_to_a_room_is_set_aside(bench: Bench) -> None:
-    # The persons of an unseeded inbox are read from the letter before any room is asked: that ended the worker, and
-    # the next one, and so on.
+def test_a_letter_that_is_not_known_is_set_aside_with_its_batch(bench: Bench) -> None:
+    # The persons of an unseeded inbox are read from the letter before any room is asked: an unreadable one ended the
+    # worker, and the next one, and so on.
     inbox = inbox_of(ADA)
-    good = Tell(inbox, encode_letter(Unwatch(ADA, BEN)))
+    good = encode_batch(InputBatch(EdgeId(""), 0, START_MS, [Tell(inbox, Unwatch(ADA, BEN))]))
+    assert good.count(b"Unwatch") == 1
+    unknown = good.replace(b"Unwatch", b"Unwish!")
     with_database = Bench(database_url=DATABASE).take()
     for b in (bench, with_database):
-        b.send(Tell(inbox, b"\xc1"), good, edge=EdgeId(""))
-        answer = b.turn()
-        assert answer == CommitAnswer(done=True)
+        for data in (unknown, good):
+            b.store.append_input(shard_of(inbox, b.settings.shards), data)
+        assert b.turn() == CommitAnswer(done=True)
         (letter,) = b.dead_letters()
-        assert (letter.what, letter.room_id) == ("Tell", inbox)
-        assert b.tries == TRIES_MAX
+        assert (letter.kind, letter.content) == ("entry", unknown)
+        assert b.plan.commands == 1
 
 
 def test_what_fails_for_all_rooms_of_a_shard_is_set_aside_for_each(bench: Bench, fail: Fail) -> None:

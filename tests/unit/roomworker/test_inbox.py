@@ -6,8 +6,8 @@ from msgspec import structs
 from common.commands import Join, Tell
 from common.durable import InboxSeed
 from common.ids import Epoch, RoomId, Seq, inbox_of
+from common.letters import MessageArrived, PresenceSeen, Watch
 from common.settings import WorkerSettings
-from roomworker.letters import MessageArrived, PresenceSeen, Watch, encode_letter
 from roomworker.rules import RoomSeed
 from tests.unit.stage import ADA, BEN, CY, E1, Stage, join
 
@@ -21,7 +21,7 @@ def quiet(conn: int, **options: object) -> Join:
 
 def arrived(seq: int, unread: int = 1) -> Tell:
     letter = MessageArrived(ADA, THREAD, Epoch(5), Seq(seq), f"m-{seq}", BEN, "Ben", ADA, f"text {seq}", None, unread)
-    return Tell(INBOX, encode_letter(letter))
+    return Tell(INBOX, letter)
 
 
 @pytest.fixture
@@ -79,24 +79,24 @@ def test_who_joins_a_full_inbox_takes_the_place_of_the_oldest() -> None:
 def test_a_letter_for_somebody_else_changes_nothing(inbox: Stage) -> None:
     inbox.hear(quiet(1))
     letter = MessageArrived(CY, THREAD, Epoch(5), Seq(1), "m-1", BEN, "Ben", CY, "for cy", None, 1)
-    assert inbox.hear(Tell(INBOX, encode_letter(letter))).is_silent()
+    assert inbox.hear(Tell(INBOX, letter)).is_silent()
 
 
 def test_a_watcher_of_somebody_who_never_came_is_told_and_the_room_expires(inbox: Stage) -> None:
-    inbox.hear(Tell(INBOX, encode_letter(Watch(ADA, BEN))))
+    inbox.hear(Tell(INBOX, Watch(ADA, BEN)))
     turn = inbox.last_turn
     assert turn is not None
     assert [command.room_id for command in turn.tells] == [inbox_of(BEN)]
     assert turn.patch.ttl_ms == 0  # Without a database it stays.
     kept = Stage(room_id=INBOX, database_url="postgresql://nobody@localhost/none")
-    kept.hear(Tell(INBOX, encode_letter(Watch(ADA, BEN))))
+    kept.hear(Tell(INBOX, Watch(ADA, BEN)))
     assert kept.last_turn is not None
     assert kept.last_turn.patch.ttl_ms == WorkerSettings().kept_idle_ttl_ms
 
 
 def test_presence_that_nobody_here_asked_for_is_stopped_at_its_source(inbox: Stage) -> None:
     inbox.hear(quiet(1))
-    assert inbox.hear(Tell(INBOX, encode_letter(PresenceSeen(ADA, BEN, "online", 0)))).is_silent()
+    assert inbox.hear(Tell(INBOX, PresenceSeen(ADA, BEN, "online", 0))).is_silent()
     assert inbox.last_turn is not None
     assert [command.room_id for command in inbox.last_turn.tells] == [inbox_of(BEN)]
 

@@ -4,21 +4,22 @@ The store and the engine that receives are the real ones. Movers read and delive
 lease was taken still delivers what it read, at any time; a reply that was lost is a delivery that comes again.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import msgpack
 
 from common.bus import Acquired, ClusterShape, Commit, ShardCommit
 from common.bus_memory import MemoryStore
 from common.commands import Tell
-from common.ids import Partition, RoomId, Shard, WorkerId
+from common.ids import Partition, RoomId, Shard, UserId, WorkerId
+from common.letters import Unwatch
 from common.relay import RelayEntry, batch_of, encode_entry, sender_of
 from common.settings import WorkerSettings
 from roomworker.engine import Engine
-from tests.unit.stage import START_MS
+from tests.unit.stage import ADA, START_MS
 
 SHAPE = ClusterShape(shards=4, partitions=2)
 HERE, THERE = Partition(0), Partition(1)
@@ -65,7 +66,7 @@ class Post:
     def write(self, shard: Shard) -> None:
         owner = self.movers[shard][-1]
         letter = (shard, self.losses[shard], len(self.written[shard]))
-        told = Tell(INBOX, msgpack.encode(letter))
+        told = Tell(INBOX, Unwatch(ADA, UserId(json.dumps(letter))))
         entry = encode_entry(RelayEntry(TARGET, owner.token, self.now_ms, [told]))
         self._commit(shard, owner, relays={THERE: [entry]})
         self.written[shard].append(letter)
@@ -118,7 +119,9 @@ class Post:
         for room_plan in plan.rooms.values():
             for task in room_plan.tasks:
                 assert isinstance(task.work, Tell)
-                self.taken.append(_letters.decode(task.work.letter))
+                assert isinstance(task.work.letter, Unwatch)
+                shard, losses, number = json.loads(task.work.letter.watcher_id)
+                self.taken.append((shard, losses, number))
         plan.rooms.clear()
         turns, _ = self.engine.run(plan, self.now_ms, {})
         answer = self.store.commit(THERE, self.engine.commit_of(THERE, turns, WorkerId("w"), self.now_ms))
@@ -147,9 +150,6 @@ class Post:
             for mover in movers:
                 self.deliver(shard, mover, answered=True)
         self.take(10_000)
-
-
-_letters = msgpack.Decoder(Letter)
 
 
 def _fails(*args: Any, **kwargs: Any) -> None:

@@ -1,12 +1,11 @@
 """What rooms tell other rooms. Internal.
 
-A letter is part of the commit of the room that wrote it, so it is neither lost nor doubled, and letters of one
-room to another arrive in their order.
+A letter is part of the commit of the room that wrote it, in the other room's input or, where that is in another
+partition, in a relay (common/relay.py). So it is neither lost nor doubled, and letters of one room to another arrive in
+their order.
 """
 
-from typing import Final
-
-from msgspec import Struct, msgpack
+from msgspec import Struct
 
 from common.durable import FriendshipStatus
 from common.ids import Epoch, RoomId, Seq, UserId
@@ -103,21 +102,3 @@ class PresenceSeen(Letter, frozen=True):
 
 
 AnyLetter = MessageArrived | ThreadWasRead | MessageGone | TypingSeen | FriendshipMoved | Watch | Unwatch | PresenceSeen
-
-_encoder: Final = msgpack.Encoder()
-_decoder: Final = msgpack.Decoder(AnyLetter)
-
-
-def encode_letter(letter: AnyLetter) -> bytes:
-    """Encode a letter for `Tell`."""
-    return _encoder.encode(letter)
-
-
-def decode_letter(data: bytes) -> AnyLetter:
-    """Decode the letter of a `Tell`.
-
-    Raises:
-        msgspec.DecodeError: it was not written by a worker of a compatible release.
-    """
-    letter: AnyLetter = _decoder.decode(data)
-    return letter

@@ -141,10 +141,10 @@ class Bench:
         shards = [Shard(number) for number in range(self.settings.shards)]
         return [decode_dead_letter(entry.data) for entry in self.store.dead_letters(shards, 1_000)]
 
-    def _failed(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
+    def _failed(self, room_id: RoomId, task: Task | None, error: Exception, *, gives_up: bool) -> None:
         self.tries += 1
         if gives_up:
-            self.failures.append((room_id, type(task.work).__name__, str(error)))
+            self.failures.append((room_id, "" if task is None else type(task.work).__name__, str(error)))
 
 
 def messages_of(deliveries: list[AnyDelivery], conn: int | None = None) -> list[Envelope]:

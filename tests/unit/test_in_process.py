@@ -90,6 +90,37 @@ def test_a_short_drop_shows_nothing_and_what_was_missed_is_replayed() -> None:
     run(course)
 
 
+def test_a_room_that_cannot_be_read_any_more_costs_nobody_else_anything() -> None:
+    async def course(town: Town) -> None:
+        ada = town.person(ADA).join()
+        rooms = [f"hall-{number}" for number in range(20)]
+        ben = town.person(BEN, 1)
+        for room in rooms:
+            ben.join(room)
+        await settle()
+        meta, town.store._rooms[HALL]["meta"] = town.store._rooms[HALL]["meta"], b"\xc1"
+        await town.change_worker()
+        ada.read()
+        ben.read()
+        ada.chat("lost", id="m")
+        for room in rooms:
+            ben.say("local_chat", {"roomId": room, "text": "kept", "mode": "local"})
+        await asyncio.sleep(2)
+        assert [(event["t"], event["re"], event["payload"]["code"]) for event in ada.read()] == [
+            ("error", "m", "internal")
+        ]
+        assert ben.names().count("ack") == len(rooms)
+        assert town.worker.metrics.registry.get_sample_value("roomring_worker_unreadable_rooms") == 1
+        # A release that can read it was brought out, say.
+        town.store._rooms[HALL]["meta"] = meta
+        ada.chat("again")
+        await asyncio.sleep(2)
+        assert ada.names() == ["chat_broadcast", "ack"]
+        assert town.worker.metrics.registry.get_sample_value("roomring_worker_unreadable_rooms") == 0
+
+    run(course, edge={"rooms_per_connection_max": 32})
+
+
 def test_a_dead_edge_loses_its_people() -> None:
     async def course(town: Town) -> None:
         town.person(ADA).join()

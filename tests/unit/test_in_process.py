@@ -121,6 +121,35 @@ def test_a_room_that_cannot_be_read_any_more_costs_nobody_else_anything() -> Non
     run(course, edge={"rooms_per_connection_max": 32})
 
 
+def test_who_speaks_while_the_edge_is_taken_for_dead_is_told_to_try_again() -> None:
+    async def course(town: Town) -> None:
+        ada, ben = town.person(ADA).join(), town.person(BEN, 1).join()
+        await settle()
+        bus = town.edges[0].bus
+        announce = bus.announce
+
+        async def refuse(*_: object) -> bool:
+            raise BusUnavailable("out of memory")
+
+        # For longer than an edge is waited for; what else is written has room again a moment earlier.
+        bus.announce = refuse  # type: ignore[method-assign]
+        while "member_left" not in ben.names():  # noqa: ASYNC110 - time jumps
+            await asyncio.sleep(0.05)
+        ada.read()
+        ada.chat("too soon", id="m")
+        await settle()
+        heard = ada.read()
+        assert [event["t"] for event in heard] == ["error", "room_state", "member_left", "member_joined"]
+        assert (heard[0]["re"], heard[0]["payload"]["code"]) == ("m", "busy")
+        bus.announce = announce  # type: ignore[method-assign]
+        ada.chat("too soon", id="m")
+        await settle()
+        assert ada.names()[-2:] == ["chat_broadcast", "ack"]
+        assert ben.names()[-1] == "chat_broadcast"
+
+    run(course, reconnect_window_ms=100)
+
+
 def test_a_dead_edge_loses_its_people() -> None:
     async def course(town: Town) -> None:
         town.person(ADA).join()

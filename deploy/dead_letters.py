@@ -57,6 +57,9 @@ async def _list(bus: DeadLetters, settings: WorkerSettings, limit: int, *, as_js
     if as_json:
         _say(json.dumps(letters, indent=2))
         return 0
+    if not letters:
+        _say("there are no dead letters")
+        return 0
     columns = ("id", "kind", "what", "room", "at", "error")
     _say(table(columns, [[letter[column] for column in columns] for letter in letters]))
     if total > len(letters):

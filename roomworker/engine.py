@@ -35,6 +35,7 @@ from common.commands import (
     InputBatch,
     Inspect,
     Join,
+    Leave,
     LiftRestrictions,
     Moderate,
     Post,
@@ -46,7 +47,7 @@ from common.commands import (
 from common.dead_letters import DeadLetter, dead_command, dead_entry, encode_dead_letter
 from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
 from common.durable import BoardNote, ChatMessage, NoteRemoved
-from common.errors import ErrorCode
+from common.errors import ErrorCode, RoomringError
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
 from common.messages import Persisted, refusal
 from common.outbox import OutboxEntry
@@ -71,6 +72,10 @@ the two only what persons ask for; what comes of it that a connection comes or g
 
 FAILED_TIMER_REST_MS: Final = 10_000
 """How long a room's timers rest after they failed: they would be due again at once, for ever."""
+
+
+class RoomUnreadable(RoomringError):
+    """What is stored of a room cannot be made a room of: written by another release, or spoilt."""
 
 
 class DropEdge(Struct, frozen=True):
@@ -224,13 +229,18 @@ class OwnedShard(Struct):
     is_proven: bool = True
     """See `Renewed.is_proven`."""
     rooms: dict[RoomId, Room] = field(default_factory=dict)
+    unreadable: set[RoomId] = field(default_factory=set)
+    """Rooms that could not be made from what is stored of them, when last tried. Nothing is written of them."""
 
 
 class FailureHook(Protocol):
     """Told of each failure of a room at a task; called from within the `except` block."""
 
-    def __call__(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
-        """Hear of a failure. `gives_up`: it was the last try, and the task is set aside."""
+    def __call__(self, room_id: RoomId, task: Task | None, error: Exception, *, gives_up: bool) -> None:
+        """Hear of a failure. `gives_up`: it was the last try, and the task is set aside.
+
+        Without a task: the room itself became unreadable, and is refused until it can be read.
+        """
         ...
 
 
@@ -311,6 +321,8 @@ class Engine:
     def add_room(self, room_id: RoomId, stored: Mapping[str, bytes], now_ms: int, store_now_ms: int) -> None:
         """Put a room in memory, from its stored fields. It must belong to an owned shard.
 
+        One that cannot be read stays out, and is tried again when somebody asks it for something.
+
         Args:
             store_now_ms: Redis's clock, of which new epochs are taken: it goes on when a room moves to another worker.
         """
@@ -320,7 +332,12 @@ class Engine:
         epoch = Epoch(max(store_now_ms, owned.epoch_last + 1, owned.generation))
         beginning = Beginning(epoch, owned.generation)
         rules = self._rules[kind_of(room_id)]
-        room = Room(room_id, rules, self._settings, stored, now_ms, self._word_filter, beginning=beginning)
+        try:
+            room = Room(room_id, rules, self._settings, stored, now_ms, self._word_filter, beginning=beginning)
+        except Exception as error:
+            self._cannot_read(owned, room_id, error)
+            return
+        owned.unreadable.discard(room_id)
         owned.rooms[room_id] = room
         self._schedule(room)
         if room.generation != owned.generation:
@@ -339,6 +356,10 @@ class Engine:
         """Return all rooms in memory."""
         for owned in self._shards.values():
             yield from owned.rooms.values()
+
+    def unreadable_count(self) -> int:
+        """Return how many rooms could not be read when they were last tried."""
+        return sum(len(owned.unreadable) for owned in self._shards.values())
 
     def known_edges(self) -> set[EdgeId]:
         """Return the edges that some room or some mark knows.
@@ -436,7 +457,8 @@ class Engine:
         seeds: dict[RoomId, tuple[UserId, ...]] = {}
         for room_plan in rooms:
             room = self.room(room_plan.room_id)
-            assert room is not None
+            if room is None:
+                continue
             for task in room_plan.tasks:
                 work = task.work
                 if isinstance(work, Post):
@@ -669,22 +691,9 @@ class Engine:
 
     def _refuse_kind(self, plan: Plan, shard: Shard, edge_id: EdgeId, command: AnyRoomCommand, now_ms: int) -> None:
         """The room id names a kind that this release does not have."""
-        event = refusal(ErrorCode.UNSUPPORTED_KIND, command.room_id)
-        delivery: AnyDelivery
-        match command:
-            case Moderate() | LiftRestrictions() | Inspect() | DeleteMessage() | ChangeBlock() | SetFriendship():
-                body = {"error": {"code": event.code, "message": event.message}}
-                delivery = Answer(command.request, _json.encode(body))
-            case Join():
-                told = encode_event(event, now_ms, re=_re(command))
-                delivery = Detach(command.room_id, command.conn, [told], refused=True)
-            case Call() if command.request:
-                delivery = Answer(command.request, encode_event(event, now_ms, re=_re(command)))
-            case Post() | Call():
-                delivery = Direct(command.conn, [encode_event(event, now_ms, re=_re(command))])
-            case _:
-                return
-        plan.replies.setdefault(shard, []).append((edge_id, delivery))
+        delivery = _refusal(command, ErrorCode.UNSUPPORTED_KIND, command.room_id, now_ms)
+        if delivery is not None:
+            plan.replies.setdefault(shard, []).append((edge_id, delivery))
 
     def _run_room(
         self,
@@ -693,9 +702,10 @@ class Engine:
         now_ms: int,
         people: Mapping[UserId, Person],
     ) -> bool:
-        room = self.room(room_plan.room_id)
-        assert room is not None
-        owned = self._shards[room_plan.shard]
+        owned, room = self._shards[room_plan.shard], self.room(room_plan.room_id)
+        if room is None:
+            self._refuse_tasks(room_plan, turns[room_plan.shard], now_ms)
+            return True
         room.outbox_is_full = owned.outbox_length >= self._settings.outbox_entries_max
         room.relay_is_full = _longest_relay(owned) >= self._settings.relay_entries_max
         task = None
@@ -705,32 +715,57 @@ class Engine:
             turn = room.take()
             by_edge = deliveries_of(turn)
         except Exception as error:
+            del owned.rooms[room_plan.room_id]
+            if task is None:
+                # It fails at nothing, or at what was read of it: there is no task to go without.
+                self._cannot_read(owned, room_plan.room_id, error)
+                self._refuse_tasks(room_plan, turns[room_plan.shard], now_ms)
+                return True
             # What does not show before the turn is put together is laid on the last task; then on the one before.
-            self._room_failed(owned, room_plan, task, error, now_ms)
+            self._room_failed(room_plan, task, error, now_ms)
             return False
-        turns[room_plan.shard].dead += room_plan.dead
         outputs = turns[room_plan.shard].outputs
         for edge_id, deliveries in by_edge.items():
             outputs.setdefault(edge_id, []).extend(deliveries)
-        for task in room_plan.poisoned:
-            conn, request = getattr(task.work, "conn", None), getattr(task.work, "request", 0)
-            event = encode_event(refusal(ErrorCode.INTERNAL, room.room_id), now_ms, re=_re(task.work))
-            if request:
-                outputs.setdefault(task.edge_id, []).append(Answer(request, event))
-            elif conn is not None:
-                outputs.setdefault(task.edge_id, []).append(Direct(conn, [event]))
+        self._tell_of_poisoned(room_plan, turns[room_plan.shard], now_ms)
         turns[room_plan.shard].rooms.append(turn)
         self._schedule(room)
         return True
 
-    def _room_failed(
-        self, owned: OwnedShard, room_plan: RoomPlan, task: Task | None, error: Exception, now_ms: int
-    ) -> None:
-        """Drop the room, and set the task aside at which it failed too often."""
-        if task is None:
-            # The room fails at nothing, or at what was read of it: there is no task to go without.
-            raise error
-        del owned.rooms[room_plan.room_id]
+    def _cannot_read(self, owned: OwnedShard, room_id: RoomId, error: Exception) -> None:
+        """Note that a room is unreadable; told of once, however often it is tried."""
+        if room_id not in owned.unreadable:
+            owned.unreadable.add(room_id)
+            self._on_failure(room_id, None, error, gives_up=True)
+
+    def _refuse_tasks(self, room_plan: RoomPlan, turn: ShardTurn, now_ms: int) -> None:
+        """The room is unreadable: refuse what it is asked for, and leave what is stored of it as it is."""
+        self._tell_of_poisoned(room_plan, turn, now_ms)
+        for task in room_plan.tasks:
+            work = task.work
+            if isinstance(work, Tell):
+                # Nobody waits for an answer to it, and what it follows from has been acknowledged.
+                error = RoomUnreadable("what is stored of the room cannot be read")
+                turn.dead.append(dead_command(work, work.room_id, task.edge_id, task.arrived_ms, now_ms, error, ""))
+                continue
+            delivery = _refusal(work, ErrorCode.INTERNAL, room_plan.room_id, now_ms)
+            if delivery is not None:
+                turn.outputs.setdefault(task.edge_id, []).append(delivery)
+
+    def _tell_of_poisoned(self, room_plan: RoomPlan, turn: ShardTurn, now_ms: int) -> None:
+        turn.dead += room_plan.dead
+        for task in room_plan.poisoned:
+            conn = getattr(task.work, "conn", None)
+            delivery = _refusal(task.work, ErrorCode.INTERNAL, room_plan.room_id, now_ms)
+            if conn is not None and not isinstance(delivery, Answer):
+                # The room is as it was before: a connection that was in it still is.
+                event = encode_event(refusal(ErrorCode.INTERNAL, room_plan.room_id), now_ms, re=_re(task.work))
+                delivery = Direct(conn, [event])
+            if delivery is not None:
+                turn.outputs.setdefault(task.edge_id, []).append(delivery)
+
+    def _room_failed(self, room_plan: RoomPlan, task: Task, error: Exception, now_ms: int) -> None:
+        """Set the task aside at which the room failed too often."""
         failures = room_plan.failures[id(task)] = room_plan.failures.get(id(task), 0) + 1
         gives_up = failures == TRIES_MAX
         self._on_failure(room_plan.room_id, task, error, gives_up=gives_up)
@@ -784,6 +819,25 @@ def _perform(room: Room, task: Task, now_ms: int, people: Mapping[UserId, Person
             room.tick(now_ms)
         case _:
             room.handle(task.edge_id, work, now_ms, task.arrived_ms, people)
+
+
+def _refusal(work: RoomWork, code: ErrorCode, room_id: RoomId, now_ms: int) -> AnyDelivery | None:
+    """Return what refuses a task to who asked for it; None where nobody waits for an answer."""
+    event = refusal(code, room_id)
+    match work:
+        case Moderate() | LiftRestrictions() | Inspect() | DeleteMessage() | ChangeBlock() | SetFriendship():
+            body = {"error": {"code": event.code, "message": event.message}}
+            return Answer(work.request, _json.encode(body))
+        case Join() | Leave():
+            is_quiet = isinstance(work, Join) and work.quiet
+            told = [] if is_quiet else [encode_event(event, now_ms, re=_re(work))]
+            return Detach(room_id, work.conn, told, refused=True)
+        case Call() if work.request:
+            return Answer(work.request, encode_event(event, now_ms, re=_re(work)))
+        case Post() | Call():
+            return Direct(work.conn, [encode_event(event, now_ms, re=_re(work))])
+        case _:
+            return None
 
 
 def _re(work: object) -> str | UnsetType:

@@ -80,6 +80,7 @@ from roomworker.effects import (
     EphemeralGroup,
     RoomTurn,
     Say,
+    SayStranger,
     Sequenced,
 )
 from roomworker.field_changes import FieldChanges
@@ -817,9 +818,17 @@ class Room:
         message = command.message
         member = self._by_conn.get(ref)
         if member is None:
-            self._say(ref, refusal(ErrorCode.NOT_JOINED, self.room_id), re=message.id)
+            self._refuse_stranger(ref, message.id)
             return
         self._decide(member, member.connections[ref], message, arrived_ms, request=0)
+
+    def _refuse_stranger(self, ref: ConnRef, re: str | UnsetType) -> None:
+        unknown, later = (
+            encode_event(refusal(code, self.room_id), self._now_ms, re=re)
+            for code in (ErrorCode.NOT_JOINED, ErrorCode.BUSY)
+        )
+        # Who takes itself for joined, and sent no `id`, asked for no answer; movements go on all the time.
+        self._effects.append(SayStranger(ref, [unknown], [] if re is UNSET else [later]))
 
     def _call(self, ref: ConnRef, command: Call, arrived_ms: int) -> None:
         """A message of somebody who need not be here."""

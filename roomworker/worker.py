@@ -220,7 +220,12 @@ class Worker:
             stored = await self._insist(self._bus.load_history, partition, room_id, epoch, after)
             room = self._engine.room(room_id)
             if room is not None:
-                room.add_history(after, stored)
+                try:
+                    room.add_history(after, stored)
+                except DecodeError as error:
+                    # The newer ones were taken; the room's past begins after the one that cannot be read.
+                    self.metrics.unreadable_events.inc()
+                    self._log.error("unreadable history passed over", room=room_id, error=str(error))
         for room_id, seed in (await self._memory.seeds(needs.seeds)).items():
             room = self._engine.room(room_id)
             if room is not None:
@@ -600,7 +605,11 @@ class Worker:
         self._store_ok = False
         self.metrics.store_errors.inc()
 
-    def _failed(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
+    def _failed(self, room_id: RoomId, task: Task | None, error: Exception, *, gives_up: bool) -> None:
+        if task is None:
+            self.metrics.failures.inc()
+            self._log.error("room cannot be read", room=room_id, exc_info=error)
+            return
         command = type(task.work).__name__
         if gives_up:
             self.metrics.failures.inc()
@@ -631,6 +640,7 @@ class Worker:
         rooms = list(self._engine.rooms())
         self.metrics.relay_waiting.set(self._engine.relay_length())
         self.metrics.rooms.set(len(rooms))
+        self.metrics.unreadable_rooms.set(self._engine.unreadable_count())
         self.metrics.members.set(sum(room.member_count for room in rooms))
         self.metrics.shards.set(sum(len(self._engine.tokens(partition)) for partition in self._partitions))
 

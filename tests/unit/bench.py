@@ -11,7 +11,7 @@ from common.bus import Acquired, ClusterShape, CommitAnswer
 from common.bus_memory import MemoryStore
 from common.commands import AnyCommand, InputBatch, encode_batch
 from common.dead_letters import DeadLetter, decode_dead_letter
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, decode_output
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Stranger, decode_output
 from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
 from common.outbox import decode_entry
 from common.ring import shard_of
@@ -142,10 +142,10 @@ class Bench:
         shards = [Shard(number) for number in range(self.settings.shards)]
         return [decode_dead_letter(entry.data) for entry in self.store.dead_letters(shards, 1_000)]
 
-    def _failed(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
+    def _failed(self, room_id: RoomId, task: Task | None, error: Exception, *, gives_up: bool) -> None:
         self.tries += 1
         if gives_up:
-            self.failures.append((room_id, type(task.work).__name__, str(error)))
+            self.failures.append((room_id, "" if task is None else type(task.work).__name__, str(error)))
 
 
 def messages_of(deliveries: list[AnyDelivery], conn: int | None = None) -> list[Envelope]:
@@ -156,7 +156,7 @@ def messages_of(deliveries: list[AnyDelivery], conn: int | None = None) -> list[
             case RoomFrames():
                 if conn is None:
                     found += [message for segment in delivery.segments for message in segment.messages]
-            case Attach() | Detach() | Direct():
+            case Attach() | Detach() | Direct() | Stranger():
                 if conn == delivery.conn:
                     found += delivery.messages
             case Answer():

@@ -23,7 +23,7 @@ from common.commands import (
     Moderate,
     Post,
 )
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Stranger
 from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId, kind_of
 from common.messages import (
     Anim,
@@ -311,7 +311,7 @@ class Stage:
                 _hear(heard, (edge, delivery.conn), delivery.messages)
                 if delivery.close_code is not None:
                     self.closed[edge, delivery.conn] = delivery.close_code
-            case Direct():
+            case Direct() | Stranger():
                 _hear(heard, (edge, delivery.conn), delivery.messages)
             case Answer():
                 heard.answers[delivery.request] = json.loads(delivery.body)

@@ -373,14 +373,16 @@ def test_a_kind_that_this_release_does_not_have_is_refused(bench: Bench) -> None
         leave(1, room=odd),
     )
     bench.turn()
-    joined, said, moved = bench.output()
+    joined, said, moved, left = bench.output()
     assert isinstance(joined, Detach)
     assert joined.refused
+    assert isinstance(left, Detach)
     assert isinstance(said, Direct)
-    errors = [messages_of([delivery], 1)[0] for delivery in (joined, said, moved)]
+    errors = [messages_of([delivery], 1)[0] for delivery in (joined, said, moved, left)]
     assert [(error.get("re"), error["payload"]["code"]) for error in errors] == [
         ("j", "unsupported_kind"),
         ("m", "unsupported_kind"),
+        (None, "unsupported_kind"),
         (None, "unsupported_kind"),
     ]
     assert bench.engine.room(odd) is None

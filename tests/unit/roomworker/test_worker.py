@@ -517,6 +517,26 @@ def test_an_unreadable_entry_of_the_outbox_does_not_end_the_worker() -> None:
     run(course, database_url="postgresql://nobody@localhost/none")
 
 
+def test_a_past_event_that_cannot_be_read_ends_the_past_and_not_the_worker() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        await site.told(join(ADA, 1), *(chat(1, f"word {number}") for number in range(5)))
+        log = site.store._logs[HALL]
+        epoch, seq, _ = log[2]
+        log[2] = (epoch, seq, b"\xc1")
+        site.workers["w1"].stop()
+        await site.tasks["w1"]
+        worker = await site.start("w2")
+        (state,) = messages_of(await site.told(join(BEN, 2, resume=(epoch, 1))), 2)
+        assert (state["t"], state["payload"]["recovered"]) == ("room_state", False)
+        back = messages_of(await site.told(join(CY, 3, resume=(epoch, seq))), 3)
+        assert [event["seq"] for event in back[1:]] == list(range(seq + 1, seq + len(back)))
+        assert back[0]["payload"]["recovered"] is True
+        assert value(worker, "roomring_worker_unreadable_events_total") == 1
+
+    run(course)
+
+
 def test_where_all_is_refused_the_records_wait_and_push_no_letter_out() -> None:
     async def course(site: Site) -> None:
         durable = Picky()

@@ -17,7 +17,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser up bench chaos test unit sim lint format types generate clean
+.PHONY: help setup browser redis up bench chaos test unit sim lint format types generate clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ setup: .venv/.dev  ## make .venv with all that development needs
 browser: | setup
 	@bash deploy/install_browser.sh
 
+redis: | setup
+	@bash deploy/install_redis.sh
+
 up: .venv/.run  ## run a development cluster (EDGES, WORKERS, ROOMRING_PORT); Ctrl-C stops it
 	@$(BIN)/roomring up --edges $(EDGES) --workers $(WORKERS) $(ARGS)
 
@@ -51,7 +54,7 @@ bench: .venv/.dev  ## measure a room full of moving people (ARGS='--members 100'
 chaos: .venv/.dev  ## break a cluster under load and judge what clients saw (KILLS, EDGE_KILLS, DRAINS, OTHERS)
 	@$(BIN)/python -m loadtest.chaos --kills $(KILLS) --edge-kills $(EDGE_KILLS) --drains $(DRAINS) --others $(OTHERS) $(ARGS)
 
-test: setup browser lint types  ## all checks: format, lint, types, generated files, tests
+test: setup browser redis lint types  ## all checks: format, lint, types, generated files, tests
 	$(BIN)/python -m pytest $(ARGS)
 
 unit: setup  ## only the tests that need no server and no browser

@@ -46,13 +46,17 @@ class Acquired(Struct, frozen=True):
     """The caller owns the shard now.
 
     `version` counts the commits of the shard, `cursor` is the last input taken, `marks` the `InputBatch.mark` of
-    the last batch taken from each edge, and from each relay.
+    the last batch taken from each edge, and from each relay. `generation` is another one, and a greater one, whenever
+    Redis may have lost commits of the shard since the acquisition before: rooms of an earlier one must begin a new
+    epoch. `now_ms` is Redis's clock.
     """
 
     token: LeaseToken
     version: int
     cursor: int
     marks: dict[EdgeId, int]
+    generation: int
+    now_ms: int
 
 
 class Held(Struct, frozen=True):
@@ -63,9 +67,17 @@ class Held(Struct, frozen=True):
 
 
 class Renewed(Struct, frozen=True):
-    """The caller still owns the shard. `wanted_by` names a worker that asked for it, if one did lately."""
+    """The caller still owns the shard.
+
+    `wanted_by` names a worker that asked for it, if one did lately. Not `is_proven`: Redis is another server than the
+    one at which the shard was last known to be whole (it restarted, or a replica took over). Only a commit of the
+    caller can tell that nothing was lost; until then another owner would have to assume that something was. `now_ms` is
+    Redis's clock.
+    """
 
     wanted_by: WorkerId | None
+    is_proven: bool
+    now_ms: int
 
 
 class Person(Struct, frozen=True):
@@ -134,6 +146,8 @@ class ShardCommit(Struct):
     """What rooms tell rooms of another partition, in order; `inputs` does not reach them."""
     relays_upto: dict[Partition, int] = {}
     """Position up to which the relay to a partition was moved there, and is trimmed."""
+    is_proof: bool = False
+    """Whether to write down that the shard is whole at this server, as the version shows; see `Renewed.is_proven`."""
 
 
 class Commit(Struct):
@@ -153,13 +167,16 @@ class CommitAnswer(Struct, frozen=True):
       one, the commit answers `already`.
     - otherwise nothing was written, for any shard. `fenced` shards belong to another worker: drop their memory,
       send nothing. `stale` shards are still the caller's, but the store is not where the caller thinks
-      (it lost data): reload, and begin a new epoch for their rooms.
+      (it lost data): drop their memory and acquire them again; the answer will have a new generation. `unread`
+      shards lost nothing, but Redis is another server than the one that their input was read from, and may hold other
+      input there: drop their memory, acquire them again, and read again from the stored cursor.
     """
 
     done: bool
     already: bool = False
     fenced: tuple[Shard, ...] = ()
     stale: tuple[Shard, ...] = ()
+    unread: tuple[Shard, ...] = ()
 
 
 class ShardStatus(Struct, frozen=True):
@@ -342,13 +359,26 @@ class WorkerBus(Registry, People, Outboxes, Relays, DeadLetters, Protocol):
     async def renew(
         self, partition: Partition, worker_id: WorkerId, ttl_ms: int, tokens: Mapping[Shard, LeaseToken]
     ) -> dict[Shard, Renewed | None]:
-        """Extend leases. None: lost. A lease that ran out but that nobody took is extended too."""
+        """Extend leases. None: lost.
+
+        A lease that ran out but that nobody took is extended too, unless the shard is not proven: then somebody may
+        have had it, and that got lost.
+        """
         ...
 
-    async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+    async def release(
+        self,
+        partition: Partition,
+        worker_id: WorkerId,
+        tokens: Mapping[Shard, LeaseToken],
+        versions: Mapping[Shard, int],
+    ) -> None:
         """Give up leases; who wants one of them is woken.
 
         Those no longer the caller's are left alone. Call it only between commits.
+
+        Args:
+            versions: what the caller knows; as good a proof as a commit where it is the stored one.
         """
         ...
 

@@ -43,6 +43,8 @@ WakeTopic = tuple[str, Partition, WorkerId]
 Topic = InputTopic | OutputTopic | WakeTopic
 """What a reader waits for."""
 
+_NO_VERSIONS: Final[Mapping[Shard, int]] = {}
+
 
 class MemoryStore:
     """What one Redis holds for one cluster. Every method takes effect at once and as a whole.
@@ -66,12 +68,18 @@ class MemoryStore:
         self._output_entries_max = output_entries_max
         self._output_ttl_ms = output_ttl_ms
         self._dead_letters_max = dead_letters_max
+        self.server = 1
+        """Number of the server process that holds it all; see `change_server`."""
         self._watchers: dict[Topic, dict[Callable[[], None], None]] = {}
         # In order of their coming: a simulation must go the same way each time.
         self.flush()
 
+    def change_server(self) -> None:
+        """Go on in another process, as after a restart, or at a replica that took over."""
+        self.server += 1
+
     def flush(self) -> None:
-        """Lose everything, as a Redis without persistence does when it restarts."""
+        """Lose everything, as by `FLUSHALL`."""
         self._cluster: ClusterShape | None = None
         self._nodes: dict[Role, dict[str, tuple[bytes, int]]] = {"edge": {}, "worker": {}}
         self._shards: dict[Shard, _Lease] = {}
@@ -254,7 +262,11 @@ class MemoryStore:
             lease.token = max(lease.token + 1, now_ms)
             if lease.want == worker_id:
                 lease.want = None
-            found[shard] = Acquired(LeaseToken(lease.token), lease.version, lease.cursor, dict(lease.marks))
+            if lease.server != self.server:
+                lease.server, lease.generation = self.server, max(lease.generation + 1, now_ms)
+            found[shard] = Acquired(
+                LeaseToken(lease.token), lease.version, lease.cursor, dict(lease.marks), lease.generation, now_ms
+            )
         return found
 
     def renew(
@@ -265,19 +277,28 @@ class MemoryStore:
         found: dict[Shard, Renewed | None] = {}
         for shard, token in tokens.items():
             lease = self._shards.get(shard, _NO_LEASE)
-            if lease.owner == worker_id and lease.token == token:
+            is_proven = lease.server == self.server
+            if lease.owner == worker_id and lease.token == token and (is_proven or lease.until_ms > now_ms):
                 lease.until_ms = now_ms + ttl_ms
-                found[shard] = Renewed(lease.wanted_by(now_ms))
+                found[shard] = Renewed(lease.wanted_by(now_ms), is_proven, now_ms)
             else:
                 found[shard] = None
         return found
 
-    def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+    def release(
+        self,
+        partition: Partition,
+        worker_id: WorkerId,
+        tokens: Mapping[Shard, LeaseToken],
+        versions: Mapping[Shard, int] = _NO_VERSIONS,
+    ) -> None:
         """See `WorkerBus.release`. The token grows, so that a commit with the old one is fenced at once."""
         now_ms = self._now_ms()
         for shard, token in tokens.items():
             lease = self._shards.get(shard, _NO_LEASE)
             if lease.owner == worker_id and lease.token == token:
+                if versions.get(shard) == lease.version and lease.until_ms > now_ms:
+                    lease.server = self.server
                 lease.owner, lease.until_ms = None, 0
                 lease.token += 1
                 wanted_by = lease.wanted_by(now_ms)
@@ -376,11 +397,15 @@ class MemoryStore:
         self._expire(room_id)
         return [(seq, event) for of, seq, event in self._logs.get(room_id, ()) if of == epoch and seq > after]
 
-    def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
-        """See `WorkerBus.commit`."""
+    def commit(self, partition: Partition, commit: Commit, *, moved: bool = False) -> CommitAnswer:
+        """See `WorkerBus.commit`.
+
+        Args:
+            moved: the batch was read from another server than this one.
+        """
         assert commit.shards, "a commit without a shard has no fence"
         assert all(partition_of_shard(part.shard, self.shape.partitions) == partition for part in commit.shards)
-        refusal = self._refusal(commit.shards)
+        refusal = self._refusal(commit.shards, moved=moved)
         if refusal is not None:
             return refusal
         for part in commit.shards:
@@ -395,35 +420,51 @@ class MemoryStore:
                 self._notify(("out", partition, edge_id))
         return CommitAnswer(done=True)
 
-    def _refusal(self, parts: Sequence[ShardCommit]) -> CommitAnswer | None:
+    def _refusal(self, parts: Sequence[ShardCommit], *, moved: bool) -> CommitAnswer | None:
         """Return how the commit ends without a write; None where it may be written."""
+        unread: list[Shard] = []
         fenced: list[Shard] = []
         fresh: list[Shard] = []
         written: list[Shard] = []
         stale: list[Shard] = []
         for part in parts:
             lease = self._shards.get(part.shard, _NO_LEASE)
+            is_fresh = lease.version == part.version
+            is_written = lease.version == part.version + 1 and lease.cursor == part.cursor
+            # At another server it is only known that nothing was lost if nobody else can have had the shard meanwhile.
+            is_whole = not moved or lease.until_ms > self._now_ms()
             if lease.token != part.token:
                 fenced.append(part.shard)
-            elif lease.version == part.version:
-                fresh.append(part.shard)
-            elif lease.version == part.version + 1 and lease.cursor == part.cursor:
+            elif is_fresh and is_whole:
+                (unread if moved and lease.cursor != part.cursor else fresh).append(part.shard)
+            elif is_written and is_whole:
                 written.append(part.shard)
             else:
                 stale.append(part.shard)
+                if is_fresh or is_written or lease.version < part.version:
+                    lease.server = 0
+        if moved:
+            for shard in (*fresh, *unread, *written):
+                self._shards[shard].server = self.server
         if len(fresh) == len(parts):
             return None
         if len(written) == len(parts):
             return CommitAnswer(done=True, already=True)
-        if fresh:
+        if fresh or unread:
             # Beside a fenced shard a written one says that the batch was written before that shard was lost:
             # it is neither, and repeating the rest answers `already`. Beside a fresh one it cannot be.
             stale += written
-        return CommitAnswer(done=False, fenced=tuple(sorted(fenced)), stale=tuple(sorted(stale)))
+            for shard in written:
+                self._shards[shard].server = 0
+        return CommitAnswer(
+            done=False, fenced=tuple(sorted(fenced)), stale=tuple(sorted(stale)), unread=tuple(sorted(unread))
+        )
 
     def _write_part(self, part: ShardCommit) -> None:
         lease = self._shards[part.shard]
         lease.version, lease.cursor = part.version + 1, part.cursor
+        if part.is_proof:
+            lease.server = self.server
         lease.marks.update(part.marks)
         for edge_id in part.forget_marks:
             lease.marks.pop(edge_id, None)
@@ -514,6 +555,7 @@ class MemoryBus:
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
+        self._server = store.server
 
     async def open_cluster(self, shape: ClusterShape) -> None:
         """See `Registry.open_cluster`."""
@@ -599,10 +641,16 @@ class MemoryBus:
         await asyncio.sleep(0)
         return self.store.renew(worker_id, ttl_ms, tokens)
 
-    async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+    async def release(
+        self,
+        partition: Partition,
+        worker_id: WorkerId,
+        tokens: Mapping[Shard, LeaseToken],
+        versions: Mapping[Shard, int] = _NO_VERSIONS,
+    ) -> None:
         """See `WorkerBus.release`."""
         await asyncio.sleep(0)
-        self.store.release(partition, worker_id, tokens)
+        self.store.release(partition, worker_id, tokens, versions)
 
     async def read_inputs(
         self,
@@ -703,7 +751,8 @@ class MemoryBus:
     async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
         """See `WorkerBus.commit`."""
         await asyncio.sleep(0)
-        return self.store.commit(partition, commit)
+        before, self._server = self._server, self.store.server
+        return self.store.commit(partition, commit, moved=before != self._server)
 
     async def close(self) -> None:
         """See `WorkerBus.close`. The store stays for others."""
@@ -731,7 +780,18 @@ class MemoryBus:
 class _Lease:
     """A shard's lease, and how far it is."""
 
-    __slots__ = ("cursor", "marks", "owner", "token", "until_ms", "version", "want", "want_until_ms")
+    __slots__ = (
+        "cursor",
+        "generation",
+        "marks",
+        "owner",
+        "server",
+        "token",
+        "until_ms",
+        "version",
+        "want",
+        "want_until_ms",
+    )
 
     def __init__(self) -> None:
         self.owner: WorkerId | None = None
@@ -741,6 +801,7 @@ class _Lease:
         self.want_until_ms = 0
         self.version = 0
         self.cursor = 0
+        self.server = self.generation = 0
         self.marks: dict[EdgeId, int] = {}
 
     def wanted_by(self, now_ms: int) -> WorkerId | None:

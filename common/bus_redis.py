@@ -1,18 +1,18 @@
 """The seam to Redis on a real Redis 7+ or Valkey 8+. common/bus.py is the specification.
 
 Owns the commands and scripts, and how a value is laid out in a key. Connections are common/redis_link.py,
-names common/keys.py. Every change that must be atomic is one script of common/scripts; a script touches keys
-of one partition only. Calls are packed by hand and replies read raw, since a worker makes two calls for each
-batch and an edge two for each flush.
+names common/keys.py; which server has a partition is common/redis_topology.py. Every change that must be atomic is
+one script of common/scripts; a command touches keys of one partition only. Calls are packed by hand and replies
+read raw, since a worker makes two calls for each batch and an edge two for each flush.
 """
 
+import asyncio
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -36,16 +36,8 @@ from common.bus import (
 from common.errors import BusUnavailable, ClusterMismatch, SettingsError
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId
 from common.keys import Keys
-from common.redis_link import (
-    Packable,
-    RedisAddress,
-    RedisLink,
-    RedisLinks,
-    is_authentication_failure,
-    pack,
-    pack_list,
-    raise_error_replies,
-)
+from common.redis_link import Packable, RedisLinks, is_authentication_failure, pack, pack_list
+from common.redis_topology import RedisTopology
 from common.ring import partition_of_person, partition_of_shard
 
 FORMAT: Final = 1
@@ -63,6 +55,11 @@ WAKE_ENTRIES_MAX: Final = 4
 ARGUMENTS_MAX: Final = 2_000
 """Arguments of one command inside a script. Lua's stack holds 8,000."""
 
+P0: Final = Partition(0)
+"""That of the registry."""
+
+_Send = Callable[[RedisLinks, bytes, int], Awaitable[list[Any]]]
+
 _FIELD: Final = b"d"
 _MARK: Final = b"e:"
 _BLOCK: Final = b"b:"
@@ -72,17 +69,18 @@ _FILLED: Final = b"filled"
 
 
 class _Script:
-    """One file of common/scripts."""
+    """One file of common/scripts; with a run id, of a text that only the server of that id is given."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, run_id: str = "") -> None:
         self.text = (Path(__file__).parent / "scripts" / f"{name}.lua").read_bytes()
+        if run_id:
+            self.text += f"-- {run_id}\n".encode()
         self.sha = sha1(self.text, usedforsecurity=False).hexdigest()
 
 
 _ACQUIRE: Final = _Script("acquire")
 _ANNOUNCE: Final = _Script("announce")
 _APPEND_RELAYED: Final = _Script("append_relayed")
-_COMMIT: Final = _Script("commit")
 _KEEP_OUTPUT: Final = _Script("keep_output")
 _NODES: Final = _Script("nodes")
 _OPEN_CLUSTER: Final = _Script("open_cluster")
@@ -95,7 +93,6 @@ _SCRIPTS: Final = (
     _ACQUIRE,
     _ANNOUNCE,
     _APPEND_RELAYED,
-    _COMMIT,
     _KEEP_OUTPUT,
     _NODES,
     _OPEN_CLUSTER,
@@ -107,11 +104,28 @@ _SCRIPTS: Final = (
 )
 
 
+class _Server:
+    """A Redis process, known by its run id, with the commit script as only it is given it."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.commit = _Script("commit", run_id)
+
+
+_NO_SERVER: Final = _Server("none")
+"""Before the first acquisition. No server has its script."""
+
+_ANOTHER_SERVER: Final = 3
+"""Answer of the commit script: the server was exchanged since its run id was read."""
+
+_NO_VERSIONS: Final[Mapping[Shard, int]] = {}
+
+
 class RedisBus:
     """`EdgeBus` and `WorkerBus` on Redis or Valkey. One object for each process and cluster.
 
-    Keeps a small pool of connections, and one more for each stream or worker that is read blocking. Connects
-    when needed and again after a failure.
+    Keeps a small pool of connections to each server, and one more for each stream or worker that is read blocking.
+    Connects when needed and again after a failure.
     """
 
     def __init__(
@@ -135,10 +149,6 @@ class RedisBus:
         Raises:
             SettingsError: the URL is wrong. One line that says what to do.
         """
-        self._url = url
-        self._address = RedisAddress(url, call_timeout_ms)
-        self._links = RedisLinks(self._address, connections_max, call_timeout_ms)
-        self._call_timeout_ms = call_timeout_ms
         self._shape = shape
         self._history_events_max = history_events_max
         self._output_entries_max = output_entries_max
@@ -146,6 +156,8 @@ class RedisBus:
         self._dead_letters_max = dead_letters_max
         self._partitions = [Partition(number) for number in range(shape.partitions)]
         self._keys = [Keys(namespace, partition) for partition in self._partitions]
+        self._topology = RedisTopology(url, [keys.cluster() for keys in self._keys], connections_max, call_timeout_ms)
+        self._partition_of = [partition_of_shard(Shard(number), shape.partitions) for number in range(shape.shards)]
         self._input_keys: dict[Shard, bytes] = {}
         self._outbox_keys: dict[Shard, bytes] = {}
         self._dead_keys: dict[Shard, bytes] = {}
@@ -153,7 +165,7 @@ class RedisBus:
         self._shard_keys: dict[Shard, bytes] = {}
         for number in range(shape.shards):
             shard = Shard(number)
-            keys = self._keys[partition_of_shard(shard, shape.partitions)]
+            keys = self._keys[self._partition_of[shard]]
             self._input_keys[shard] = keys.input(shard).encode()
             self._outbox_keys[shard] = keys.outbox(shard).encode()
             self._dead_keys[shard] = keys.dead(shard).encode()
@@ -163,7 +175,7 @@ class RedisBus:
                     self._relay_keys[shard, to] = keys.relay(shard, to).encode()
         self._shard_of_input = {key: shard for shard, key in self._input_keys.items()}
         self._shard_of_outbox = {key: shard for shard, key in self._outbox_keys.items()}
-        self._readers: dict[tuple[Partition, str], RedisLink] = {}
+        self._servers: dict[Partition, _Server] = {}
         self._wake_seen: dict[tuple[Partition, WorkerId], bytes] = {}
         self._output_checked: set[tuple[Partition, EdgeId]] = set()
 
@@ -177,30 +189,35 @@ class RedisBus:
         """
         bus = cls(url, namespace, shape, **options)
         try:
-            await bus.ping_ms()
-        except BusUnavailable as error:
+            await bus.check()
+        except (BusUnavailable, SettingsError):
             await bus.close()
+            raise
+        return bus
+
+    async def check(self) -> None:
+        """See that Redis answers.
+
+        Raises:
+            SettingsError: Redis refuses its user or password.
+            BusUnavailable: Redis does not answer. Says where it should be.
+        """
+        try:
+            await self.ping_ms()
+        except BusUnavailable as error:
             if is_authentication_failure(error):
                 raise SettingsError(
                     "Redis refused the user or password; write them into ROOMRING_REDIS_URL as "
                     "redis://user:password@host:6379/0"
                 ) from error
-            raise BusUnavailable(f"{_without_password(url)}: {error}") from error
-        return bus
-
-    async def server_version(self) -> tuple[str, tuple[int, ...]]:
-        """Return the product (`redis` or `valkey`) and its version, for example ("valkey", (9, 1, 0))."""
-        (info,) = await self._links.call(pack("INFO", "server"), 1)
-        values = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-        product = "valkey" if "valkey_version" in values else "redis"
-        return product, tuple(int(part) for part in re.findall(r"\d+", values[f"{product}_version"]))
+            raise BusUnavailable(f"{self._topology.url}: {error}") from error
 
     # Registry
 
     async def open_cluster(self, shape: ClusterShape) -> None:
         """See `Registry.open_cluster`."""
         ours = (shape.shards, shape.partitions, FORMAT)
-        stored = await self._run(_OPEN_CLUSTER, [self._keys[0].cluster()], ours)
+        stored = await self._run(P0, _OPEN_CLUSTER, [self._keys[0].cluster()], ours)
         theirs = tuple(int(value) for value in stored)
         if theirs != ours:
             raise ClusterMismatch(
@@ -215,40 +232,38 @@ class RedisBus:
         its positions, see `read_output`.
         """
         keys = self._keys[0]
-        calls = [_evalsha(_ANNOUNCE, [keys.nodes(role), keys.node_info(role)], [node_id, info, ttl_ms])]
+        calls = [(P0, _evalsha(_ANNOUNCE, [keys.nodes(role), keys.node_info(role)], [node_id, info, ttl_ms]))]
         if role == "edge":
             for partition in self._partitions:
                 stream = self._keys[partition].output(EdgeId(node_id))
-                calls.insert(0, _evalsha(_KEEP_OUTPUT, [stream], [self._output_ttl_ms]))
-        return all(await self._run_packed(calls))
+                calls.insert(0, (partition, _evalsha(_KEEP_OUTPUT, [stream], [self._output_ttl_ms])))
+        return all(await self._call_each(calls, _run_packed))
 
     async def withdraw(self, role: Role, node_id: str) -> None:
         """See `Registry.withdraw`."""
         keys = self._keys[0]
-        calls = [pack("ZREM", keys.nodes(role), node_id), pack("HDEL", keys.node_info(role), node_id)]
+        calls = [(P0, pack("ZREM", keys.nodes(role), node_id)), (P0, pack("HDEL", keys.node_info(role), node_id))]
         for partition in self._partitions:
             name = self._keys[partition]
             own = name.output(EdgeId(node_id)) if role == "edge" else name.wake(WorkerId(node_id))
-            calls.append(pack("DEL", own))
-        await self._links.call(b"".join(calls), len(calls))
+            calls.append((partition, pack("DEL", own)))
+        await self._call_each(calls)
 
     async def nodes(self, role: Role) -> list[Node]:
         """See `Registry.nodes`."""
         keys = self._keys[0]
-        flat = await self._run(_NODES, [keys.nodes(role), keys.node_info(role)], [])
+        flat = await self._run(P0, _NODES, [keys.nodes(role), keys.node_info(role)], [])
         return sorted((Node(node_id.decode(), info) for node_id, info in _pairs(flat)), key=lambda node: node.node_id)
 
     async def shard_status(self) -> list[ShardStatus]:
         """See `Registry.shard_status`."""
         found: list[ShardStatus] = []
         for partition in self._partitions:
-            shards = [
-                shard for shard in self._shard_keys if partition_of_shard(shard, self._shape.partitions) == partition
-            ]
+            shards = [shard for shard in self._shard_keys if self._partition_of[shard] == partition]
             if not shards:
                 continue
             keys = [key for shard in shards for key in (self._shard_keys[shard], self._input_keys[shard])]
-            flat = await self._run(_SHARD_STATUS, keys, [])
+            flat = await self._run(partition, _SHARD_STATUS, keys, [])
             for index, shard in enumerate(shards):
                 owner, token, version, backlog = flat[4 * index : 4 * index + 4]
                 owner_id = None if owner is None else WorkerId(owner.decode())
@@ -256,9 +271,9 @@ class RedisBus:
         return sorted(found, key=lambda status: status.shard)
 
     async def ping_ms(self) -> float:
-        """See `Registry.ping_ms`."""
+        """See `Registry.ping_ms`. Of several servers all answer."""
         began = time.perf_counter()
-        await self._links.call(pack("PING"), 1)
+        await asyncio.gather(*(links.call(pack("PING"), 1) for links in await self._topology.all_links()))
         return (time.perf_counter() - began) * 1000.0
 
     # People
@@ -267,44 +282,35 @@ class RedisBus:
         """See `People.people`."""
         if not user_ids:
             return {}
-        packed = b"".join([pack("HGETALL", self._person_key(user_id)) for user_id in user_ids])
-        answers = await self._links.call(packed, len(user_ids))
+        answers = await self._call_each([self._of_person(user_id, "HGETALL") for user_id in user_ids])
         return {user_id: _person(flat) for user_id, flat in zip(user_ids, answers, strict=True)}
 
     async def fill_in(self, stored: Mapping[UserId, Person]) -> None:
         """See `People.fill_in`."""
-        calls: list[bytes] = []
+        calls: list[tuple[Partition, bytes]] = []
         for user_id, person in stored.items():
-            key = self._person_key(user_id)
-            calls += [pack("HSETNX", key, _BLOCK + other_id.encode(), 1) for other_id in sorted(person.blocks)]
+            blocks = [_BLOCK + other_id.encode() for other_id in sorted(person.blocks)]
+            calls += [self._of_person(user_id, "HSETNX", block, 1) for block in blocks]
             for field, until_ms in ((_MUTED, person.muted_until_ms), (_BARRED, person.barred_until_ms)):
                 if until_ms:
-                    calls.append(pack("HSETNX", key, field, until_ms))
-            calls.append(pack("HSET", key, _FILLED, 1))
-        if calls:
-            await self._links.call(b"".join(calls), len(calls))
+                    calls.append(self._of_person(user_id, "HSETNX", field, until_ms))
+            calls.append(self._of_person(user_id, "HSET", _FILLED, 1))
+        await self._call_each(calls)
 
     # Edge
 
     async def append_inputs(self, appends: Sequence[tuple[Shard, bytes]]) -> list[int]:
-        """See `EdgeBus.append_inputs`. One round trip."""
-        if not appends:
-            return []
-        keys = self._input_keys
-        parts: list[bytes] = []
+        """See `EdgeBus.append_inputs`. One round trip to each server."""
+        calls: list[tuple[Partition, bytes]] = []
         for shard, data in appends:
-            key = keys[shard]
-            parts.append(pack("XADD", key, "0-*", _FIELD, data))
-            parts.append(pack("XLEN", key))
-        answers = await self._links.call(b"".join(parts), len(parts))
-        return answers[1::2]
+            partition, key = self._partition_of[shard], self._input_keys[shard]
+            calls.append((partition, pack("XADD", key, "0-*", _FIELD, data)))
+            calls.append((partition, pack("XLEN", key)))
+        return (await self._call_each(calls))[1::2]
 
     async def input_lengths(self, shards: Sequence[Shard]) -> list[int]:
         """See `EdgeBus.input_lengths`."""
-        if not shards:
-            return []
-        packed = b"".join([pack("XLEN", self._input_keys[shard]) for shard in shards])
-        return await self._links.call(packed, len(shards))
+        return await self._call_each([self._of_shard(shard, "XLEN", self._input_keys) for shard in shards])
 
     async def read_output(self, partition: Partition, edge_id: EdgeId, after: int, block_ms: int) -> list[StreamEntry]:
         """See `EdgeBus.read_output`.
@@ -314,14 +320,14 @@ class RedisBus:
         is looked up on a new connection and after each wait that brought nothing: no cost under load.
         """
         key = self._keys[partition].output(edge_id)
-        reader = self._reader(partition, edge_id)
         place = (partition, edge_id)
-        if place not in self._output_checked or not reader.is_connected:
-            if await self._output_top(reader, key) < after:
+        links = await self._topology.links(partition)
+        if place not in self._output_checked or not links.is_reading(place):
+            if await _stream_top(links, place, key) < after:
                 after = 0
             self._output_checked.add(place)
         block = ("BLOCK", block_ms) if block_ms > 0 else ()
-        reply = await self._read(reader, pack("XREAD", *block, "STREAMS", key, b"0-%d" % after), block_ms)
+        reply = await links.read(place, pack("XREAD", *block, "STREAMS", key, b"0-%d" % after), block_ms)
         if not reply:
             self._output_checked.discard(place)
             return []
@@ -329,7 +335,7 @@ class RedisBus:
 
     async def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:
         """See `EdgeBus.trim_output`."""
-        await self._run(_TRIM_OUTPUT, [self._keys[partition].output(edge_id)], [upto])
+        await self._run(partition, _TRIM_OUTPUT, [self._keys[partition].output(edge_id)], [upto])
 
     # Worker
 
@@ -340,12 +346,14 @@ class RedisBus:
         if not shards:
             return {}
         keys = [self._shard_keys[shard] for shard in shards]
-        answers = await self._run(_ACQUIRE, keys, [worker_id, ttl_ms, WANT_TTL_MS])
+        run_id, now_ms, *answers = await self._run(partition, _ACQUIRE, keys, [worker_id, ttl_ms, WANT_TTL_MS])
+        if partition not in self._servers:
+            self._servers[partition] = _Server(run_id.decode())
         found: dict[Shard, Acquired | Held] = {}
         owners: set[WorkerId] = set()
         for shard, (taken, *rest) in zip(shards, answers, strict=True):
             if taken:
-                found[shard] = _acquired(rest)
+                found[shard] = _acquired(rest, now_ms)
             else:
                 owner = WorkerId(rest[0].decode())
                 owners.add(owner)
@@ -360,18 +368,31 @@ class RedisBus:
         if not tokens:
             return {}
         keys = [self._shard_keys[shard] for shard in tokens]
-        answers = await self._run(_RENEW, keys, [worker_id, ttl_ms, *tokens.values()])
-        return {
-            shard: None if wanted_by is None else Renewed(WorkerId(wanted_by.decode()) if wanted_by else None)
-            for shard, wanted_by in zip(tokens, answers, strict=True)
-        }
+        now_ms, *answers = await self._run(partition, _RENEW, keys, [worker_id, ttl_ms, *tokens.values()])
+        found: dict[Shard, Renewed | None] = {}
+        for shard, answer in zip(tokens, answers, strict=True):
+            if answer is None:
+                found[shard] = None
+            else:
+                wanted_by, is_proven = answer
+                found[shard] = Renewed(WorkerId(wanted_by.decode()) if wanted_by else None, bool(is_proven), now_ms)
+        return found
 
-    async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
+    async def release(
+        self,
+        partition: Partition,
+        worker_id: WorkerId,
+        tokens: Mapping[Shard, LeaseToken],
+        versions: Mapping[Shard, int] = _NO_VERSIONS,
+    ) -> None:
         """See `WorkerBus.release`."""
         if not tokens:
             return
         keys = [self._shard_keys[shard] for shard in tokens]
-        wanting = await self._run(_RELEASE, keys, [worker_id, *tokens.values()])
+        held: list[Packable] = []
+        for shard, token in tokens.items():
+            held += (token, versions.get(shard, b""))
+        wanting = await self._run(partition, _RELEASE, keys, [worker_id, *held])
         await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting})
 
     async def read_inputs(
@@ -398,7 +419,7 @@ class RedisBus:
             *[b"0-%d" % cursor for cursor in cursors.values()],
             self._wake_seen.get(place, b"0"),
         )
-        reply = await self._read(self._reader(partition, worker_id), packed, block_ms)
+        reply = await (await self._topology.links(partition)).read(place, packed, block_ms)
         if not reply:
             return []
         entries: list[ShardEntry] = []
@@ -416,7 +437,7 @@ class RedisBus:
             return []
         keys = [self._outbox_keys[shard] for shard in after]
         positions = [b"0-%d" % position for position in after.values()]
-        (reply,) = await self._links.call(pack("XREAD", "COUNT", count, "STREAMS", *keys, *positions), 1)
+        (reply,) = await self._call(partition, pack("XREAD", "COUNT", count, "STREAMS", *keys, *positions), 1)
         return [
             ShardEntry(self._shard_of_outbox[key], int(entry_id[2:]), fields[1])
             for key, items in reply or ()
@@ -425,17 +446,15 @@ class RedisBus:
 
     async def outbox_lengths(self, partition: Partition, shards: Sequence[Shard]) -> list[int]:
         """See `WorkerBus.outbox_lengths`."""
-        if not shards:
-            return []
-        packed = b"".join([pack("XLEN", self._outbox_keys[shard]) for shard in shards])
-        return [int(length) for length in await self._links.call(packed, len(shards))]
+        return await self._call_each([self._of_shard(shard, "XLEN", self._outbox_keys) for shard in shards])
 
     async def relay_lengths(self, shard: Shard) -> dict[Partition, int]:
         """See `Relays.relay_lengths`."""
         keys = {to: key for (of, to), key in self._relay_keys.items() if of == shard}
         if not keys:
             return {}
-        lengths = await self._links.call(b"".join([pack("XLEN", key) for key in keys.values()]), len(keys))
+        packed = b"".join([pack("XLEN", key) for key in keys.values()])
+        lengths = await self._call(self._partition_of[shard], packed, len(keys))
         return {to: int(length) for to, length in zip(keys, lengths, strict=True)}
 
     async def read_relays(
@@ -446,7 +465,7 @@ class RedisBus:
             return []
         shards = {self._relay_keys[shard, to]: shard for shard in after}
         positions = [b"0-%d" % position for position in after.values()]
-        (reply,) = await self._links.call(pack("XREAD", "COUNT", count, "STREAMS", *shards, *positions), 1)
+        (reply,) = await self._call(partition, pack("XREAD", "COUNT", count, "STREAMS", *shards, *positions), 1)
         return [
             ShardEntry(shards[key], int(entry_id[2:]), fields[1])
             for key, items in reply or ()
@@ -461,21 +480,18 @@ class RedisBus:
         arguments: list[Packable] = []
         for shard, data in appends:
             arguments += (numbers[shard], data)
-        await self._run(_APPEND_RELAYED, [self._input_keys[shard] for shard in numbers], arguments)
+        await self._run(partition, _APPEND_RELAYED, [self._input_keys[shard] for shard in numbers], arguments)
 
     async def dead_letter_counts(self, shards: Sequence[Shard]) -> list[int]:
         """See `DeadLetters.dead_letter_counts`."""
-        if not shards:
-            return []
-        packed = b"".join([pack("XLEN", self._dead_keys[shard]) for shard in shards])
-        return [int(length) for length in await self._links.call(packed, len(shards))]
+        return await self._call_each([self._of_shard(shard, "XLEN", self._dead_keys) for shard in shards])
 
     async def dead_letters(self, shards: Sequence[Shard], count: int) -> list[ShardEntry]:
-        """See `DeadLetters.dead_letters`. One round trip."""
-        if not shards:
-            return []
-        packed = b"".join([pack("XRANGE", self._dead_keys[shard], "-", "+", "COUNT", count) for shard in shards])
-        answers = await self._links.call(packed, len(shards))
+        """See `DeadLetters.dead_letters`. One round trip to each server."""
+        range_of = ("-", "+", "COUNT", count)
+        answers = await self._call_each(
+            [self._of_shard(shard, "XRANGE", self._dead_keys, *range_of) for shard in shards]
+        )
         return [
             ShardEntry(shard, int(entry_id[2:]), fields[1])
             for shard, items in zip(shards, answers, strict=True)
@@ -485,18 +501,18 @@ class RedisBus:
     async def dead_letter(self, shard: Shard, position: int) -> bytes | None:
         """See `DeadLetters.dead_letter`."""
         place = b"0-%d" % position
-        (items,) = await self._links.call(pack("XRANGE", self._dead_keys[shard], place, place), 1)
+        (items,) = await self._call_each([self._of_shard(shard, "XRANGE", self._dead_keys, place, place)])
         return items[0][1][1] if items else None
 
     async def drop_dead_letter(self, shard: Shard, position: int) -> bool:
         """See `DeadLetters.drop_dead_letter`."""
-        (removed,) = await self._links.call(pack("XDEL", self._dead_keys[shard], b"0-%d" % position), 1)
+        (removed,) = await self._call_each([self._of_shard(shard, "XDEL", self._dead_keys, b"0-%d" % position)])
         return bool(removed)
 
     async def retry_dead_letter(self, shard: Shard, position: int, batch: bytes) -> bool:
         """See `DeadLetters.retry_dead_letter`."""
         keys = [self._dead_keys[shard], self._input_keys[shard]]
-        return bool(await self._run(_RETRY_DEAD_LETTER, keys, [position, batch]))
+        return bool(await self._run(self._partition_of[shard], _RETRY_DEAD_LETTER, keys, [position, batch]))
 
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""
@@ -504,8 +520,8 @@ class RedisBus:
 
     async def active_rooms(self, shard: Shard) -> list[RoomId]:
         """See `WorkerBus.active_rooms`. In order of their ids."""
-        keys = self._keys[partition_of_shard(shard, self._shape.partitions)]
-        (members,) = await self._links.call(pack("SMEMBERS", keys.active_rooms(shard)), 1)
+        partition = self._partition_of[shard]
+        (members,) = await self._call(partition, pack("SMEMBERS", self._keys[partition].active_rooms(shard)), 1)
         return sorted(RoomId(member.decode()) for member in members)
 
     async def load_rooms(self, partition: Partition, room_ids: Sequence[RoomId]) -> dict[RoomId, dict[str, bytes]]:
@@ -514,7 +530,7 @@ class RedisBus:
             return {}
         keys = self._keys[partition]
         packed = b"".join([pack("HGETALL", keys.room(room_id)) for room_id in room_ids])
-        answers = await self._links.call(packed, len(room_ids))
+        answers = await self._call(partition, packed, len(room_ids))
         return {
             room_id: {field.decode(): value for field, value in _pairs(flat)}
             for room_id, flat in zip(room_ids, answers, strict=True)
@@ -525,7 +541,7 @@ class RedisBus:
     ) -> list[tuple[Seq, bytes]]:
         """See `WorkerBus.load_history`."""
         key = self._keys[partition].history(room_id)
-        (items,) = await self._links.call(pack("XRANGE", key, f"({epoch}-{after}", str(epoch)), 1)
+        (items,) = await self._call(partition, pack("XRANGE", key, f"({epoch}-{after}", str(epoch)), 1)
         return [(Seq(int(entry_id.partition(b"-")[2])), fields[1]) for entry_id, fields in items]
 
     async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
@@ -534,32 +550,66 @@ class RedisBus:
         A history place that is not above the log's top starts the log anew: that log belonged to a state
         that the store lost.
         """
-        shards = commit.shards
-        answer = await self._run(_COMMIT, *self._commit_arguments(self._keys[partition], commit))
+        server = self._servers.get(partition, _NO_SERVER)
+        try:
+            answer = await self._run_commit(partition, commit, server)
+        except NoScriptError:
+            answer = await self._commit_elsewhere(partition, commit, server)
         if answer == 1:
             return CommitAnswer(done=True)
         if answer == 2:
             return CommitAnswer(done=True, already=True)
-        fenced, stale = (tuple(sorted(shards[index - 1].shard for index in indexes)) for indexes in answer)
-        return CommitAnswer(done=False, fenced=fenced, stale=stale)
+        fenced, stale, unread = (
+            tuple(sorted(commit.shards[index - 1].shard for index in indexes)) for indexes in answer
+        )
+        return CommitAnswer(done=False, fenced=fenced, stale=stale, unread=unread)
+
+    async def _run_commit(self, partition: Partition, commit: Commit, server: "_Server", moved_to: str = "") -> Any:
+        names, arguments = self._commit_arguments(self._keys[partition], commit, server.run_id, moved_to)
+        (answer,) = await self._call(partition, _evalsha(server.commit, names, arguments), 1)
+        return answer
+
+    async def _commit_elsewhere(self, partition: Partition, commit: Commit, before: "_Server") -> Any:
+        """Commit at a server that does not know the script: the one that we know forgot it, or another took its place.
+
+        What is left in the buffers of blocking readers is of the old server, so they connect anew.
+        """
+        (info,) = await self._call(partition, pack("INFO", "server"), 1)
+        run_id = re.search(rb"run_id:(\w+)", info)
+        assert run_id is not None, "a server without a run id"
+        server = _Server(run_id[1].decode())
+        await self._call(partition, pack("SCRIPT", "LOAD", server.commit.text), 1)
+        has_moved = server.run_id != before.run_id
+        if has_moved:
+            links = await self._topology.links(partition)
+            await links.close_readers(lambda reader: reader[0] == partition)
+        try:
+            answer = await self._run_commit(partition, commit, server, server.run_id if has_moved else "")
+        except NoScriptError as error:
+            raise BusUnavailable("Redis: lost its scripts twice in a row") from error
+        if answer == _ANOTHER_SERVER:
+            raise BusUnavailable("Redis: was exchanged twice in a row")
+        self._servers[partition] = server
+        return answer
 
     async def close(self) -> None:
         """See `WorkerBus.close`. A blocking read that is under way ends with `BusUnavailable`."""
-        readers, self._readers = self._readers, {}
-        for reader in readers.values():
-            await reader.close()
-        await self._links.close()
+        await self._topology.close()
 
-    def _commit_arguments(self, keys: Keys, commit: Commit) -> tuple[list[Packable], list[Packable]]:
+    def _commit_arguments(
+        self, keys: Keys, commit: Commit, run_id: str, moved_to: str
+    ) -> tuple[list[Packable], list[Packable]]:
         """Return KEYS and ARGV of scripts/commit.lua."""
         shards = commit.shards
         assert shards, "a commit without a shard has no fence"
         names: list[Packable] = [self._shard_keys[part.shard] for part in shards]
-        arguments: list[Packable] = [len(shards), self._history_events_max]
+        arguments: list[Packable] = [len(shards), self._history_events_max, moved_to]
         for part in shards:
             arguments += (part.token, part.version, part.version + 1, part.cursor)
         for number, part in enumerate(shards, start=1):
             fields: list[Packable] = ["version", part.version + 1, "cursor", part.cursor]
+            if part.is_proof:
+                fields += ("server", run_id)
             for edge_id, mark in part.marks.items():
                 fields += ("e:" + edge_id, mark)
             _add(arguments, "HSET", number, fields)
@@ -608,48 +658,55 @@ class RedisBus:
             for data in part.dead:
                 arguments += ("XADD", len(names), 6, "MAXLEN", "=", self._dead_letters_max, "0-*", "d", data)
 
-    async def _run(self, script: _Script, keys: Sequence[Packable], arguments: Iterable[Packable]) -> Any:
-        (answer,) = await self._run_packed([_evalsha(script, keys, arguments)])
+    async def _call(self, partition: Partition, packed: bytes, replies: int) -> list[Any]:
+        """Send packed commands about keys of one partition over one connection, in order."""
+        return await (await self._topology.links(partition)).call(packed, replies)
+
+    async def _call_each(self, calls: Sequence[tuple[Partition, bytes]], send: _Send = RedisLinks.call) -> list[Any]:
+        """Send packed commands of one reply each, those of one server together and in order. Answers are in that order.
+
+        Raises:
+            BusUnavailable: a server did not answer. The others were asked all the same, and have answered by then.
+        """
+        links_of = {
+            partition: await self._topology.links(partition) for partition in {partition for partition, _ in calls}
+        }
+        if len(set(links_of.values())) == 1:
+            links = next(iter(links_of.values()))
+            return await send(links, b"".join([packed for _, packed in calls]), len(calls))
+        by_server: dict[RedisLinks, list[int]] = {}
+        for number, (partition, _) in enumerate(calls):
+            by_server.setdefault(links_of[partition], []).append(number)
+        shares = await asyncio.gather(
+            *(
+                send(links, b"".join([calls[number][1] for number in numbers]), len(numbers))
+                for links, numbers in by_server.items()
+            ),
+            return_exceptions=True,
+        )
+        answers: list[Any] = [None] * len(calls)
+        for numbers, share in zip(by_server.values(), shares, strict=True):
+            if isinstance(share, BaseException):
+                raise share
+            for number, answer in zip(numbers, share, strict=True):
+                answers[number] = answer
+        return answers
+
+    async def _run(
+        self, partition: Partition, script: _Script, keys: Sequence[Packable], arguments: Iterable[Packable]
+    ) -> Any:
+        packed = _evalsha(script, keys, arguments)
+        (answer,) = await _run_packed(await self._topology.links(partition), packed, 1)
         return answer
 
-    async def _run_packed(self, calls: list[bytes]) -> list[Any]:
-        """Run packed script calls over one connection, and load the scripts where Redis does not know them.
+    def _of_shard(
+        self, shard: Shard, command: str, keys: Mapping[Shard, bytes], *arguments: Packable
+    ) -> tuple[Partition, bytes]:
+        return self._partition_of[shard], pack(command, keys[shard], *arguments)
 
-        Repeating all after `NOSCRIPT` is right, since each of them may be repeated.
-        """
-        packed = b"".join(calls)
-        try:
-            return await self._links.call(packed, len(calls))
-        except NoScriptError:
-            loads = [pack("SCRIPT", "LOAD", script.text) for script in _SCRIPTS]
-            await self._links.call(b"".join(loads), len(loads))
-        try:
-            return await self._links.call(packed, len(calls))
-        except NoScriptError as error:
-            raise BusUnavailable("Redis: lost its scripts twice in a row") from error
-
-    def _reader(self, partition: Partition, reader_id: str) -> RedisLink:
-        """Return the connection of one blocking reader, never shared with another call."""
-        reader = self._readers.get((partition, reader_id))
-        if reader is None:
-            reader = self._readers[(partition, reader_id)] = RedisLink(self._address)
-        return reader
-
-    async def _read(self, reader: RedisLink, packed: bytes, block_ms: int) -> Any:
-        answers = await reader.call(packed, 1, block_ms + self._call_timeout_ms)
-        raise_error_replies(answers)
-        return answers[0]
-
-    async def _output_top(self, reader: RedisLink, key: str) -> int:
-        """Return the last position that the stream gave out; 0 where there is no stream."""
-        try:
-            flat = await self._read(reader, pack("XINFO", "STREAM", key), 0)
-        except ResponseError as error:
-            if "no such key" in str(error):
-                return 0
-            raise
-        last_id = dict(_pairs(flat))[b"last-generated-id"]
-        return int(last_id.partition(b"-")[2])
+    def _of_person(self, user_id: UserId, command: str, *arguments: Packable) -> tuple[Partition, bytes]:
+        partition = partition_of_person(user_id, self._shape.shards, self._shape.partitions)
+        return partition, pack(command, self._keys[partition].person(user_id), *arguments)
 
     async def _wake_all(self, partition: Partition, workers: set[WorkerId]) -> None:
         if not workers:
@@ -661,10 +718,35 @@ class RedisBus:
             # The id is of Redis's clock: it grows also after the stream expired, so no wake is overlooked.
             calls.append(pack("XADD", key, "MAXLEN", WAKE_ENTRIES_MAX, "*", _FIELD, b""))
             calls.append(pack("PEXPIRE", key, WAKE_TTL_MS))
-        await self._links.call(b"".join(calls), len(calls))
+        await self._call(partition, b"".join(calls), len(calls))
 
-    def _person_key(self, user_id: UserId) -> str:
-        return self._keys[partition_of_person(user_id, self._shape.shards, self._shape.partitions)].person(user_id)
+
+async def _run_packed(links: RedisLinks, packed: bytes, replies: int) -> list[Any]:
+    """Run packed script calls over one connection, and load the scripts where Redis does not know them.
+
+    Repeating all after `NOSCRIPT` is right, since each of them may be repeated.
+    """
+    try:
+        return await links.call(packed, replies)
+    except NoScriptError:
+        loads = [pack("SCRIPT", "LOAD", script.text) for script in _SCRIPTS]
+        await links.call(b"".join(loads), len(loads))
+    try:
+        return await links.call(packed, replies)
+    except NoScriptError as error:
+        raise BusUnavailable("Redis: lost its scripts twice in a row") from error
+
+
+async def _stream_top(links: RedisLinks, reader: tuple[Partition, EdgeId], key: str) -> int:
+    """Return the last position that the stream gave out; 0 where there is no stream."""
+    try:
+        flat = await links.read(reader, pack("XINFO", "STREAM", key), 0)
+    except ResponseError as error:
+        if "no such key" in str(error):
+            return 0
+        raise
+    last_id = dict(_pairs(flat))[b"last-generated-id"]
+    return int(last_id.partition(b"-")[2])
 
 
 def _evalsha(script: _Script, keys: Sequence[Packable], arguments: Iterable[Packable]) -> bytes:
@@ -738,7 +820,7 @@ def _person(flat: list[bytes]) -> Person:
     return Person(frozenset(blocks), int(others.get(_MUTED, 0)), int(others.get(_BARRED, 0)), _FILLED in others)
 
 
-def _acquired(flat: list[bytes]) -> Acquired:
+def _acquired(flat: list[bytes], now_ms: int) -> Acquired:
     marks: dict[EdgeId, int] = {}
     values: dict[bytes, bytes] = {}
     for field, value in _pairs(flat):
@@ -746,7 +828,14 @@ def _acquired(flat: list[bytes]) -> Acquired:
             marks[EdgeId(field[len(_MARK) :].decode())] = int(value)
         else:
             values[field] = value
-    return Acquired(LeaseToken(int(values[b"token"])), int(values[b"version"]), int(values[b"cursor"]), marks)
+    return Acquired(
+        LeaseToken(int(values[b"token"])),
+        int(values[b"version"]),
+        int(values[b"cursor"]),
+        marks,
+        int(values[b"generation"]),
+        now_ms,
+    )
 
 
 def _pairs(flat: list[Any]) -> Iterable[tuple[Any, Any]]:
@@ -756,8 +845,3 @@ def _pairs(flat: list[Any]) -> Iterable[tuple[Any, Any]]:
 def _shape_text(values: tuple[int, ...]) -> str:
     shards, partitions, layout = values
     return f"{shards} shards in {partitions} partitions (format {layout})"
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

@@ -72,6 +72,19 @@ class Direct(Delivery, frozen=True):
     messages: list[bytes]
 
 
+class Stranger(Delivery, frozen=True):
+    """The room does not know the connection that sent it something; nothing took effect.
+
+    The connection gets `messages`, but where its edge takes it for joined `again`: the workers took the edge for dead,
+    say, and it is about to join the room anew.
+    """
+
+    room_id: RoomId
+    conn: ConnNumber
+    messages: list[bytes]
+    again: list[bytes]
+
+
 class Answer(Delivery, frozen=True):
     """JSON answer to an operator's command."""
 
@@ -79,7 +92,7 @@ class Answer(Delivery, frozen=True):
     body: bytes
 
 
-AnyDelivery = RoomFrames | Attach | Detach | Direct | Answer
+AnyDelivery = RoomFrames | Attach | Detach | Direct | Stranger | Answer
 
 
 class OutputBatch(Struct, array_like=True, frozen=True):

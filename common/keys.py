@@ -78,8 +78,9 @@ class Keys:
         """Hash of a shard's lease and of how far its input was taken.
 
         `owner`, `token`, `until_ms` (Redis time), `want`, `want_until_ms`, `version` (number of commits),
-        `cursor` (last input taken), and `e:<edge>` (mark of the last batch taken from each edge; from the relay of
-        another shard `e:relay:<shard>`). No expiry.
+        `cursor` (last input taken), `server` (run id of the Redis at which it was last known to have all its
+        commits), `generation` (ms since 1970 when it was last taken without that being known), and `e:<edge>` (mark of
+        the last batch taken from each edge; from the relay of another shard `e:relay:<shard>`). No expiry.
         """
         return f"{self._prefix}shard:{shard}"
 

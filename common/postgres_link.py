@@ -8,7 +8,8 @@ asyncpg does the URL, TLS, authentication and prepared statements. Source: docs/
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -144,8 +145,11 @@ class PostgresLinks:
             return self._pool
 
 
-async def connect(url: str, timeout_ms: int) -> "asyncpg.Connection[Any]":
+async def connect(url: str, timeout_ms: int, **options: str) -> "asyncpg.Connection[Any]":
     """Open one connection, outside of any pool, for work on the schema.
+
+    Args:
+        options: settings of PostgreSQL for this connection, by their names.
 
     Raises:
         SettingsError: the URL is wrong, there is no such database, or user or password are refused.
@@ -154,9 +158,22 @@ async def connect(url: str, timeout_ms: int) -> "asyncpg.Connection[Any]":
     check_url(url)
     try:
         async with asyncio.timeout(timeout_ms / 1000):
-            return await asyncpg.connect(url, server_settings={"application_name": APPLICATION_NAME})
+            return await asyncpg.connect(url, server_settings={"application_name": APPLICATION_NAME, **options})
     except (*_OPERATIONAL, ValueError) as error:
         raise explain_refusal(url, error) from error
+
+
+@contextlib.contextmanager
+def telling_outages() -> Iterator[None]:
+    """Turn what says that PostgreSQL cannot serve now, from statements over such a connection, into one error.
+
+    Raises:
+        StoreUnavailable: see above.
+    """
+    try:
+        yield
+    except _OPERATIONAL as error:
+        raise StoreUnavailable(describe(error)) from error
 
 
 def check_url(url: str) -> None:

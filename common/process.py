@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
 
 import uvloop
 from aiohttp import web
@@ -16,9 +17,12 @@ from common.bus import ClusterShape
 from common.bus_redis import RedisBus
 from common.durable import DurableStore
 from common.durable_postgres import PostgresStore
-from common.errors import RoomringError, StoreUnavailable
+from common.errors import BusUnavailable, RoomringError, StoreUnavailable
 from common.log import get_logger
 from common.settings import CommonSettings
+
+_AGAIN_S: Final = 0.5
+"""Between two tries to reach Redis."""
 
 
 class _NoStrangers(logging.Filter):
@@ -60,12 +64,12 @@ def run_until_stopped(serve: Callable[[asyncio.Event], Awaitable[int]]) -> int:
 
 @contextlib.asynccontextmanager
 async def open_bus(settings: CommonSettings) -> AsyncIterator[RedisBus]:
-    """Connect to the cluster's Redis, and disconnect at the end.
+    """Make the way to the cluster's Redis, and disconnect at the end. Nothing is sent yet.
 
     Raises:
-        BusUnavailable: Redis does not answer.
+        SettingsError: the URL is wrong.
     """
-    bus = await RedisBus.connect(
+    bus = RedisBus(
         settings.redis_url,
         settings.namespace,
         ClusterShape(settings.shards, settings.partitions),
@@ -78,6 +82,35 @@ async def open_bus(settings: CommonSettings) -> AsyncIterator[RedisBus]:
         yield bus
     finally:
         await bus.close()
+
+
+async def start_with_redis(bus: RedisBus, start: Callable[[], Awaitable[None]], stop: asyncio.Event) -> bool:
+    """Begin to work as soon as Redis answers; while it does not, say so once and try again.
+
+    Args:
+        start: what needs Redis. Called anew where Redis did not answer in the middle of it.
+
+    Returns: whether it was started; False where the process was told to stop before.
+
+    Raises:
+        SettingsError: Redis refuses the user or password.
+        ClusterMismatch: this process's shape is not the cluster's.
+    """
+    log = get_logger("process")
+    is_away = False
+    while not stop.is_set():
+        try:
+            await bus.check()
+            await start()
+        except BusUnavailable as error:
+            if not is_away:
+                log.warning("redis does not answer", error=str(error))
+            is_away = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _AGAIN_S)
+        else:
+            return True
+    return False
 
 
 @contextlib.asynccontextmanager

@@ -1,6 +1,7 @@
 """Connections to Redis: one call at a time on each, every failure turned into `BusUnavailable`.
 
-Owns connecting, deadlines and what becomes of a connection after a failure. It knows no key and no script.
+Owns connecting, deadlines and what becomes of a connection after a failure. It knows no key and no script, and
+of one server only: which one that is, common/redis_topology.py knows.
 Invariant: a connection whose call did not read all its replies (failed, or was cancelled) is closed, never
 used again. Nothing is repeated here: repeating is the caller's, who knows what may be sent twice.
 
@@ -9,7 +10,7 @@ raw RESP2 replies), since that layer costs more than the call. Source: docs/deci
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Final
 
 import hiredis
@@ -19,6 +20,7 @@ from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
     ExecAbortError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -29,6 +31,7 @@ from redis.exceptions import (
 )
 
 from common.errors import BusUnavailable, SettingsError
+from common.redis_url import SERVER_EXAMPLE
 
 Packable = str | bytes | int
 
@@ -41,8 +44,12 @@ _OPERATIONAL: Final = (
     ReadOnlyError,
     TryAgainError,
 )
-_OPERATIONAL_CODES: Final = frozenset({"MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE"})
+_OPERATIONAL_CODES: Final = frozenset({"MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE", "UNBLOCKED"})
 """Error replies that say something of the server's state and not of our command."""
+
+_DISPLACED: Final = (ClusterDownError, MovedError, ReadOnlyError)
+_DISPLACED_CODES: Final = frozenset({"NOREPLICAS", "UNBLOCKED"})
+"""Of these, the ones of a server that is no primary, not that of the key, or about to be replaced."""
 
 
 def pack(*arguments: Packable) -> bytes:
@@ -70,7 +77,7 @@ class RedisAddress:
             options: dict[str, Any] = dict(redis_connection.parse_url(url))
         except ValueError as error:
             raise SettingsError(
-                f"ROOMRING_REDIS_URL is not a Redis URL ({error}); write for example redis://127.0.0.1:6379/0"
+                f"ROOMRING_REDIS_URL is not a Redis URL ({error}); write for example {SERVER_EXAMPLE}"
             ) from error
         self._make = options.pop("connection_class", redis_connection.Connection)
         if self._make is redis_connection.UnixDomainSocketConnection and not options.get("path"):
@@ -89,8 +96,14 @@ class RedisAddress:
             self.connection()
         except (TypeError, ValueError, RedisError) as error:
             raise SettingsError(
-                f"ROOMRING_REDIS_URL has an option that is wrong ({error}); write for example redis://127.0.0.1:6379/0"
+                f"ROOMRING_REDIS_URL has an option that is wrong ({error}); write for example {SERVER_EXAMPLE}"
             ) from error
+
+    @property
+    def encryption(self) -> dict[str, Any]:
+        """What redis-py must know to connect to another server in the same way as to this one."""
+        own = {name: value for name, value in self._options.items() if name.startswith("ssl_")}
+        return {**own, "ssl": True} if issubclass(self._make, redis_connection.SSLConnection) else {}
 
     def connection(self) -> Any:
         """Return a new connection that is not connected yet."""
@@ -129,7 +142,7 @@ class RedisLink:
                         answers.append(error)
             done = True
         except (RedisError, OSError) as error:
-            raise BusUnavailable(_describe(error)) from error
+            raise BusUnavailable(describe(error)) from error
         finally:
             if not done:
                 await self.close()
@@ -141,13 +154,30 @@ class RedisLink:
 
 
 class RedisLinks:
-    """A small pool of connections for calls that answer at once. More calls than connections wait."""
+    """The connections to one server: a small pool for calls that answer at once, and one for each blocking reader.
 
-    def __init__(self, address: RedisAddress, connections_max: int, timeout_ms: int) -> None:
+    More calls than connections wait.
+    """
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        connections_max: int,
+        timeout_ms: int,
+        on_doubt: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            timeout_ms: how long the server may take for a call.
+            on_doubt: called when the server did not answer, or said that another may have its place.
+        """
         self._address = address
         self._timeout_ms = timeout_ms
+        self._on_doubt = on_doubt
         self._slots = asyncio.Semaphore(connections_max)
         self._idle: list[RedisLink] = []
+        self._readers: dict[Hashable, RedisLink] = {}
         self._closed = False
 
     async def call(self, packed: bytes, replies: int) -> list[Any]:
@@ -159,28 +189,74 @@ class RedisLinks:
             ResponseError: Redis refused a command; a bug.
         """
         async with self._slots:
-            if self._is_closed():
-                raise BusUnavailable("Redis: the bus was closed")
+            self._check_open()
             link = self._idle.pop() if self._idle else RedisLink(self._address)
             try:
                 answers = await link.call(packed, replies, self._timeout_ms)
             except BusUnavailable:
                 # What broke this one broke the idle ones too, most likely: a stopped or exchanged server.
                 await self._drop_idle()
+                self._on_doubt()
                 raise
             self._idle.append(link)
             if self._is_closed():
                 await self._drop_idle()
-        raise_error_replies(answers)
+        await self._raise_error_replies(answers)
         return answers
 
+    async def read(self, reader: Hashable, packed: bytes, block_ms: int) -> Any:
+        """Send a command that may wait for `block_ms`, over the reader's own connection. See `call`.
+
+        One call at a time for each reader.
+        """
+        self._check_open()
+        link = self._readers.get(reader)
+        if link is None:
+            link = self._readers[reader] = RedisLink(self._address)
+        try:
+            answers = await link.call(packed, 1, block_ms + self._timeout_ms)
+        except BusUnavailable:
+            self._on_doubt()
+            raise
+        await self._raise_error_replies(answers)
+        return answers[0]
+
+    def is_reading(self, reader: Hashable) -> bool:
+        """Whether the reader's next call finds an open connection."""
+        link = self._readers.get(reader)
+        return link is not None and link.is_connected
+
+    async def close_readers(self, are_meant: Callable[[Any], bool]) -> None:
+        """Close the connections of some readers; a call that waits on one ends with `BusUnavailable`."""
+        for reader in [reader for reader in self._readers if are_meant(reader)]:
+            await self._readers.pop(reader).close()
+
     async def close(self) -> None:
-        """Close the idle connections; those in a call close after it."""
+        """Close the connections that are idle or wait; those in a call close after it. Later calls are refused."""
         self._closed = True
-        await self._drop_idle()
+        await self._drop()
+
+    def _check_open(self) -> None:
+        if self._is_closed():
+            raise BusUnavailable("Redis: the connections to this server were closed")
 
     def _is_closed(self) -> bool:
         return self._closed
+
+    async def _raise_error_replies(self, answers: Iterable[Any]) -> None:
+        for answer in answers:
+            if isinstance(answer, ResponseError) and _is_displaced(answer):
+                # Whoever connects anew may reach another server, and readers would wait here for nothing.
+                await self._drop()
+                self._on_doubt()
+                break
+        raise_error_replies(answers)
+
+    async def _drop(self) -> None:
+        await self._drop_idle()
+        readers, self._readers = self._readers, {}
+        for reader in readers.values():
+            await reader.close()
 
     async def _drop_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -194,7 +270,12 @@ def raise_error_replies(answers: Iterable[Any]) -> None:
         if isinstance(answer, ResponseError):
             if isinstance(answer, NoScriptError) or not _is_operational(answer):
                 raise answer
-            raise BusUnavailable(_describe(answer)) from answer
+            raise BusUnavailable(describe(answer)) from answer
+
+
+def describe(error: BaseException) -> str:
+    """Say in one line what a call failed of."""
+    return f"Redis: {type(error).__name__}: {error}" if str(error) else f"Redis: {type(error).__name__}"
 
 
 def is_authentication_failure(error: BusUnavailable) -> bool:
@@ -203,8 +284,12 @@ def is_authentication_failure(error: BusUnavailable) -> bool:
 
 
 def _is_operational(error: ResponseError) -> bool:
-    return isinstance(error, _OPERATIONAL) or str(error).partition(" ")[0] in _OPERATIONAL_CODES
+    return isinstance(error, _OPERATIONAL) or _code(error) in _OPERATIONAL_CODES
 
 
-def _describe(error: BaseException) -> str:
-    return f"Redis: {type(error).__name__}: {error}" if str(error) else f"Redis: {type(error).__name__}"
+def _is_displaced(error: ResponseError) -> bool:
+    return isinstance(error, _DISPLACED) or _code(error) in _DISPLACED_CODES
+
+
+def _code(error: ResponseError) -> str:
+    return str(error).partition(" ")[0]

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from common.errors import SettingsError
+from common.redis_url import parse_redis_url
 
 DEV_TOKEN_SECRET: Final = "roomring-development-token-secret-do-not-use-elsewhere"  # noqa: S105
 DEV_ADMIN_KEY: Final = "dev-admin"
@@ -37,7 +38,10 @@ class CommonSettings:
     redis_url: str = _setting(
         "redis://127.0.0.1:6379/0",
         "ROOMRING_REDIS_URL",
-        "Redis 7.0+ or Valkey 8+ that carries the cluster: redis://, rediss:// or unix://.",
+        "Redis 7.0+ or Valkey 8+ that carries the cluster. One server: redis://, rediss:// or unix://. The primary "
+        "that Sentinels name: redis+sentinel://user:password@host1:26379,host2:26379/mymaster/0. A Redis Cluster: "
+        "redis+cluster://user:password@host1:6379,host2:6379. With rediss+... all connections are encrypted; "
+        "sentinel_username= and sentinel_password= behind a ? are for the Sentinels.",
     )
     database_url: str = _setting(
         "",
@@ -140,11 +144,7 @@ class CommonSettings:
         Raises:
             SettingsError: with one line that says what to change.
         """
-        scheme = urlsplit(self.redis_url).scheme
-        if scheme not in ("redis", "rediss", "unix"):
-            raise SettingsError(
-                f"ROOMRING_REDIS_URL={self.redis_url!r} is not a Redis URL; write for example redis://127.0.0.1:6379/0"
-            )
+        parse_redis_url(self.redis_url)
         if self.database_url and urlsplit(self.database_url).scheme not in ("postgresql", "postgres"):
             raise SettingsError(
                 "ROOMRING_DATABASE_URL is not a PostgreSQL URL; write for example "

@@ -326,7 +326,8 @@ def _add_migrate(commands: "_Commands[_Parser]") -> None:
         "transaction. Two that run at once wait for each other. Make a backup before: pg_dump. Processes of\n"
         "another version refuse to start.",
         "environment:\n"
-        "  ROOMRING_DATABASE_URL   the database; directly, not through a pooler of transactions\n\n"
+        "  ROOMRING_DATABASE_URL   the database; directly, not through a pooler of transactions; without it that of a\n"
+        "                          `roomring up` that runs from this folder\n\n"
         "examples:\n"
         "  roomring migrate status\n"
         "  roomring migrate up\n"

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(args: argparse.Namespace, settings: WorkerSettings) -> int:
     async with open_bus(settings) as bus:
+        await bus.check()
         # A wrong number of shards would show a part of them, and that looks like all is well.
         await bus.open_cluster(ClusterShape(settings.shards, settings.partitions))
         if args.action == "list":
@@ -55,6 +56,9 @@ async def _list(bus: DeadLetters, settings: WorkerSettings, limit: int, *, as_js
     letters = sorted(letters, key=lambda letter: str(letter["at"]))[:limit]
     if as_json:
         _say(json.dumps(letters, indent=2))
+        return 0
+    if not letters:
+        _say("there are no dead letters")
         return 0
     columns = ("id", "kind", "what", "room", "at", "error")
     _say(table(columns, [[letter[column] for column in columns] for letter in letters]))

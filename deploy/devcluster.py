@@ -26,6 +26,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol, Self
 
+from common.bus import ClusterShape
+from common.bus_redis import RedisBus
 from common.durable_postgres import PostgresStore
 from common.errors import RoomringError, SchemaMismatch
 from common.postgres_link import without_password
@@ -524,6 +526,8 @@ class DevCluster:
 
     def _start_store(self) -> None:
         if self._given_redis_url:
+            # Edges and workers would wait for it; who started this sits before it.
+            asyncio.run(_check_redis(self._given_redis_url))
             return
         from deploy.embedded_redis import EmbeddedRedis
 
@@ -675,6 +679,11 @@ class DevCluster:
         part.touch(mode=0o600)
         part.write_text(text + "\n")
         part.replace(self._folder / "cluster.json")
+
+
+async def _check_redis(url: str) -> None:
+    bus = await RedisBus.connect(url, "roomring", ClusterShape(1, 1))
+    await bus.close()
 
 
 async def _is_current(url: str) -> bool:

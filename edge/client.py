@@ -181,6 +181,10 @@ class Client:
         """See `Listener.detached`."""
         self.connection.detached(room_id, refused=refused)
 
+    def is_joined(self, room_id: RoomId) -> bool:
+        """See `Listener.is_joined`."""
+        return self.connection.is_joined(room_id)
+
     def rejoin(self, room_id: RoomId, position: tuple[Epoch, Seq] | None) -> AnyRoomCommand | None:
         """See `Listener.rejoin`."""
         return self.connection.rejoin(room_id, position)

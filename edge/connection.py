@@ -281,6 +281,11 @@ class Connection:
             if not subscription.is_quiet:
                 self._port.note("left", room_id, "refused" if refused else "")
 
+    def is_joined(self, room_id: RoomId) -> bool:
+        """Tell whether the client is in a room, as far as this edge knows."""
+        subscription = self.rooms.get(room_id)
+        return subscription is not None and subscription.wanted and subscription.joined
+
     def rooms_wanted(self) -> list[RoomId]:
         """Return the rooms that the client is in, or asked to be in."""
         return [room_id for room_id, subscription in self.rooms.items() if subscription.wanted]

@@ -48,7 +48,7 @@ UPLINK_STOP_TIMEOUT_S: Final = 2.0
 
 
 class Gateway:
-    """One edge. `start` before the listeners open, `drain` and `stop` after."""
+    """One edge. Until `start` it takes no sockets; `drain` and `stop` at the end."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Gateway:
 
         Raises:
             ClusterMismatch: this process's shape is not the cluster's.
-            BusUnavailable: Redis does not answer.
+            BusUnavailable: Redis does not answer. It may be called again.
         """
         await self.bus.open_cluster(self._shape)
         await self.bus.announce("edge", self.edge_id, self._info, self.settings.node_ttl_ms)
@@ -186,6 +186,8 @@ class Gateway:
         reason, status, retry_after_ms = "", 503, 1_000
         if self.is_draining:
             reason, text = "draining", "this edge is restarting; connect again"
+        elif not self._tasks:
+            reason, text = "starting", "this edge waits for Redis; connect again"
         elif len(self._clients) >= self.settings.connections_max:
             reason, text = "full", "this edge has all the connections it may have; try again later"
         elif not origin_allowed(self.settings, request):

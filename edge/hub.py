@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol, assert_never
 
 from common.commands import AnyRoomCommand, CatchUp
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Stranger
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.frames import text_frames
@@ -45,6 +45,10 @@ class Listener(Protocol):
 
     def detached(self, room_id: RoomId, *, refused: bool) -> None:
         """See `Connection.detached`."""
+        ...
+
+    def is_joined(self, room_id: RoomId) -> bool:
+        """See `Connection.is_joined`."""
         ...
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -142,6 +146,8 @@ class Hub:
                     self._attach(delivery)
                 case Detach():
                     self._detach(delivery)
+                case Stranger():
+                    self._stranger(delivery)
                 case Answer():
                     self._port.answered(delivery.request, delivery.body)
                 case _:
@@ -246,6 +252,21 @@ class Hub:
         if delivery.close_code is not None:
             listener.close(CloseCode(delivery.close_code), "ended by the room")
 
+    def _stranger(self, delivery: Stranger) -> None:
+        """A room does not know a connection; where that is news to it, it is joined again."""
+        room_id, number = delivery.room_id, delivery.conn
+        listener = self.listeners.get(number)
+        if listener is None or not listener.is_joined(room_id):
+            self._direct(number, delivery.messages)
+            return
+        self._direct(number, delivery.again)
+        room = self._rooms.get(room_id)
+        # Else that is under way.
+        if room is not None and number in room.listeners:
+            self.unsubscribe(number, room_id)
+            self._port.repairing(room_id, 1)
+            self._rejoin(listener, room_id, (room.epoch, room.seq))
+
     def _repair(self, room_id: RoomId, room: _Room) -> None:
         del self._rooms[room_id]
         self._port.repairing(room_id, len(room.listeners))
@@ -260,7 +281,7 @@ class Hub:
 
 def answers_of(deliveries: Iterable[AnyDelivery]) -> list[AnyDelivery]:
     """Return those that do no harm when they come again, and are missed when they do not come."""
-    return [delivery for delivery in deliveries if isinstance(delivery, Direct | Answer)]
+    return [delivery for delivery in deliveries if isinstance(delivery, Direct | Stranger | Answer)]
 
 
 def _frames_of(segments: list[Segment]) -> tuple[bytes, bytes]:

@@ -1,13 +1,14 @@
 """The edge process: settings in, exit status out."""
 
 import asyncio
+import contextlib
 import random
 from typing import Final
 
 from common.clock import SystemClock
 from common.ids import EdgeId
 from common.log import configure, get_logger
-from common.process import listen, new_node_id, open_bus, open_store, run_until_stopped
+from common.process import listen, new_node_id, open_bus, open_store, run_until_stopped, start_with_redis
 from common.settings import EdgeSettings
 from edge.gateway import Gateway
 from edge.http_internal import internal_app
@@ -24,7 +25,7 @@ def run(settings: EdgeSettings) -> int:
     Returns: exit status; 1 when a loop of the edge died.
 
     Raises:
-        SettingsError, ClusterMismatch, BusUnavailable, ListenFailed: it could not start.
+        SettingsError, ClusterMismatch, ListenFailed: it could not start.
     """
     return run_until_stopped(lambda stop: _serve(settings, stop))
 
@@ -37,7 +38,7 @@ async def _serve(settings: EdgeSettings, stop: asyncio.Event) -> int:
     verifier, sessions = token_verifier(settings), session_verifier(settings)
     async with open_bus(settings) as bus, open_store(settings) as store:
         gateway = Gateway(edge_id, settings, bus, clock, verifier, EdgeMetrics(), random.Random())  # noqa: S311
-        await gateway.start()
+        # They answer before the edge can serve, to say that it cannot yet.
         internal = await listen(
             internal_app(gateway, store),
             settings.internal_host,
@@ -47,21 +48,25 @@ async def _serve(settings: EdgeSettings, stop: asyncio.Event) -> int:
         public = await listen(
             public_app(gateway, sessions, verifier, store), settings.host, settings.port, "ROOMRING_PORT"
         )
-        log.info("edge started", port=settings.port, internal_port=settings.internal_port_or_default)
         status = 0
-        while not stop.is_set():
-            failure = gateway.failed()
-            if failure is not None:
-                log.error("edge failed", exc_info=failure)
-                status = 1
-                break
-            try:
-                async with asyncio.timeout(HEALTH_INTERVAL_S):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-        await gateway.drain()
-        await gateway.stop()
+        if await start_with_redis(bus, gateway.start, stop):
+            log.info("edge started", port=settings.port, internal_port=settings.internal_port_or_default)
+            status = await _watch(gateway, stop)
+            await gateway.drain()
+            await gateway.stop()
         await public.cleanup()
         await internal.cleanup()
     return status
+
+
+async def _watch(gateway: Gateway, stop: asyncio.Event) -> int:
+    """Wait until told to stop, or until a loop of the edge died. Returns: exit status."""
+    while not stop.is_set():
+        failure = gateway.failed()
+        if failure is not None:
+            get_logger("edge").error("edge failed", exc_info=failure)
+            return 1
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEALTH_INTERVAL_S):
+                await stop.wait()
+    return 0

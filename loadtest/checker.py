@@ -67,7 +67,7 @@ class Counts(Struct):
     acks: int = 0
     lost_acknowledged: int = 0
     lost_with_data: int = 0
-    """Acknowledged in an order that ended since the store lost data, and seen by nobody."""
+    """Acknowledged in an order that ended since the store lost data, or may have, and seen by nobody."""
     duplicates: int = 0
     again_in_later_epoch: int = 0
     silent_gaps: int = 0
@@ -136,10 +136,12 @@ class _Run:
         self.verdict = verdict
         self.orders: dict[tuple[str, int], dict[int, Received]] = {}
         self.newest: dict[str, Place] = {}
+        self.epochs: dict[str, set[int]] = {}
         self.messages: dict[tuple[str, str, str], _Message] = {}
 
     def stands(self, room: str, place: Place) -> None:
         """Somebody was told that a room stands at a place."""
+        self.epochs.setdefault(room, set()).add(place[0])
         if place > self.newest.get(room, (0, -1)):
             self.newest[room] = place
 
@@ -198,7 +200,7 @@ class _Run:
         return found
 
     def _has_epochs(self, room: str) -> bool:
-        return sum(of == room for of, _ in self.orders) > 1
+        return len(self.epochs.get(room, ())) > 1
 
     def _check_causal(
         self, messages: list[_Message], acked: list[tuple[float, Place]], places: dict[str, list[Place]]

@@ -26,6 +26,14 @@ class Say(Struct, frozen=True):
     messages: list[bytes]
 
 
+class SayStranger(Struct, frozen=True):
+    """Messages for a connection that the room does not know; `again` where its edge takes it for joined."""
+
+    ref: ConnRef
+    messages: list[bytes]
+    again: list[bytes]
+
+
 class AttachConnection(Struct, frozen=True):
     """A connection receives the room from `seq` on, after `messages`. `new`: it was not attached before."""
 
@@ -58,7 +66,7 @@ class AnswerOperator(Struct, frozen=True):
     body: bytes
 
 
-Effect = Sequenced | Say | AttachConnection | DetachConnection | AnswerOperator
+Effect = Sequenced | Say | SayStranger | AttachConnection | DetachConnection | AnswerOperator
 
 
 class EphemeralGroup(Struct, frozen=True):

@@ -35,6 +35,7 @@ from common.commands import (
     InputBatch,
     Inspect,
     Join,
+    Leave,
     LiftRestrictions,
     Moderate,
     Post,
@@ -46,7 +47,7 @@ from common.commands import (
 from common.dead_letters import DeadLetter, dead_command, dead_entry, encode_dead_letter
 from common.deliveries import Answer, AnyDelivery, Detach, Direct, OutputBatch, encode_output
 from common.durable import BoardNote, ChatMessage, NoteRemoved
-from common.errors import ErrorCode
+from common.errors import ErrorCode, RoomringError
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId, kind_of
 from common.messages import Persisted, refusal
 from common.outbox import OutboxEntry
@@ -57,7 +58,7 @@ from common.word_filter import NO_FILTER, WordFilter
 from roomworker.effects import RoomTurn
 from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
-from roomworker.room import Room
+from roomworker.room import Beginning, Room
 from roomworker.rules import RoomRules
 
 _json: Final = json.Encoder()
@@ -71,6 +72,10 @@ the two only what persons ask for; what comes of it that a connection comes or g
 
 FAILED_TIMER_REST_MS: Final = 10_000
 """How long a room's timers rest after they failed: they would be due again at once, for ever."""
+
+
+class RoomUnreadable(RoomringError):
+    """What is stored of a room cannot be made a room of: written by another release, or spoilt."""
 
 
 class DropEdge(Struct, frozen=True):
@@ -158,6 +163,8 @@ class Plan(Struct):
     rooms_to_load: list[RoomId] = field(default_factory=list)
     kept: dict[Shard, MovedUpto] = field(default_factory=dict)
     relayed: dict[Shard, dict[Partition, MovedUpto]] = field(default_factory=dict)
+    proofs: list[Shard] = field(default_factory=list)
+    """Shards that are to be committed even if nothing happened in them."""
     replies: dict[Shard, list[tuple[EdgeId, AnyDelivery]]] = field(default_factory=dict)
     """What is said to connections without asking a room."""
     dead: dict[Shard, list[DeadLetter]] = field(default_factory=dict)
@@ -168,7 +175,7 @@ class Plan(Struct):
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to do."""
-        return not (self.cursors or self.rooms or self.forget or self.kept or self.relayed)
+        return not (self.cursors or self.rooms or self.forget or self.kept or self.relayed or self.proofs)
 
 
 class Needs(Struct, frozen=True):
@@ -212,19 +219,28 @@ class OwnedShard(Struct):
     version: int
     cursor: int
     marks: dict[EdgeId, int]
-    new_epoch: bool
+    generation: int
     outbox_length: int
     """Entries that wait for the durable store."""
     relay_lengths: dict[Partition, int]
     """Entries that wait for each other partition."""
+    epoch_last: int = 0
+    """The greatest that a room began with."""
+    is_proven: bool = True
+    """See `Renewed.is_proven`."""
     rooms: dict[RoomId, Room] = field(default_factory=dict)
+    unreadable: set[RoomId] = field(default_factory=set)
+    """Rooms that could not be made from what is stored of them, when last tried. Nothing is written of them."""
 
 
 class FailureHook(Protocol):
     """Told of each failure of a room at a task; called from within the `except` block."""
 
-    def __call__(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
-        """Hear of a failure. `gives_up`: it was the last try, and the task is set aside."""
+    def __call__(self, room_id: RoomId, task: Task | None, error: Exception, *, gives_up: bool) -> None:
+        """Hear of a failure. `gives_up`: it was the last try, and the task is set aside.
+
+        Without a task: the room itself became unreadable, and is refused until it can be read.
+        """
         ...
 
 
@@ -249,11 +265,10 @@ class Engine:
         shard: Shard,
         acquired: Acquired,
         *,
-        new_epoch: bool,
         outbox_length: int = 0,
         relay_lengths: Mapping[Partition, int] = NO_RELAYS,
     ) -> None:
-        """Take a shard whose lease was acquired; with `new_epoch` its rooms begin a new order when loaded."""
+        """Take a shard whose lease was acquired. Its rooms of another generation begin a new order when loaded."""
         assert shard not in self._shards
         self._shards[shard] = OwnedShard(
             shard,
@@ -261,7 +276,7 @@ class Engine:
             acquired.version,
             acquired.cursor,
             dict(acquired.marks),
-            new_epoch,
+            acquired.generation,
             outbox_length,
             dict(relay_lengths),
         )
@@ -277,6 +292,15 @@ class Engine:
     def tokens(self, partition: Partition) -> dict[Shard, LeaseToken]:
         """Return the lease tokens of the shards owned in a partition."""
         return {s.shard: s.token for s in self._shards.values() if self._partition(s.shard) == partition}
+
+    def versions(self, partition: Partition) -> dict[Shard, int]:
+        """Return how many commits of each owned shard of a partition this worker knows."""
+        return {s.shard: s.version for s in self._shards.values() if self._partition(s.shard) == partition}
+
+    def doubt(self, shard: Shard) -> None:
+        """Have the next turn commit something for an owned shard, as a proof; see `Renewed.is_proven`."""
+        if shard in self._shards:
+            self._shards[shard].is_proven = False
 
     def cursors(self, partition: Partition) -> dict[Shard, int]:
         """Return how far each owned shard of a partition has taken its input, where it may take more.
@@ -294,19 +318,34 @@ class Engine:
         """Return how many entries wait in the relays of all owned shards."""
         return sum(sum(owned.relay_lengths.values()) for owned in self._shards.values())
 
-    def add_room(self, room_id: RoomId, stored: Mapping[str, bytes], now_ms: int) -> None:
-        """Put a room in memory, from its stored fields. It must belong to an owned shard."""
+    def add_room(self, room_id: RoomId, stored: Mapping[str, bytes], now_ms: int, store_now_ms: int) -> None:
+        """Put a room in memory, from its stored fields. It must belong to an owned shard.
+
+        One that cannot be read stays out, and is tried again when somebody asks it for something.
+
+        Args:
+            store_now_ms: Redis's clock, of which new epochs are taken: it goes on when a room moves to another worker.
+        """
         owned = self._shards[shard_of(room_id, self._settings.shards)]
         if room_id in owned.rooms:
             return
-        room = Room(room_id, self._rules[kind_of(room_id)], self._settings, stored, now_ms, self._word_filter)
+        epoch = Epoch(max(store_now_ms, owned.epoch_last + 1, owned.generation))
+        beginning = Beginning(epoch, owned.generation)
+        rules = self._rules[kind_of(room_id)]
+        try:
+            room = Room(room_id, rules, self._settings, stored, now_ms, self._word_filter, beginning=beginning)
+        except Exception as error:
+            self._cannot_read(owned, room_id, error)
+            return
+        owned.unreadable.discard(room_id)
         owned.rooms[room_id] = room
         self._schedule(room)
-        if owned.new_epoch and stored:
-            room.begin_epoch(now_ms)
+        if room.generation != owned.generation:
+            room.begin_epoch(now_ms, beginning)
             # Nobody asked the room anything; a timer makes it say what it has to say.
             self._due_ms[room_id] = now_ms
             heapq.heappush(self._timers, (now_ms, room_id))
+        owned.epoch_last = max(owned.epoch_last, room.epoch)
 
     def room(self, room_id: RoomId) -> Room | None:
         """Return a room in memory."""
@@ -317,6 +356,10 @@ class Engine:
         """Return all rooms in memory."""
         for owned in self._shards.values():
             yield from owned.rooms.values()
+
+    def unreadable_count(self) -> int:
+        """Return how many rooms could not be read when they were last tried."""
+        return sum(len(owned.unreadable) for owned in self._shards.values())
 
     def known_edges(self) -> set[EdgeId]:
         """Return the edges that some room or some mark knows.
@@ -401,6 +444,9 @@ class Engine:
         for moved in relayed:
             self._plan_relayed(plan, moved)
         self._plan_timers(plan, partition, now_ms)
+        for owned in self._shards.values():
+            if not owned.is_proven and self._partition(owned.shard) == partition:
+                plan.proofs.append(owned.shard)
         plan.rooms_to_load = [room_id for room_id in plan.rooms if self.room(room_id) is None]
         return plan
 
@@ -411,7 +457,8 @@ class Engine:
         seeds: dict[RoomId, tuple[UserId, ...]] = {}
         for room_plan in rooms:
             room = self.room(room_plan.room_id)
-            assert room is not None
+            if room is None:
+                continue
             for task in room_plan.tasks:
                 work = task.work
                 if isinstance(work, Post):
@@ -441,7 +488,7 @@ class Engine:
         """
         turns: dict[Shard, ShardTurn] = {}
         of_rooms = {room_plan.shard for room_plan in plan.rooms.values()}
-        for shard in {*plan.cursors, *plan.forget, *plan.kept, *plan.relayed, *of_rooms}:
+        for shard in {*plan.cursors, *plan.forget, *plan.kept, *plan.relayed, *plan.proofs, *of_rooms}:
             turns[shard] = ShardTurn(
                 shard,
                 plan.cursors.get(shard, self._shards[shard].cursor),
@@ -504,6 +551,7 @@ class Engine:
                     [encode_dead_letter(letter.by(worker_id)) for letter in turn.dead],
                     relays,
                     {to: moved.position for to, moved in turn.relayed.items()},
+                    not owned.is_proven,
                 )
             )
             for edge_id, deliveries in turn.outputs.items():
@@ -521,6 +569,7 @@ class Engine:
         for turn in turns:
             owned = self._shards[turn.shard]
             owned.version += 1
+            owned.is_proven = True
             owned.cursor = turn.cursor
             owned.marks.update(turn.marks)
             owned.outbox_length += len(turn.outbox()) - turn.kept.count
@@ -642,22 +691,9 @@ class Engine:
 
     def _refuse_kind(self, plan: Plan, shard: Shard, edge_id: EdgeId, command: AnyRoomCommand, now_ms: int) -> None:
         """The room id names a kind that this release does not have."""
-        event = refusal(ErrorCode.UNSUPPORTED_KIND, command.room_id)
-        delivery: AnyDelivery
-        match command:
-            case Moderate() | LiftRestrictions() | Inspect() | DeleteMessage() | ChangeBlock() | SetFriendship():
-                body = {"error": {"code": event.code, "message": event.message}}
-                delivery = Answer(command.request, _json.encode(body))
-            case Join():
-                told = encode_event(event, now_ms, re=_re(command))
-                delivery = Detach(command.room_id, command.conn, [told], refused=True)
-            case Call() if command.request:
-                delivery = Answer(command.request, encode_event(event, now_ms, re=_re(command)))
-            case Post() | Call():
-                delivery = Direct(command.conn, [encode_event(event, now_ms, re=_re(command))])
-            case _:
-                return
-        plan.replies.setdefault(shard, []).append((edge_id, delivery))
+        delivery = _refusal(command, ErrorCode.UNSUPPORTED_KIND, command.room_id, now_ms)
+        if delivery is not None:
+            plan.replies.setdefault(shard, []).append((edge_id, delivery))
 
     def _run_room(
         self,
@@ -666,9 +702,10 @@ class Engine:
         now_ms: int,
         people: Mapping[UserId, Person],
     ) -> bool:
-        room = self.room(room_plan.room_id)
-        assert room is not None
-        owned = self._shards[room_plan.shard]
+        owned, room = self._shards[room_plan.shard], self.room(room_plan.room_id)
+        if room is None:
+            self._refuse_tasks(room_plan, turns[room_plan.shard], now_ms)
+            return True
         room.outbox_is_full = owned.outbox_length >= self._settings.outbox_entries_max
         room.relay_is_full = _longest_relay(owned) >= self._settings.relay_entries_max
         task = None
@@ -678,32 +715,57 @@ class Engine:
             turn = room.take()
             by_edge = deliveries_of(turn)
         except Exception as error:
+            del owned.rooms[room_plan.room_id]
+            if task is None:
+                # It fails at nothing, or at what was read of it: there is no task to go without.
+                self._cannot_read(owned, room_plan.room_id, error)
+                self._refuse_tasks(room_plan, turns[room_plan.shard], now_ms)
+                return True
             # What does not show before the turn is put together is laid on the last task; then on the one before.
-            self._room_failed(owned, room_plan, task, error, now_ms)
+            self._room_failed(room_plan, task, error, now_ms)
             return False
-        turns[room_plan.shard].dead += room_plan.dead
         outputs = turns[room_plan.shard].outputs
         for edge_id, deliveries in by_edge.items():
             outputs.setdefault(edge_id, []).extend(deliveries)
-        for task in room_plan.poisoned:
-            conn, request = getattr(task.work, "conn", None), getattr(task.work, "request", 0)
-            event = encode_event(refusal(ErrorCode.INTERNAL, room.room_id), now_ms, re=_re(task.work))
-            if request:
-                outputs.setdefault(task.edge_id, []).append(Answer(request, event))
-            elif conn is not None:
-                outputs.setdefault(task.edge_id, []).append(Direct(conn, [event]))
+        self._tell_of_poisoned(room_plan, turns[room_plan.shard], now_ms)
         turns[room_plan.shard].rooms.append(turn)
         self._schedule(room)
         return True
 
-    def _room_failed(
-        self, owned: OwnedShard, room_plan: RoomPlan, task: Task | None, error: Exception, now_ms: int
-    ) -> None:
-        """Drop the room, and set the task aside at which it failed too often."""
-        if task is None:
-            # The room fails at nothing, or at what was read of it: there is no task to go without.
-            raise error
-        del owned.rooms[room_plan.room_id]
+    def _cannot_read(self, owned: OwnedShard, room_id: RoomId, error: Exception) -> None:
+        """Note that a room is unreadable; told of once, however often it is tried."""
+        if room_id not in owned.unreadable:
+            owned.unreadable.add(room_id)
+            self._on_failure(room_id, None, error, gives_up=True)
+
+    def _refuse_tasks(self, room_plan: RoomPlan, turn: ShardTurn, now_ms: int) -> None:
+        """The room is unreadable: refuse what it is asked for, and leave what is stored of it as it is."""
+        self._tell_of_poisoned(room_plan, turn, now_ms)
+        for task in room_plan.tasks:
+            work = task.work
+            if isinstance(work, Tell):
+                # Nobody waits for an answer to it, and what it follows from has been acknowledged.
+                error = RoomUnreadable("what is stored of the room cannot be read")
+                turn.dead.append(dead_command(work, work.room_id, task.edge_id, task.arrived_ms, now_ms, error, ""))
+                continue
+            delivery = _refusal(work, ErrorCode.INTERNAL, room_plan.room_id, now_ms)
+            if delivery is not None:
+                turn.outputs.setdefault(task.edge_id, []).append(delivery)
+
+    def _tell_of_poisoned(self, room_plan: RoomPlan, turn: ShardTurn, now_ms: int) -> None:
+        turn.dead += room_plan.dead
+        for task in room_plan.poisoned:
+            conn = getattr(task.work, "conn", None)
+            delivery = _refusal(task.work, ErrorCode.INTERNAL, room_plan.room_id, now_ms)
+            if conn is not None and not isinstance(delivery, Answer):
+                # The room is as it was before: a connection that was in it still is.
+                event = encode_event(refusal(ErrorCode.INTERNAL, room_plan.room_id), now_ms, re=_re(task.work))
+                delivery = Direct(conn, [event])
+            if delivery is not None:
+                turn.outputs.setdefault(task.edge_id, []).append(delivery)
+
+    def _room_failed(self, room_plan: RoomPlan, task: Task, error: Exception, now_ms: int) -> None:
+        """Set the task aside at which the room failed too often."""
         failures = room_plan.failures[id(task)] = room_plan.failures.get(id(task), 0) + 1
         gives_up = failures == TRIES_MAX
         self._on_failure(room_plan.room_id, task, error, gives_up=gives_up)
@@ -757,6 +819,25 @@ def _perform(room: Room, task: Task, now_ms: int, people: Mapping[UserId, Person
             room.tick(now_ms)
         case _:
             room.handle(task.edge_id, work, now_ms, task.arrived_ms, people)
+
+
+def _refusal(work: RoomWork, code: ErrorCode, room_id: RoomId, now_ms: int) -> AnyDelivery | None:
+    """Return what refuses a task to who asked for it; None where nobody waits for an answer."""
+    event = refusal(code, room_id)
+    match work:
+        case Moderate() | LiftRestrictions() | Inspect() | DeleteMessage() | ChangeBlock() | SetFriendship():
+            body = {"error": {"code": event.code, "message": event.message}}
+            return Answer(work.request, _json.encode(body))
+        case Join() | Leave():
+            is_quiet = isinstance(work, Join) and work.quiet
+            told = [] if is_quiet else [encode_event(event, now_ms, re=_re(work))]
+            return Detach(room_id, work.conn, told, refused=True)
+        case Call() if work.request:
+            return Answer(work.request, encode_event(event, now_ms, re=_re(work)))
+        case Post() | Call():
+            return Direct(work.conn, [encode_event(event, now_ms, re=_re(work))])
+        case _:
+            return None
 
 
 def _re(work: object) -> str | UnsetType:

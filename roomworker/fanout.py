@@ -6,7 +6,7 @@ middle. Answers to single connections come last, after the events that they are 
 
 from collections.abc import Iterable, Sequence
 
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Stranger
 from common.ids import EdgeId, Seq, UserId
 from roomworker.effects import (
     AnswerOperator,
@@ -14,6 +14,7 @@ from roomworker.effects import (
     DetachConnection,
     RoomTurn,
     Say,
+    SayStranger,
     Sequenced,
 )
 from roomworker.member import ConnRef
@@ -50,6 +51,10 @@ class _Builder:
                         frames.events.append(effect)
                 case Say():
                     self._said.setdefault(effect.ref, []).extend(effect.messages)
+                case SayStranger():
+                    # At once: after an attachment it would be untrue.
+                    stranger = Stranger(self._turn.room_id, effect.ref.number, effect.messages, effect.again)
+                    self._to(effect.ref.edge_id).append(stranger)
                 case AttachConnection():
                     self._attach(effect)
                 case DetachConnection():

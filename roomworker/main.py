@@ -9,7 +9,7 @@ from common.bus import ClusterShape
 from common.clock import SystemClock
 from common.ids import WorkerId
 from common.log import configure, get_logger
-from common.process import listen, new_node_id, open_bus, open_store, run_until_stopped
+from common.process import listen, new_node_id, open_bus, open_store, run_until_stopped, start_with_redis
 from common.settings import WorkerSettings
 from common.word_filter import WordFilter
 from common.word_list import load_word_filter
@@ -23,7 +23,7 @@ def run(settings: WorkerSettings) -> int:
     Returns: exit status.
 
     Raises:
-        SettingsError, ClusterMismatch, BusUnavailable, ListenFailed: it could not start.
+        SettingsError, ClusterMismatch, ListenFailed: it could not start.
     """
     word_filter = load_word_filter(settings.word_list_file)
     return run_until_stopped(lambda stop: _serve(settings, word_filter, stop))
@@ -34,25 +34,30 @@ async def _serve(settings: WorkerSettings, word_filter: WordFilter, stop: asynci
     configure(settings.log_format, settings.log_level, role="worker", node=worker_id)
     log = get_logger("roomworker")
     async with open_bus(settings) as bus, open_store(settings) as store:
-        await bus.open_cluster(ClusterShape(settings.shards, settings.partitions))
         worker = Worker(worker_id, settings, bus, SystemClock(), WorkerMetrics(), store, word_filter)
         internal = None
         if settings.internal_port:
             internal = await listen(
                 _app(worker), settings.internal_host, settings.internal_port, "ROOMRING_INTERNAL_PORT"
             )
-        log.info("worker started", internal_port=settings.internal_port, filter_entries=len(word_filter))
-        running = asyncio.create_task(worker.run())
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
-        worker.stop()
-        stopped.cancel()
+        shape = ClusterShape(settings.shards, settings.partitions)
         try:
-            await running
+            if await start_with_redis(bus, lambda: bus.open_cluster(shape), stop):
+                log.info("worker started", internal_port=settings.internal_port, filter_entries=len(word_filter))
+                await _run_until(worker, stop)
         finally:
             if internal is not None:
                 await internal.cleanup()
     return 0
+
+
+async def _run_until(worker: Worker, stop: asyncio.Event) -> None:
+    running = asyncio.create_task(worker.run())
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+    worker.stop()
+    stopped.cancel()
+    await running
 
 
 def _app(worker: Worker) -> web.Application:

@@ -37,7 +37,9 @@ class WorkerMetrics:
             registry=r,
         )
         self.failures = Counter(
-            "roomring_worker_failures", "Tasks at which a room failed each time it tried.", registry=r
+            "roomring_worker_failures",
+            "Tasks at which a room failed each time it tried, and rooms that could not be read.",
+            registry=r,
         )
         self.dead_letters = Counter(
             "roomring_worker_dead_letters", "Things set aside, since a room or the database fails at them.", registry=r
@@ -51,6 +53,14 @@ class WorkerMetrics:
         self.store_errors = Counter("roomring_worker_store_errors", "Calls that Redis did not answer.", registry=r)
         self.shards = Gauge("roomring_worker_shards", "Shards owned.", registry=r)
         self.rooms = Gauge("roomring_worker_rooms", "Rooms in memory.", registry=r)
+        self.unreadable_rooms = Gauge(
+            "roomring_worker_unreadable_rooms",
+            "Rooms refused, since what is stored cannot be read.",
+            registry=r,
+        )
+        self.unreadable_events = Counter(
+            "roomring_worker_unreadable_events", "Past events that could not be read.", registry=r
+        )
         self.members = Gauge("roomring_worker_members", "Members of the rooms in memory.", registry=r)
         self.batch_seconds = Histogram(
             "roomring_worker_batch_seconds",

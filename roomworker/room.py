@@ -80,6 +80,7 @@ from roomworker.effects import (
     EphemeralGroup,
     RoomTurn,
     Say,
+    SayStranger,
     Sequenced,
 )
 from roomworker.field_changes import FieldChanges
@@ -104,13 +105,24 @@ CALLERS_MAX: Final = 1_000
 
 
 class Meta(Struct, array_like=True):
-    """The room itself, as stored: its position, the kind's alarms and state, and whether it was seeded."""
+    """The room itself, as stored: its position, the kind's alarms and state, and whether it was seeded.
+
+    `generation` is the shard's when the epoch began.
+    """
 
     epoch: Epoch
     seq: Seq
     alarms: dict[str, int] = {}
     kind_state: bytes | None = None
     is_seeded: bool = False
+    generation: int = 0
+
+
+class Beginning(Struct, frozen=True):
+    """What a new order begins with: an epoch that no room of the shard had before, and the shard's generation."""
+
+    epoch: Epoch
+    generation: int
 
 
 class Counters(Struct):
@@ -141,8 +153,14 @@ class Room:
         stored: Mapping[str, bytes],
         now_ms: int,
         word_filter: WordFilter = NO_FILTER,
+        *,
+        beginning: Beginning,
     ) -> None:
-        """Rebuild a room from its stored fields, or begin a new one where there are none."""
+        """Rebuild a room from its stored fields, or begin a new one where there are none.
+
+        Args:
+            beginning: what a new room begins with.
+        """
         self.room_id = room_id
         self.counters = Counters()
         self.outbox_is_full = False
@@ -165,8 +183,13 @@ class Room:
         self._redactions = Redactions(self._changes)
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
-        meta = _meta_decoder.decode(stored["meta"]) if stored else Meta(Epoch(now_ms), Seq(0))
+        meta = (
+            _meta_decoder.decode(stored["meta"])
+            if stored
+            else Meta(beginning.epoch, Seq(0), generation=beginning.generation)
+        )
         self._epoch, self._seq, self._alarms = meta.epoch, meta.seq, dict(meta.alarms)
+        self._generation = meta.generation
         self._is_seeded = meta.is_seeded or not settings.database_url
         self._records: dict[str, Any] = {}
         self._restrictions_kept = 0
@@ -187,6 +210,11 @@ class Room:
     def epoch(self) -> Epoch:
         """The order that `seq` counts in."""
         return self._epoch
+
+    @property
+    def generation(self) -> int:
+        """The shard's when the epoch began; where that is another one now, Redis may have lost part of the epoch."""
+        return self._generation
 
     @property
     def seq(self) -> Seq:
@@ -366,10 +394,11 @@ class Room:
             self.set_alarm(name, 0)
             self._rules.alarm(self, name)
 
-    def begin_epoch(self, now_ms: int) -> None:
-        """Begin a new order, since the store lost part of the old one; everybody is told to resync."""
+    def begin_epoch(self, now_ms: int, beginning: Beginning) -> None:
+        """Begin a new order, since the store may have lost part of the old one; everybody is told to resync."""
         self._now_ms = now_ms
-        self._epoch = Epoch(max(self._epoch + 1, now_ms))
+        self._epoch = Epoch(max(self._epoch + 1, beginning.epoch))
+        self._generation = beginning.generation
         self._seq = self._seq_before = Seq(0)
         self._history = History(self._settings.history_events_max, self._seq)
         self._redactions.forget(NOWHERE)
@@ -383,7 +412,10 @@ class Room:
         if self._history_new or self._meta_changed:
             kind_state = None if self._kind_state is None else self._rules.encode_room_state(self._kind_state)
             self._changes.put(
-                "meta", _encoder.encode(Meta(self._epoch, self._seq, self._alarms, kind_state, self._is_seeded))
+                "meta",
+                _encoder.encode(
+                    Meta(self._epoch, self._seq, self._alarms, kind_state, self._is_seeded, self._generation)
+                ),
             )
         for key, value in self._records_changed.items():
             self._changes.put("k:" + key, self._rules.encode_record(key, value))
@@ -786,9 +818,17 @@ class Room:
         message = command.message
         member = self._by_conn.get(ref)
         if member is None:
-            self._say(ref, refusal(ErrorCode.NOT_JOINED, self.room_id), re=message.id)
+            self._refuse_stranger(ref, message.id)
             return
         self._decide(member, member.connections[ref], message, arrived_ms, request=0)
+
+    def _refuse_stranger(self, ref: ConnRef, re: str | UnsetType) -> None:
+        unknown, later = (
+            encode_event(refusal(code, self.room_id), self._now_ms, re=re)
+            for code in (ErrorCode.NOT_JOINED, ErrorCode.BUSY)
+        )
+        # Who takes itself for joined, and sent no `id`, asked for no answer; movements go on all the time.
+        self._effects.append(SayStranger(ref, [unknown], [] if re is UNSET else [later]))
 
     def _call(self, ref: ConnRef, command: Call, arrived_ms: int) -> None:
         """A message of somebody who need not be here."""

@@ -100,7 +100,8 @@ class Worker:
         ]
         self._relayed: dict[Partition, list[Relayed]] = {partition: [] for partition in self._partitions}
         self._outbox_news = {partition: asyncio.Event() for partition in self._partitions}
-        self._lost_data: set[Shard] = set()
+        self._store_ahead_ms = dict.fromkeys(self._partitions, 0.0)
+        """How far Redis's clock is ahead of this process's monotonic one."""
         self._wanted: dict[Shard, WorkerId] = {}
         self._stopping = asyncio.Event()
         self._store_ok = False
@@ -195,7 +196,9 @@ class Worker:
             await self._load(partition, [room_plan.room_id for room_plan in broken])
             await self._fetch_needs(partition, broken)
             broken = self._engine.rerun(broken, turns, now_ms, people)
-        turns = [turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors]
+        turns = [
+            turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors or turn.shard in plan.proofs
+        ]
         written = await self._commit(partition, turns)
         if any(turn.outbox() for turn in written):
             self._outbox_news[partition].set()
@@ -207,8 +210,9 @@ class Worker:
         for start in range(0, len(room_ids), LOAD_ROOMS_AT_ONCE):
             chunk = room_ids[start : start + LOAD_ROOMS_AT_ONCE]
             stored = await self._insist(self._bus.load_rooms, partition, chunk)
+            store_now_ms = int(self._clock.monotonic_ms() + self._store_ahead_ms[partition])
             for room_id in chunk:
-                self._engine.add_room(room_id, stored.get(room_id, {}), self._clock.now_ms())
+                self._engine.add_room(room_id, stored.get(room_id, {}), self._clock.now_ms(), store_now_ms)
 
     async def _fetch_needs(self, partition: Partition, rooms: Iterable[RoomPlan]) -> dict[UserId, Person]:
         needs = self._engine.needs(rooms)
@@ -216,7 +220,12 @@ class Worker:
             stored = await self._insist(self._bus.load_history, partition, room_id, epoch, after)
             room = self._engine.room(room_id)
             if room is not None:
-                room.add_history(after, stored)
+                try:
+                    room.add_history(after, stored)
+                except DecodeError as error:
+                    # The newer ones were taken; the room's past begins after the one that cannot be read.
+                    self.metrics.unreadable_events.inc()
+                    self._log.error("unreadable history passed over", room=room_id, error=str(error))
         for room_id, seed in (await self._memory.seeds(needs.seeds)).items():
             room = self._engine.room(room_id)
             if room is not None:
@@ -234,14 +243,14 @@ class Worker:
             if answer.done:
                 self._engine.settle(turns)
                 return turns
-            assert answer.fenced or answer.stale
-            for shard in (*answer.fenced, *answer.stale):
-                self._engine.drop_shard(shard)
-            self.metrics.refused_commits.labels("fenced").inc(len(answer.fenced))
-            self.metrics.refused_commits.labels("stale").inc(len(answer.stale))
-            self._log.warning("commit refused", fenced=answer.fenced, stale=answer.stale)
-            # A stale shard stays leased: nobody else can take it before this worker, which knows what was lost.
-            self._lost_data.update(answer.stale)
+            refused = {"fenced": answer.fenced, "stale": answer.stale, "unread": answer.unread}
+            assert any(refused.values())
+            for reason, shards in refused.items():
+                self.metrics.refused_commits.labels(reason).inc(len(shards))
+                for shard in shards:
+                    self._engine.drop_shard(shard)
+            # What is stale or unread stays leased; the next look takes it again.
+            self._log.warning("commit refused", **refused)
             turns = [turn for turn in turns if self._engine.owns(turn.shard)]
         return []
 
@@ -461,12 +470,18 @@ class Worker:
             answers = await self._bus.renew(partition, self.worker_id, self._settings.node_ttl_ms, tokens)
             await self._lose(partition, [shard for shard, renewed in answers.items() if renewed is None])
             for shard, renewed in answers.items():
-                if renewed is None:
+                if renewed is None or renewed.wanted_by is None:
                     self._wanted.pop(shard, None)
-                elif renewed.wanted_by is not None:
-                    self._wanted[shard] = renewed.wanted_by
                 else:
-                    self._wanted.pop(shard, None)
+                    self._wanted[shard] = renewed.wanted_by
+            unproven = [shard for shard, renewed in answers.items() if renewed is not None and not renewed.is_proven]
+            for shard in unproven:
+                self._engine.doubt(shard)
+            if unproven:
+                await self._bus.wake(partition, self.worker_id)
+            for renewed in answers.values():
+                if renewed is not None:
+                    self._store_ahead_ms[partition] = renewed.now_ms - self._clock.monotonic_ms()
 
     async def _unload_idle(self) -> None:
         for partition in self._partitions:
@@ -519,10 +534,11 @@ class Worker:
             return
         async with self._locks[partition]:
             tokens = {shard: token for shard, token in self._engine.tokens(partition).items() if shard in shards}
+            versions = self._engine.versions(partition)
             for shard in shards:
                 self._engine.drop_shard(shard)
                 self._wanted.pop(shard, None)
-        await self._bus.release(partition, self.worker_id, tokens)
+        await self._bus.release(partition, self.worker_id, tokens, versions)
         self._log.info("shards given", shards=list(shards))
 
     async def _take(self, partition: Partition, shards: list[Shard]) -> float:
@@ -530,6 +546,8 @@ class Worker:
             return CONTROL_INTERVAL_MS
         answers = await self._bus.acquire(partition, self.worker_id, self._settings.node_ttl_ms, shards)
         taken = {shard: answer for shard, answer in answers.items() if isinstance(answer, Acquired)}
+        for acquired in taken.values():
+            self._store_ahead_ms[partition] = acquired.now_ms - self._clock.monotonic_ms()
         if taken:
             # One shard at a time becomes readable, each with its rooms, so that the first ones work again soon.
             for shard, acquired in taken.items():
@@ -537,14 +555,7 @@ class Worker:
                 (outbox_length,) = await self._insist(self._bus.outbox_lengths, partition, [shard])
                 relay_lengths = await self._insist(self._bus.relay_lengths, shard)
                 async with self._locks[partition]:
-                    self._engine.add_shard(
-                        shard,
-                        acquired,
-                        outbox_length=outbox_length,
-                        relay_lengths=relay_lengths,
-                        new_epoch=shard in self._lost_data,
-                    )
-                    self._lost_data.discard(shard)
+                    self._engine.add_shard(shard, acquired, outbox_length=outbox_length, relay_lengths=relay_lengths)
                     await self._load(partition, rooms)
             await self._bus.wake(partition, self.worker_id)
             self._outbox_news[partition].set()
@@ -559,7 +570,8 @@ class Worker:
                 # Out of the registry first, so that the others count without this worker when shards get free.
                 await self._bus.withdraw("worker", self.worker_id)
                 for partition in self._partitions:
-                    await self._bus.release(partition, self.worker_id, self._engine.tokens(partition))
+                    tokens, versions = self._engine.tokens(partition), self._engine.versions(partition)
+                    await self._bus.release(partition, self.worker_id, tokens, versions)
         self._log.info("worker stopped")
 
     # --- helpers ------------------------------------------------------------------------------------------
@@ -593,7 +605,11 @@ class Worker:
         self._store_ok = False
         self.metrics.store_errors.inc()
 
-    def _failed(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
+    def _failed(self, room_id: RoomId, task: Task | None, error: Exception, *, gives_up: bool) -> None:
+        if task is None:
+            self.metrics.failures.inc()
+            self._log.error("room cannot be read", room=room_id, exc_info=error)
+            return
         command = type(task.work).__name__
         if gives_up:
             self.metrics.failures.inc()
@@ -624,6 +640,7 @@ class Worker:
         rooms = list(self._engine.rooms())
         self.metrics.relay_waiting.set(self._engine.relay_length())
         self.metrics.rooms.set(len(rooms))
+        self.metrics.unreadable_rooms.set(self._engine.unreadable_count())
         self.metrics.members.set(sum(room.member_count for room in rooms))
         self.metrics.shards.set(sum(len(self._engine.tokens(partition)) for partition in self._partitions))
 

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from common.errors import SettingsError
 from deploy.embedded_postgres import EmbeddedPostgres
-from deploy.embedded_redis import EmbeddedRedis
+from deploy.embedded_redis import EmbeddedRedis, find_server
+from loadtest.redis_groups import ClusterGroup, OneServer, RedisGroup
 from tests.databases import Databases
 
 
@@ -26,6 +28,38 @@ def embedded_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedde
         pytest.skip(str(error))
     with server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(embedded_redis: EmbeddedRedis) -> RedisGroup:
+    """The same, as a group."""
+    return OneServer(embedded_redis)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Path:
+    """The server program of the distribution."""
+    try:
+        return find_server("redis-server")
+    except SettingsError:
+        pytest.fail("there is no redis-server; run `bash deploy/install_redis.sh`")
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory, redis_server: Path) -> Iterator[RedisGroup]:
+    """A Redis, for the whole session."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), binary=redis_server) as server:
+        yield OneServer(server)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory, embedded_redis: EmbeddedRedis) -> Iterator[RedisGroup]:
+    """A Redis Cluster of three primaries, for the whole session; of three partitions each has one."""
+    cluster = ClusterGroup(tmp_path_factory.mktemp("cluster"), embedded_redis.binary)
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture(scope="session")

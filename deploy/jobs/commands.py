@@ -2,10 +2,9 @@
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,6 +21,7 @@ from common.settings import JobsSettings, load
 from deploy.jobs import archive_file, queue
 from deploy.jobs.archives import Archive, Archiver, find_all, in_thread
 from deploy.jobs.work import Connection, Work, open_connection
+from deploy.running import DATA_DIR, with_database
 from deploy.table import table
 
 _Result = TypeVar("_Result")
@@ -299,28 +299,13 @@ async def _last_state(connection: Connection, erasure_id: int) -> str:
 
 
 def _settings() -> JobsSettings:
-    settings = load(JobsSettings, _environment(os.environ, Path(".roomring")))
+    settings = load(JobsSettings, with_database(os.environ, Path(DATA_DIR)))
     if not settings.database_url:
         raise SettingsError(
             "set ROOMRING_DATABASE_URL to the database of the cluster, for example "
             "postgresql://user:password@127.0.0.1:5432/roomring"
         )
     return settings
-
-
-def _environment(environ: Mapping[str, str], data_dir: Path) -> dict[str, str]:
-    """Return the settings to use: where they name no database, that of a `roomring up` that runs from a folder."""
-    merged = dict(environ)
-    if merged.get("ROOMRING_DATABASE_URL", "").strip():
-        return merged
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
-        cluster = json.loads((data_dir / "cluster.json").read_text())
-        os.kill(cluster["pid"], 0)
-        return merged | {
-            "ROOMRING_DATABASE_URL": cluster["database"]["url"],
-            "ROOMRING_ARCHIVE_DIR": cluster["archives"],
-        }
-    return merged
 
 
 def _run(settings: JobsSettings, command: Callable[[Work], Awaitable[int]]) -> int:

@@ -148,11 +148,7 @@ async def _watch(settings: JobsSettings, app: App, pause_s: float, silent_s: flo
         while True:
             for job in await queue.take_up(app, silent_s):
                 log.warning("job taken up", job=job.id, name=job.task_name, attempts=job.attempts)
-            try:
-                waiting = await queue.waiting_erasures(connection)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                raise StoreUnavailable(describe(error)) from error
-            for erasure_id in waiting:
+            for erasure_id in await queue.waiting_erasures(connection):
                 await queue.put_erasure(app, erasure_id)
             await asyncio.sleep(pause_s)
 

@@ -17,7 +17,7 @@ from procrastinate.jobs import Job, Status
 
 from common.errors import SchemaMismatch, SettingsError, StoreUnavailable
 from common.job_schema import JOBS_SCHEMA, library_version
-from common.postgres_link import APPLICATION_NAME, one_line
+from common.postgres_link import APPLICATION_NAME, one_line, telling_outages
 from deploy.jobs.work import Connection, Interrupted
 
 QUEUE: Final = "roomring"
@@ -73,7 +73,7 @@ def make_app(url: str, timeout_ms: int) -> App:
         timeout_ms: how long a call waits for a connection.
     """
     # The library says what we say ourselves, with every outage as an error.
-    for name in ("procrastinate", "psycopg.pool"):
+    for name in ("procrastinate", "psycopg"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     connector = PsycopgConnector(
         conninfo=url,
@@ -104,10 +104,12 @@ async def check_library(connection: Connection) -> None:
 
     Raises:
         SchemaMismatch: they are not. One line that says what to do.
+        StoreUnavailable: PostgreSQL does not answer.
     """
-    found = await connection.fetchval(
-        "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1", JOBS_SCHEMA
-    )
+    with telling_outages():
+        found = await connection.fetchval(
+            "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1", JOBS_SCHEMA
+        )
     if found != library_version():
         raise SchemaMismatch(
             f"the queue in the database is of {found}, and the installed job library needs {library_version()}; "
@@ -141,8 +143,13 @@ async def waiting_erasures(connection: Connection, *, also_failed: bool = False)
 
     Args:
         also_failed: those as well whose last job failed or was cancelled, so that somebody has to look.
+
+    Raises:
+        StoreUnavailable: PostgreSQL does not answer.
     """
-    rows = await connection.fetch(_WAITING_ERASURES, ERASE_PERSON, ["todo", "doing"] if also_failed else _NOT_DONE)
+    states = ["todo", "doing"] if also_failed else _NOT_DONE
+    with telling_outages():
+        rows = await connection.fetch(_WAITING_ERASURES, ERASE_PERSON, states)
     return [row["erasure_id"] for row in rows]
 
 

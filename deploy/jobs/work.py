@@ -97,10 +97,9 @@ async def open_connection(url: str) -> AsyncIterator[Connection]:
     Raises:
         SettingsError, StoreUnavailable: see `common.postgres_link.connect`.
     """
-    connection = await connect(url, CONNECT_TIMEOUT_MS)
+    # Times in archives are written in it.
+    connection = await connect(url, CONNECT_TIMEOUT_MS, timezone="UTC")
     try:
-        # Times in archives are written in it.
-        await connection.execute("SET timezone = 'UTC'")
         yield connection
     finally:
         # At once: a call that was cancelled half-way would hold up an orderly end.

@@ -12,7 +12,7 @@ import uvloop
 
 from common.arguments import count, positive
 from loadtest.chaos.drill import ChaosPlan, run_chaos
-from loadtest.chaos.plan import Load, default_times
+from loadtest.chaos.plan import Load, StoreKind, default_times
 
 
 def _not_negative(text: str) -> int:
@@ -39,6 +39,13 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--moves", type=positive, default=1.0, metavar="N", help="movements a second of each (default %(default)s)"
     )
+    parser.add_argument(
+        "--store",
+        type=StoreKind,
+        choices=list(StoreKind),
+        default=StoreKind.VALKEY,
+        help="the Redis it is done on (default %(default)s)",
+    )
     parser.add_argument("--workers", type=count, default=3, metavar="N", help="default %(default)s")
     parser.add_argument("--edges", type=count, default=2, metavar="N", help="default %(default)s")
     parser.add_argument(
@@ -55,11 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _arguments().parse_args(arguments)
     plan = ChaosPlan(
         Load(options.rooms, options.clients, options.chat, options.moves),
-        default_times(options.kills, options.edge_kills, options.drains, options.others),
+        default_times(options.kills, options.edge_kills, options.drains, options.others, options.store),
         secrets.randbelow(1 << 32) if options.seed is None else options.seed,
         workers=options.workers,
         edges=options.edges,
         every_s=options.every,
+        store=options.store,
     )
     # Collections of the oldest generation would stop the clients for as long as a small fault.
     gc.set_threshold(50_000, 50, 1_000)

@@ -19,13 +19,13 @@ from typing import Any, Final
 import aiohttp
 from msgspec import structs
 
-from common.ids import RoomId
+from common.ids import Partition, RoomId
 from common.ring import shard_of
 from deploy.devcluster import DevCluster, StartFailed
 from loadtest.chaos.client import now_ms
 from loadtest.chaos.crowd import Crowd
 from loadtest.chaos.losses import Finding, find_losses
-from loadtest.chaos.plan import Fault, Load, order_faults
+from loadtest.chaos.plan import Fault, Load, StoreKind, order_faults
 from loadtest.chaos.proxy import Command, Direction
 from loadtest.chaos.report import Report, Trial
 from loadtest.chaos.store import Store
@@ -59,6 +59,7 @@ class ChaosPlan:
     """That of workers and edges; the product's default."""
     every_s: float = 4.0
     """From one fault to the next, where the cluster is whole by then."""
+    store: StoreKind = StoreKind.VALKEY
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Chaos:
         self._folder = folder
         self._say = say
         self._dice = random.Random(plan.seed)  # noqa: S311 - the same seed, the same faults
-        self._store = Store(folder)
+        self._store = Store(folder, plan.store)
         self._cluster: DevCluster
         self._crowd: Crowd
         self._http: aiohttp.ClientSession
@@ -126,6 +127,7 @@ class Chaos:
     async def _running(self) -> AsyncIterator[None]:
         environ = {
             "ROOMRING_SHARDS": str(SHARDS),
+            "ROOMRING_PARTITIONS": str(self._plan.store.partitions),
             "ROOMRING_NODE_TTL_MS": str(self._plan.lease_ms),
             "ROOMRING_NODE_RENEW_MS": str(self._plan.lease_ms // 5),
             "ROOMRING_CHAT_PER_SECOND": "1000",
@@ -185,6 +187,8 @@ class Chaos:
                 trial.at_ms = now_ms()
                 await self._store.restart(crash=trial.fault == Fault.STORE_KILL, pause_s=0.5)
                 await self._go_on(trial, self._rooms())
+            case Fault.FAILOVER:
+                await self._fail_over(trial)
             case Fault.CUT:
                 trial.at_ms = now_ms()
                 await self._store.tell_proxy(Command("cut"))
@@ -292,6 +296,16 @@ class Chaos:
             self._cluster.kill(name, signal.SIGCONT)
         others = {client.room for client in self._crowd.clients if client.edge != number}
         await self._go_on(trial, others)
+
+    async def _fail_over(self, trial: Trial) -> None:
+        """SIGKILL of a primary; it starts again when its replica has become the primary."""
+        partition = Partition(self._dice.randrange(self._plan.store.partitions))
+        trial.target = f"p{partition}"
+        server = await self._store.kill_primary(partition)
+        trial.at_ms = now_ms()
+        # Rooms of the other partitions must not feel it, but for the registry's.
+        await self._go_on(trial, self._rooms())
+        await self._store.bring_back(server, partition)
 
     async def _stall(self, trial: Trial, direction: Direction) -> None:
         """Let a worker's requests, or Valkey's replies to it, hang for longer than a lease; then cut."""
@@ -451,6 +465,7 @@ class Chaos:
     def _judge(self) -> None:
         report, crowd = self._report, self._crowd
         flushes_ms = [trial.at_ms for trial in report.trials if trial.fault == Fault.FLUSH]
+        failovers_ms = [trial.at_ms for trial in report.trials if trial.fault == Fault.FAILOVER]
         by_room = defaultdict(list)
         for client in crowd.clients:
             by_room[client.room].append(client)
@@ -464,7 +479,7 @@ class Chaos:
             report.findings += [Finding(0.0, str(violation)) for violation in verdict.violations]
             for name, number in structs.asdict(verdict.counts).items():
                 setattr(report.checked, name, getattr(report.checked, name) + number)
-            report.losses.add(find_losses(logs, flushes_ms))
+            report.losses.add(find_losses(logs, flushes_ms, failovers_ms))
         report.findings += report.losses.findings
         report.waits_ms = crowd.pace.all_waits_ms()
         report.lags_ms = crowd.lags_ms

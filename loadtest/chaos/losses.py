@@ -7,10 +7,14 @@ time. No IO.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Final
 
 from loadtest.observations import Acked, AnyObservation, Closed, Received, Resynced, Sent, State
 
 Place = tuple[int, int]
+
+REPLICATION_LAG_MS: Final = 1_000.0
+"""What was acknowledged so long before a primary was killed must have reached its replica."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Losses:
     lost: list[Finding] = field(default_factory=list)
     """Acknowledged, and seen by nobody."""
     lost_with_the_store: int = 0
-    """The same, in an epoch that ended because the store lost its data."""
+    """The same, in an epoch that ended because the store lost its data, or just before a failover."""
     duplicates: list[Finding] = field(default_factory=list)
     """At two places of the order."""
     duplicates_with_the_store: int = 0
@@ -57,19 +61,23 @@ class Losses:
         return [*self.lost, *self.duplicates, *self.gaps, *self.forks]
 
 
-def find_losses(logs: Sequence[Iterable[AnyObservation]], flushes_ms: Sequence[float]) -> Losses:
+def find_losses(
+    logs: Sequence[Iterable[AnyObservation]], flushes_ms: Sequence[float], failovers_ms: Sequence[float] = ()
+) -> Losses:
     """Look through the logs of all clients of a room.
 
     Args:
         flushes_ms: when the store lost its data.
+        failovers_ms: when it may have lost what a replica did not have yet.
     """
-    return _Room(flushes_ms).look(logs)
+    return _Room(flushes_ms, failovers_ms).look(logs)
 
 
 class _Room:
-    def __init__(self, flushes_ms: Sequence[float]) -> None:
+    def __init__(self, flushes_ms: Sequence[float], failovers_ms: Sequence[float]) -> None:
         self._losses = Losses()
         self._flushes_ms = flushes_ms
+        self._failovers_ms = failovers_ms
         self._events: dict[Place, tuple[str, str, str]] = {}
         self._places: dict[str, set[Place]] = {}
         self._acks: dict[str, tuple[Place, float]] = {}
@@ -83,7 +91,7 @@ class _Room:
         losses.sent, losses.acknowledged = len(self._sent), len(self._acks)
         for message_id, (place, at_ms) in self._acks.items():
             if message_id not in self._places:
-                if self._was_flushed(place[0]):
+                if self._was_ended(place[0], self._flushes_ms) or self._is_before_failover(at_ms):
                     losses.lost_with_the_store += 1
                 else:
                     losses.lost.append(Finding(at_ms, f"{message_id} was acknowledged at {place}, and nobody saw it"))
@@ -95,16 +103,20 @@ class _Room:
 
     def _count_places(self, text: str, places: list[Place]) -> None:
         for earlier, later in pairwise(places):
-            if earlier[0] != later[0] and self._was_flushed(earlier[0]):
+            ends_ms = [*self._flushes_ms, *self._failovers_ms]
+            if earlier[0] != later[0] and self._was_ended(earlier[0], ends_ms):
                 self._losses.duplicates_with_the_store += 1
             else:
                 at_ms = self._first_seen_ms.get(later[0], 0.0)
                 self._losses.duplicates.append(Finding(at_ms, f"{text} stands at {earlier} and at {later}"))
 
-    def _was_flushed(self, epoch: int) -> bool:
+    def _was_ended(self, epoch: int, losses_ms: Sequence[float]) -> bool:
         """Whether an epoch had begun before a loss of the store's data, which has ended it."""
         begun_ms = self._first_seen_ms.get(epoch, 0.0)
-        return any(begun_ms <= flush_ms for flush_ms in self._flushes_ms)
+        return any(begun_ms <= loss_ms for loss_ms in losses_ms)
+
+    def _is_before_failover(self, acked_ms: float) -> bool:
+        return any(abs(acked_ms - failover_ms) <= REPLICATION_LAG_MS for failover_ms in self._failovers_ms)
 
     def _look_at(self, log: Iterable[AnyObservation]) -> None:
         at: Place | None = None

@@ -19,6 +19,7 @@ class Fault(StrEnum):
     EDGE_DRAIN = "edge SIGTERM"
     STORE_KILL = "Valkey SIGKILL, restart"
     STORE_RESTART = "Valkey SIGTERM, restart"
+    FAILOVER = "primary SIGKILL, failover"
     CUT = "all connections to Valkey cut"
     CUT_ONE = "connections of one process cut"
     DELAY = "Valkey 50 ms farther away"
@@ -27,6 +28,30 @@ class Fault(StrEnum):
     SCRIPT_FLUSH = "SCRIPT FLUSH"
     MEMORY = "Valkey at maxmemory"
     FLUSH = "FLUSHALL"
+
+
+class StoreKind(StrEnum):
+    """What the cluster keeps its rooms in."""
+
+    VALKEY = "valkey"
+    REDIS = "redis"
+    """The distribution's."""
+    SENTINEL = "sentinel"
+    """A Valkey with a replica, and three Sentinels."""
+    CLUSTER = "cluster"
+    """Three Valkeys, each with a replica, that share three partitions."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the cluster has on it."""
+        return 3 if self is StoreKind.CLUSTER else 1
+
+    def suits(self, fault: Fault) -> bool:
+        """Whether a fault can be done to it. A primary with a replica does not come back as one when it was killed."""
+        has_replicas = self in (StoreKind.SENTINEL, StoreKind.CLUSTER)
+        if fault in (Fault.STORE_KILL, Fault.STORE_RESTART):
+            return not has_replicas
+        return fault != Fault.FAILOVER or has_replicas
 
 
 LOSES_DATA: Final = frozenset({Fault.FLUSH})
@@ -68,12 +93,14 @@ def order_faults(times: dict[Fault, int], dice: Dice) -> list[Fault]:
     return [*order[:late], *(fault for fault in LOSES_DATA for _ in range(times.get(fault, 0))), *order[late:]]
 
 
-def default_times(worker_kills: int, edge_kills: int, drains: int, others: int) -> dict[Fault, int]:
-    """Return how often each fault is tried: `drains` is of workers, `others` of all the rest."""
+def default_times(
+    worker_kills: int, edge_kills: int, drains: int, others: int, store: StoreKind = StoreKind.VALKEY
+) -> dict[Fault, int]:
+    """Return how often each fault that suits the store is tried: `drains` is of workers, `others` of all the rest."""
     told = {Fault.WORKER_KILL: worker_kills, Fault.EDGE_KILL: edge_kills, Fault.WORKER_DRAIN: drains}
     rare = {fault: others for fault in Fault if fault not in told and fault not in LOSES_DATA}
     once = {fault: min(1, others) for fault in LOSES_DATA}
-    return told | rare | once
+    return {fault: times for fault, times in (told | rare | once).items() if store.suits(fault)}
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:

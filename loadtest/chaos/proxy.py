@@ -1,14 +1,14 @@
-"""A TCP proxy that breaks connections on demand. `python -m loadtest.chaos.proxy HOST PORT` runs it.
+"""A TCP proxy that breaks connections on demand. `python -m loadtest.chaos.proxy PORT:TARGET ...` runs it on 127.0.0.1.
 
-It prints its port, then takes one JSON command a line on standard input and answers each with a line. It ends with its
-standard input. Bytes of a direction keep their order whatever is done to it; what is under way when a connection is
-cut is lost, as in a network.
+It prints a line once it listens on all of its ports, then takes one JSON command a line on standard input, carries it
+out on all of them, and answers each with a line. It ends with its standard input. Bytes of a direction keep their
+order whatever is done to it; what is under way when a connection is cut is lost, as in a network.
 """
 
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, cast
 
@@ -148,7 +148,7 @@ class _Client(_Half):
 
 
 class FaultProxy:
-    """Listens on a free port of 127.0.0.1 and passes all on to `target`, except for what it was told to break."""
+    """Listens on a port of 127.0.0.1 and passes all on to `target`, except for what it was told to break."""
 
     def __init__(self, host: str, port: int) -> None:
         self.target = (host, port)
@@ -156,9 +156,9 @@ class FaultProxy:
         self._shape = Command("shape")
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> int:
-        """Listen, and return the port."""
-        self._server = await asyncio.get_running_loop().create_server(lambda: _Client(self), "127.0.0.1", 0)
+    async def start(self, port: int = 0) -> int:
+        """Listen, on a free port where none is given, and return the port."""
+        self._server = await asyncio.get_running_loop().create_server(lambda: _Client(self), "127.0.0.1", port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -224,18 +224,24 @@ def _sockets_of(folder: Path) -> Iterator[str]:
             yield name[len("socket:[") : -1]
 
 
-async def _serve(host: str, port: int) -> None:
-    proxy = FaultProxy(host, port)
-    sys.stdout.write(f"{await proxy.start()}\n")
+async def _serve(pairs: Sequence[str]) -> None:
+    proxies = []
+    for pair in pairs:
+        port, _, target = pair.partition(":")
+        proxies.append(FaultProxy("127.0.0.1", int(target)))
+        await proxies[-1].start(int(port))
+    sys.stdout.write(f"{len(proxies)}\n")
     sys.stdout.flush()
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
-        sys.stdout.write(f"{proxy.do(json.decode(line, type=Command))}\n")
+        command = json.decode(line, type=Command)
+        sys.stdout.write(f"{sum(proxy.do(command) for proxy in proxies)}\n")
         sys.stdout.flush()
-    await proxy.close()
+    for proxy in proxies:
+        await proxy.close()
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(sys.argv[1], int(sys.argv[2])))
+    uvloop.run(_serve(sys.argv[1:]))

@@ -157,11 +157,11 @@ class Report:
 
     def _notes(self, losses: Losses) -> list[str]:
         notes = []
-        if any(trial.fault == Fault.FLUSH for trial in self.trials):
+        if any(trial.fault in (Fault.FLUSH, Fault.FAILOVER) for trial in self.trials):
             notes.append(
-                f"  FLUSHALL is a loss of the store's data: new epochs, resync for all. {losses.lost_with_the_store} "
-                f"acknowledged events went with it, and {losses.duplicates_with_the_store} that were sent again "
-                "stand in both epochs; neither is a violation."
+                "  FLUSHALL is a loss of the store's data, and at a failover the replica may lack the last of it: new "
+                f"epochs, resync. {losses.lost_with_the_store} acknowledged events went with it, and "
+                f"{losses.duplicates_with_the_store} that were sent again stand in both epochs; neither is a violation."
             )
         lag = percentile(self.lags_ms, 99)
         if lag is not None and lag > LAG_P99_MS:

@@ -1,4 +1,4 @@
-"""The Valkey of a chaos run with the proxy before it: both as child processes, which can be made to fail."""
+"""The Redis of a chaos run, in one of its forms: child processes, each behind a proxy, that can be made to fail."""
 
 import asyncio
 import contextlib
@@ -9,62 +9,57 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from msgspec import json
-from redis.asyncio import Redis
 
+from common.ids import Partition
 from deploy.embedded_redis import EmbeddedRedis
+from deploy.ports import free_ports
+from loadtest.chaos.plan import StoreKind
 from loadtest.chaos.proxy import Command
+from loadtest.redis_groups import ClusterGroup, OneServer, RedisGroup, SentinelGroup, command
 
 _ROOT: Final = Path(__file__).parents[2]
 _Result = TypeVar("_Result")
 
 
 class Store:
-    """A Valkey with an append-only file, and its proxy.
+    """Servers with append-only files, and the proxies by whose ports all others reach them.
 
-    The file is synced before each answer: what chaos looks for are our losses, not those of `everysec`.
+    The files are synced before each answer: what chaos looks for are our losses, not those of `everysec`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: StoreKind) -> None:
         # A server ends with the thread that started it.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        self._server = EmbeddedRedis(folder / "valkey", durable=True)
+        self._kind = kind
+        self._ports: dict[int, int] = {}
+        """The proxy's port for each server's."""
+        self._group = self._make(folder / kind)
+        for server in self._group.servers:
+            server.options["appendfsync"] = "always"
         self._proxy: asyncio.subprocess.Process | None = None
-        self._proxy_port = 0
         self._turn = asyncio.Lock()
-        self._redis: Redis | None = None
 
     @property
     def url(self) -> str:
-        """URL of the proxy, for the cluster."""
-        return f"redis://127.0.0.1:{self._proxy_port}/0"
-
-    @property
-    def pids(self) -> dict[str, int]:
-        """Process ids of both, while they run."""
-        pids = {"valkey": self._server.pid, "proxy": self._proxy.pid if self._proxy else None}
-        return {name: pid for name, pid in pids.items() if pid}
+        """URL of the store as the cluster is to see it: by way of the proxies."""
+        return self._group.url
 
     async def start(self) -> None:
-        """Start both."""
-        await self._start_server()
-        # Past the proxy: faults must not hit who makes them.
-        self._redis = Redis.from_url(self._server.url)
+        """Start all."""
         self._proxy = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "loadtest.chaos.proxy",
-            "127.0.0.1",
-            str(self._server.port),
+            *(f"{port}:{target}" for target, port in self._ports.items()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=_ROOT,
         )
-        self._proxy_port = await self._answer()
+        await self._answer()
+        await self._in_thread(self._group.start)
 
     async def close(self) -> None:
-        """End both."""
-        if self._redis is not None:
-            await self._redis.aclose()
+        """End all."""
         if self._proxy is not None:
             assert self._proxy.stdin is not None
             self._proxy.stdin.close()
@@ -74,14 +69,27 @@ class Store:
             if self._proxy.returncode is None:
                 self._proxy.kill()
                 await self._proxy.wait()
-        await self._in_thread(self._server.stop)
+        await self._in_thread(self._group.stop)
         self._thread.shutdown()
 
     async def restart(self, *, crash: bool, pause_s: float) -> None:
         """End the server, by SIGKILL or by SIGTERM, and start it again after a pause."""
-        await self._in_thread(self._server.kill if crash else self._server.stop)
+        (server,) = self._group.servers
+        await self._in_thread(server.kill if crash else server.stop)
         await asyncio.sleep(pause_s)
-        await self._start_server()
+        await self._in_thread(server.start)
+
+    async def kill_primary(self, partition: Partition) -> EmbeddedRedis:
+        """End the server that has a partition, by SIGKILL."""
+        server = await self._in_thread(lambda: self._group.primary(partition))
+        await self._in_thread(server.kill)
+        return server
+
+    async def bring_back(self, server: EmbeddedRedis, partition: Partition) -> None:
+        """Start a server that was the primary of a partition, when another has become it, and let it catch up."""
+        await self._in_thread(lambda: self._group.primary(partition))
+        await self._in_thread(server.start)
+        await self._in_thread(self._group.wait_until_safe)
 
     async def tell_proxy(self, command: Command) -> int:
         """Have a command carried out. Returns how many connections it concerned."""
@@ -91,15 +99,30 @@ class Store:
             self._proxy.stdin.write(json.encode(command) + b"\n")
             return await self._answer()
 
-    async def command(self, *words: str | int) -> object:
-        """Run a command on the server."""
-        assert self._redis is not None
-        return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
+    async def command(self, *words: str | int) -> None:
+        """Run a command on every primary, past the proxies: faults must not hit who makes them."""
 
-    async def _start_server(self) -> None:
-        await self._in_thread(self._server.start)
-        async with Redis.from_url(self._server.url) as redis:
-            await redis.config_set("appendfsync", "always")
+        def run() -> None:
+            for number in range(self._kind.partitions):
+                command(self._group.primary(Partition(number)), *words)
+
+        await self._in_thread(run)
+
+    def _make(self, folder: Path) -> RedisGroup:
+        match self._kind:
+            case StoreKind.VALKEY | StoreKind.REDIS:
+                binary = "redis-server" if self._kind is StoreKind.REDIS else None
+                (port,) = free_ports(1)
+                return OneServer(EmbeddedRedis(folder, port=port, durable=True, binary=binary), self._announce)
+            case StoreKind.SENTINEL:
+                return SentinelGroup(folder, durable=True, announce=self._announce)
+            case StoreKind.CLUSTER:
+                return ClusterGroup(folder, replicas=1, durable=True, announce=self._announce)
+
+    def _announce(self, port: int) -> int:
+        if port not in self._ports:
+            (self._ports[port],) = free_ports(1)
+        return self._ports[port]
 
     async def _answer(self) -> int:
         assert self._proxy is not None

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
-from common.bus import Acquired, Commit, PersonPatch, RoomPatch, ShardCommit, WorkerBus
+from common.bus import Acquired, ClusterShape, Commit, PersonPatch, RoomPatch, ShardCommit, WorkerBus
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, WorkerId
 
+SHAPE = ClusterShape(shards=12, partitions=3)
 P0 = Partition(0)
+S0, S1, S2, S3 = (Shard(number * SHAPE.partitions) for number in range(4))
+"""All in partition 0, since one call is about one partition. Calls over several have tests of their own."""
 W1, W2, W3 = WorkerId("w1"), WorkerId("w2"), WorkerId("w3")
 E1, E2 = EdgeId("e1"), EdgeId("e2")
 ROOM = RoomId("room")
@@ -13,16 +16,16 @@ LONG_MS = 60_000
 
 
 async def take(
-    bus: WorkerBus, shard: int, worker: WorkerId = W1, ttl_ms: int = LONG_MS, partition: int = 0
+    bus: WorkerBus, shard: Shard, worker: WorkerId = W1, ttl_ms: int = LONG_MS, partition: Partition = P0
 ) -> Acquired:
     """Acquire one shard that must be free."""
-    answer = (await bus.acquire(Partition(partition), worker, ttl_ms, [Shard(shard)]))[Shard(shard)]
+    answer = (await bus.acquire(partition, worker, ttl_ms, [shard]))[shard]
     assert isinstance(answer, Acquired), answer
     return answer
 
 
 def part(
-    shard: int,
+    shard: Shard,
     lease: Acquired | int,
     version: int = 0,
     cursor: int = 0,
@@ -40,7 +43,7 @@ def part(
     """Make a shard's part of a commit."""
     token = lease if isinstance(lease, int) else lease.token
     return ShardCommit(
-        Shard(shard),
+        shard,
         LeaseToken(token),
         version,
         cursor,

@@ -1,4 +1,4 @@
-"""The two versions of the seam behind one face, so that each contract test runs on both."""
+"""The versions of the seam behind one face, so that each contract test runs on all: in memory, and on several Redis."""
 
 import asyncio
 import itertools
@@ -13,9 +13,9 @@ from common.bus_redis import RedisBus
 from common.durable import DurableStore
 from common.durable_memory import MemoryDurableStore
 from common.durable_postgres import PostgresStore
-from deploy.embedded_redis import EmbeddedRedis
+from loadtest.redis_groups import RedisGroup, commands
+from tests.contract.builders import SHAPE
 
-SHAPE = ClusterShape(shards=8, partitions=1)
 HISTORY_EVENTS_MAX = 20
 OUTPUT_ENTRIES_MAX = 50
 DEAD_LETTERS_MAX = 3
@@ -75,16 +75,16 @@ class MemoryWorld:
 class RedisWorld:
     """The version on Redis, whose clock is the real one."""
 
-    def __init__(self, shape: ClusterShape, output_ttl_ms: int, server: EmbeddedRedis) -> None:
+    def __init__(self, shape: ClusterShape, output_ttl_ms: int, group: RedisGroup) -> None:
         self.output_ttl_ms = output_ttl_ms
         self._shape = shape
-        self._server = server
+        self._group = group
         self._namespace = f"test{next(_namespaces)}"
         self._buses: list[RedisBus] = []
 
     def bus(self) -> RedisBus:
         bus = RedisBus(
-            self._server.url,
+            self._group.url,
             self._namespace,
             self._shape,
             history_events_max=HISTORY_EVENTS_MAX,
@@ -99,7 +99,7 @@ class RedisWorld:
         await asyncio.sleep((duration_ms + 2) / 1000)
 
     async def flush(self) -> None:
-        await raw_command(self._server.port, b"FLUSHALL\r\n")
+        commands(self._group.servers, "FLUSHALL")
 
     async def close(self) -> None:
         for bus in self._buses:
@@ -119,7 +119,7 @@ async def raw_command(port: int, line: bytes) -> bytes:
 MakeWorld = Callable[..., Awaitable[World]]
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "valkey", "redis", "redis_cluster"])
 async def make_world(request: pytest.FixtureRequest) -> AsyncIterator[MakeWorld]:
     """Make clusters with a chosen shape and life of output streams."""
     worlds: list[MemoryWorld | RedisWorld] = []
@@ -129,7 +129,7 @@ async def make_world(request: pytest.FixtureRequest) -> AsyncIterator[MakeWorld]
         if request.param == "memory":
             world = MemoryWorld(shape, output_ttl_ms)
         else:
-            world = RedisWorld(shape, output_ttl_ms, request.getfixturevalue("embedded_redis"))
+            world = RedisWorld(shape, output_ttl_ms, request.getfixturevalue(request.param))
         worlds.append(world)
         return world
 
@@ -140,7 +140,7 @@ async def make_world(request: pytest.FixtureRequest) -> AsyncIterator[MakeWorld]
 
 @pytest.fixture
 async def world(make_world: MakeWorld) -> World:
-    """A fresh cluster of one partition."""
+    """A fresh cluster of three partitions."""
     return await make_world()
 
 

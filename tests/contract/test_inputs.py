@@ -6,11 +6,8 @@ import time
 import pytest
 
 from common.bus import ShardEntry
-from common.ids import Shard
-from tests.contract.builders import P0, W1, W2, commit, part, take
+from tests.contract.builders import P0, S1, S2, S3, W1, W2, commit, part, take
 from tests.contract.conftest import Bus, World
-
-S1, S2, S3 = Shard(1), Shard(2), Shard(3)
 
 
 async def test_appends_are_in_order_with_contiguous_positions(bus: Bus, world: World) -> None:
@@ -88,13 +85,13 @@ async def test_cancelling_a_waiting_read_leaves_the_bus_usable(bus: Bus) -> None
 
 
 async def test_a_commit_trims_what_was_taken_and_nothing_else(bus: Bus) -> None:
-    lease = await take(bus, 1)
+    lease = await take(bus, S1)
     await bus.append_inputs([(S1, b"%d" % number) for number in range(1, 6)])
     await bus.append_inputs([(S2, b"other")])
-    await bus.commit(P0, commit(part(1, lease, 0, 3)))
+    await bus.commit(P0, commit(part(S1, lease, 0, 3)))
     assert await bus.input_lengths([S1, S2]) == [2, 1]
     assert [entry.position for entry in await bus.read_inputs(P0, W1, {S1: 0}, 10, 0)] == [4, 5]
-    await bus.commit(P0, commit(part(1, lease, 1, 5)))
+    await bus.commit(P0, commit(part(S1, lease, 1, 5)))
     assert await bus.input_lengths([S1]) == [0]
     # Positions go on, also where the stream was emptied.
     await bus.append_inputs([(S1, b"6")])

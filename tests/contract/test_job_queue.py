@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from procrastinate import App
 from procrastinate import exceptions as library_errors
@@ -17,6 +18,7 @@ from deploy.jobs import main, queue
 from deploy.jobs.work import Connection, open_connection
 
 TIMEOUT_MS = 2_000
+_DONE = f"SELECT count(*) = $1 FROM {JOBS_SCHEMA}.procrastinate_jobs WHERE status = 'succeeded'"
 
 
 @pytest.fixture
@@ -132,11 +134,38 @@ async def test_a_job_whose_end_could_not_be_written_down_does_not_keep_others_ou
     assert await queue.put(app, queue.TRIM_RECORDS) is not None
     stop = asyncio.Event()
     serving = asyncio.create_task(main._serve(settings, stop))
-    done = f"SELECT count(*) = $1 FROM {JOBS_SCHEMA}.procrastinate_jobs WHERE status = 'succeeded'"
     async with asyncio.timeout(20):
         # The nightly two, and ours.
-        while not await connection.fetchval(done, 3):  # noqa: ASYNC110
+        while not await connection.fetchval(_DONE, 3):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     stop.set()
     assert await serving == 0
     assert failures
+
+
+@pytest.mark.parametrize("statement", ["fetchval", "fetch"])
+async def test_a_connection_that_breaks_in_the_middle_of_a_statement_does_not_end_the_process(
+    statement: str, database_url: str, tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL went away right after the process had connected: `fetchval` as it starts, `fetch` as it looks on."""
+    right = getattr(asyncpg.Connection, statement)
+    failures: list[str] = []
+
+    async def break_once(used: Connection, *arguments: object) -> object:
+        if used is not connection and not failures:
+            failures.append(statement)
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        return await right(used, *arguments)
+
+    monkeypatch.setattr(asyncpg.Connection, statement, break_once)
+    monkeypatch.setattr(main, "configure", lambda *_, **__: None)
+    monkeypatch.setattr(main, "_AGAIN_S", 0.01)
+    settings = JobsSettings(database_url=database_url, archive_dir=str(tmp_path), jobs_heartbeat_ms=100)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(main._serve(settings, stop))
+    async with asyncio.timeout(20):
+        while not serving.done() and not (failures and await connection.fetchval(_DONE, 2)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    stop.set()
+    assert await serving == 0
+    assert failures == [statement]

@@ -4,15 +4,14 @@ import pytest
 
 from common.bus import ClusterShape, Node
 from common.errors import ClusterMismatch
-from common.ids import Shard
-from tests.contract.builders import E1, LONG_MS, P0, W1, commit, part, take
+from tests.contract.builders import E1, LONG_MS, P0, S1, S2, S3, SHAPE, W1, commit, part, take
 from tests.contract.conftest import Bus, MakeWorld, World
 
 
 async def test_the_cluster_is_created_once_and_checked_by_everybody(bus: Bus) -> None:
-    await bus.open_cluster(ClusterShape(8, 1))
-    await bus.open_cluster(ClusterShape(8, 1))
-    with pytest.raises(ClusterMismatch, match=r"8 shards in 1 partitions.*16 shards in 2 partitions"):
+    await bus.open_cluster(SHAPE)
+    await bus.open_cluster(SHAPE)
+    with pytest.raises(ClusterMismatch, match=r"12 shards in 3 partitions.*16 shards in 2 partitions"):
         await bus.open_cluster(ClusterShape(16, 2))
 
 
@@ -43,12 +42,12 @@ async def test_an_announcement_prunes_the_dead(bus: Bus, world: World) -> None:
 async def test_withdrawing_forgets_the_node_and_its_streams(bus: Bus) -> None:
     await bus.announce("edge", E1, b"", LONG_MS)
     await bus.announce("worker", W1, b"", LONG_MS)
-    lease = await take(bus, 1)
+    lease = await take(bus, S1)
     for role, node_id in (("edge", E1), ("worker", W1)):
         await bus.withdraw(role, node_id)  # type: ignore[arg-type]
         await bus.withdraw(role, node_id)  # type: ignore[arg-type]
         assert await bus.nodes(role) == []  # type: ignore[arg-type]
-    await bus.commit(P0, commit(part(1, lease), outputs={E1: b"lost"}))
+    await bus.commit(P0, commit(part(S1, lease), outputs={E1: b"lost"}))
     assert not await bus.announce("edge", E1, b"", LONG_MS)
     assert await bus.read_output(P0, E1, 0, 0) == []
 
@@ -56,16 +55,16 @@ async def test_withdrawing_forgets_the_node_and_its_streams(bus: Bus) -> None:
 async def test_an_edge_learns_that_its_stream_was_made_anew(make_world: MakeWorld) -> None:
     world = await make_world(output_ttl_ms=30)
     bus = world.bus()
-    lease = await take(bus, 1)
+    lease = await take(bus, S1)
     assert not await bus.announce("edge", E1, b"", LONG_MS)
     for version in range(3):
-        await bus.commit(P0, commit(part(1, lease, version), outputs={E1: b"old"}))
+        await bus.commit(P0, commit(part(S1, lease, version), outputs={E1: b"old"}))
     assert [entry.position for entry in await bus.read_output(P0, E1, 0, 0)] == [1, 2, 3]
     await world.pass_ms(30)
     assert not await bus.announce("edge", E1, b"", LONG_MS)
     # The edge goes on from where it was: what comes does not follow, which says that it missed something.
     assert await bus.read_output(P0, E1, 3, 0) == []
-    await bus.commit(P0, commit(part(1, lease, 3), outputs={E1: b"new"}))
+    await bus.commit(P0, commit(part(S1, lease, 3), outputs={E1: b"new"}))
     assert [(entry.position, entry.data) for entry in await bus.read_output(P0, E1, 3, 0)] == [(1, b"new")]
 
 
@@ -79,17 +78,17 @@ async def test_announcing_keeps_the_stream(make_world: MakeWorld) -> None:
 
 
 async def test_shard_status_names_owner_version_and_backlog(bus: Bus, world: World) -> None:
-    lease = await take(bus, 1)
-    await take(bus, 2, ttl_ms=20)
-    await bus.commit(P0, commit(part(1, lease)))
-    await bus.append_inputs([(Shard(1), b"a"), (Shard(1), b"b"), (Shard(3), b"c")])
+    lease = await take(bus, S1)
+    await take(bus, S2, ttl_ms=20)
+    await bus.commit(P0, commit(part(S1, lease)))
+    await bus.append_inputs([(S1, b"a"), (S1, b"b"), (S3, b"c")])
     await world.pass_ms(20)
     found = await bus.shard_status()
-    assert [status.shard for status in found] == list(range(8))
-    assert (found[1].owner, found[1].token, found[1].version, found[1].backlog) == (W1, lease.token, 1, 2)
-    assert found[2].owner is None
-    assert found[2].token > 0
-    assert (found[3].owner, found[3].token, found[3].version, found[3].backlog) == (None, 0, 0, 1)
+    assert [status.shard for status in found] == list(range(SHAPE.shards))
+    assert (found[S1].owner, found[S1].token, found[S1].version, found[S1].backlog) == (W1, lease.token, 1, 2)
+    assert found[S2].owner is None
+    assert found[S2].token > 0
+    assert (found[S3].owner, found[S3].token, found[S3].version, found[S3].backlog) == (None, 0, 0, 1)
 
 
 async def test_ping_takes_no_negative_time(bus: Bus) -> None:

@@ -19,10 +19,10 @@ async def world(make_world: MakeWorld) -> World:
 
 
 async def test_entries_are_read_in_order_by_shard_and_partition(bus: Bus) -> None:
-    lease, other = await take(bus, 0), await take(bus, 3)
-    both = part(0, lease, relays={P1: [b"a", b"b"], P2: [b"x"]}), part(3, other, relays={P1: [b"c"]})
+    lease, other = await take(bus, S0), await take(bus, 3)
+    both = part(S0, lease, relays={P1: [b"a", b"b"], P2: [b"x"]}), part(3, other, relays={P1: [b"c"]})
     await bus.commit(P0, commit(*both))
-    await bus.commit(P0, commit(part(0, lease, 1, relays={P1: [b"d"]})))
+    await bus.commit(P0, commit(part(S0, lease, 1, relays={P1: [b"d"]})))
     found = await bus.read_relays(P0, P1, {S0: 0, S3: 0}, 10)
     assert sorted((entry.shard, entry.position, entry.data) for entry in found) == [
         (S0, 1, b"a"),
@@ -41,29 +41,29 @@ async def test_entries_are_read_in_order_by_shard_and_partition(bus: Bus) -> Non
 
 
 async def test_each_relay_is_trimmed_by_itself_and_positions_go_on(bus: Bus) -> None:
-    lease = await take(bus, 0)
-    await bus.commit(P0, commit(part(0, lease, relays={P1: [b"a", b"b"], P2: [b"x"]})))
-    await bus.commit(P0, commit(part(0, lease, 1, relays={P1: [b"c"]}, relays_upto={P1: 2})))
+    lease = await take(bus, S0)
+    await bus.commit(P0, commit(part(S0, lease, relays={P1: [b"a", b"b"], P2: [b"x"]})))
+    await bus.commit(P0, commit(part(S0, lease, 1, relays={P1: [b"c"]}, relays_upto={P1: 2})))
     assert await bus.relay_lengths(S0) == {P1: 1, P2: 1}
-    await bus.commit(P0, commit(part(0, lease, 2, relays_upto={P1: 3, P2: 1})))
+    await bus.commit(P0, commit(part(S0, lease, 2, relays_upto={P1: 3, P2: 1})))
     assert await bus.relay_lengths(S0) == {P1: 0, P2: 0}
-    await bus.commit(P0, commit(part(0, lease, 3, relays={P1: [b"d"]})))
+    await bus.commit(P0, commit(part(S0, lease, 3, relays={P1: [b"d"]})))
     assert await bus.read_relays(P0, P1, {S0: 0}, 10) == [ShardEntry(S0, 4, b"d")]
 
 
 async def test_a_repeated_commit_adds_nothing(bus: Bus) -> None:
-    batch = commit(part(0, await take(bus, 0), relays={P1: [b"a"]}))
+    batch = commit(part(S0, await take(bus, S0), relays={P1: [b"a"]}))
     assert await bus.commit(P0, batch) == CommitAnswer(done=True)
     assert await bus.commit(P0, batch) == CommitAnswer(done=True, already=True)
     assert await bus.relay_lengths(S0) == {P1: 1, P2: 0}
 
 
 async def test_a_fenced_owner_adds_and_trims_nothing_and_the_next_finds_all(bus: Bus, world: World) -> None:
-    lease = await take(bus, 0, W1, 20)
-    await bus.commit(P0, commit(part(0, lease, relays={P1: [b"a"]})))
+    lease = await take(bus, S0, W1, 20)
+    await bus.commit(P0, commit(part(S0, lease, relays={P1: [b"a"]})))
     await world.pass_ms(20)
-    await take(bus, 0, W2)
-    refused = await bus.commit(P0, commit(part(0, lease, 1, relays={P1: [b"b"]}, relays_upto={P1: 1})))
+    await take(bus, S0, W2)
+    refused = await bus.commit(P0, commit(part(S0, lease, 1, relays={P1: [b"b"]}, relays_upto={P1: 1})))
     assert refused == CommitAnswer(done=False, fenced=(S0,))
     assert await bus.read_relays(P0, P1, {S0: 0}, 10) == [ShardEntry(S0, 1, b"a")]
 
@@ -89,6 +89,6 @@ async def test_who_waits_for_input_hears_of_what_is_moved(bus: Bus, world: World
 async def test_a_mark_of_a_relay_is_kept_whole(bus: Bus) -> None:
     # A generation is a token of 41 bits, and a position has up to 64: more than a number in Lua holds.
     mark = 1_763_700_000_123 << 64 | (1 << 64) - 1
-    lease = await take(bus, 0)
-    await bus.commit(P0, commit(part(0, lease, marks={EdgeId("relay:1"): mark})))
-    assert (await take(bus, 0)).marks == {EdgeId("relay:1"): mark}
+    lease = await take(bus, S0)
+    await bus.commit(P0, commit(part(S0, lease, marks={EdgeId("relay:1"): mark})))
+    assert (await take(bus, S0)).marks == {EdgeId("relay:1"): mark}

@@ -1,4 +1,4 @@
-"""Whatever is done, both versions of the seam give the same answers.
+"""Whatever is done, all versions of the seam give the same answers.
 
 Only what depends on the clock or on approximate trimming is left out: lives are long and bounds are large.
 """
@@ -7,7 +7,8 @@ import asyncio
 import itertools
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.bus import Acquired, ClusterShape, Commit, Person, PersonPatch, RoomPatch, ShardCommit
@@ -15,10 +16,10 @@ from common.bus_memory import MemoryBus, MemoryStore
 from common.bus_redis import RedisBus
 from common.ids import EdgeId, Epoch, LeaseToken, RoomId, Seq, Shard, UserId, WorkerId
 from common.ring import partition_of_person, partition_of_shard
-from deploy.embedded_redis import EmbeddedRedis
+from loadtest.redis_groups import RedisGroup
 from tests.contract.builders import LONG_MS
 
-SHAPE = ClusterShape(shards=4, partitions=2)
+SHAPE = ClusterShape(shards=6, partitions=3)
 DEAD_LETTERS_MAX = 4
 
 _namespaces = itertools.count(1)
@@ -116,7 +117,8 @@ class Player:
                 return answer.version, answer.cursor, answer.marks
             case ("renew", worker, shard):
                 tokens = {Shard(shard): self._token(worker, shard)}
-                return await bus.renew(_partition(shard), WorkerId(worker), LONG_MS, tokens)
+                renewed = (await bus.renew(_partition(shard), WorkerId(worker), LONG_MS, tokens))[Shard(shard)]
+                return renewed and (renewed.wanted_by, renewed.is_proven)
             case ("release", worker, shard):
                 tokens = {Shard(shard): self._token(worker, shard)}
                 return await bus.release(_partition(shard), WorkerId(worker), tokens)
@@ -264,15 +266,19 @@ def _partitions() -> list[Any]:
     return list(range(SHAPE.partitions))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(steps, max_size=60))
-def test_both_versions_give_the_same_answers(embedded_redis: EmbeddedRedis, script: list[tuple[Any, ...]]) -> None:
+@pytest.fixture(scope="session", params=["valkey", "redis", "redis_cluster"])
+def group(request: pytest.FixtureRequest) -> RedisGroup:
+    found: RedisGroup = request.getfixturevalue(request.param)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(script=st.lists(steps, max_size=60))
+def test_all_versions_give_the_same_answers(group: RedisGroup, script: list[tuple[Any, ...]]) -> None:
     async def run() -> None:
         now_ms = itertools.count(1_000_000)
         memory = Player(MemoryBus(MemoryStore(SHAPE, lambda: next(now_ms), dead_letters_max=DEAD_LETTERS_MAX)))
-        redis = Player(
-            RedisBus(embedded_redis.url, f"same{next(_namespaces)}", SHAPE, dead_letters_max=DEAD_LETTERS_MAX)
-        )
+        redis = Player(RedisBus(group.url, f"same{next(_namespaces)}", SHAPE, dead_letters_max=DEAD_LETTERS_MAX))
         try:
             for number, step in enumerate(script):
                 assert await memory.play(step) == await redis.play(step), (number, step)

@@ -128,20 +128,6 @@ def test_unknown_option() -> None:
     assert_one_line(roomring("edge", "--prot", "1"), 2, "'--prot'")
 
 
-@pytest.mark.parametrize("role", ["edge", "worker"])
-def test_no_redis(role: str) -> None:
-    (closed, port, internal) = free_ports(3)
-    done = roomring(
-        role,
-        ROOMRING_DEV="1",
-        ROOMRING_REDIS_URL=f"redis://user:hunter2@127.0.0.1:{closed}/0",
-        ROOMRING_PORT=str(port),
-        ROOMRING_INTERNAL_PORT=str(internal),
-    )
-    assert_one_line(done, 1, f"127.0.0.1:{closed}")
-    assert "hunter2" not in done.stderr
-
-
 def test_up_without_the_redis_that_was_named(tmp_path: Path) -> None:
     (closed,) = free_ports(1)
     done = roomring(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from common.ids import ConnNumber, EdgeId, Epoch, Partition, RoomId, Seq, UserId
 from common.keys import Keys
 from common.outbox import OutboxEntry, encode_entry
 from common.ring import shard_of
+from common.schema_version import SCHEMA_VERSION
 from common.settings import WorkerSettings
 from deploy.devcluster import DevCluster
 from tests.integration.calls import call
@@ -40,8 +42,13 @@ def clean(cluster: DevCluster) -> Iterator[None]:
         assert tell(cluster, "drop", letter["id"]).returncode == 0
 
 
+def beside(cluster: DevCluster, *argv: str) -> Any:
+    """Run a command where it finds the cluster by itself."""
+    return roomring(*argv, cwd=cluster.folder.parent)
+
+
 def tell(cluster: DevCluster, *argv: str) -> Any:
-    return roomring("deadletter", *argv, cwd=cluster.folder.parent)
+    return beside(cluster, "deadletter", *argv)
 
 
 def listed(cluster: DevCluster) -> list[dict[str, Any]]:
@@ -86,11 +93,19 @@ async def test_an_unreadable_entry_is_set_aside_and_the_room_goes_on(
     assert (letter["kind"], letter["id"].split("-")[0]) == ("entry", str(shard_of(RoomId(room), SHARDS)))
     shown = tell(cluster, "show", letter["id"])
     assert b"\xc1 no batch".hex() in shown.stdout
+    assert re.search(r"\nwarn  dead letters +1 lies there", beside(cluster, "doctor").stdout)
     assert_one_line(tell(cluster, "retry", letter["id"]), 1, "cannot be retried")
     assert tell(cluster, "drop", letter["id"]).stdout == f"{letter['id']}: dropped\n"
     assert listed(cluster) == []
+    assert tell(cluster, "list").stdout == "there are no dead letters\n"
+    assert re.search(r"\nok    dead letters +none", beside(cluster, "doctor").stdout)
     assert_one_line(tell(cluster, "show", letter["id"]), 2, "there is no dead letter")
     await until_lying(cluster, 0)
+
+
+async def test_migrate_finds_the_database_of_the_cluster_that_runs_here(cluster: DevCluster) -> None:
+    status = json.loads(beside(cluster, "migrate", "status", "--json").stdout)
+    assert (status["current"], status["pending"]) == (SCHEMA_VERSION, [])
 
 
 async def test_a_command_at_which_a_room_fails_is_set_aside_with_its_reason_and_its_sender_is_told(

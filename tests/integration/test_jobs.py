@@ -6,11 +6,8 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,8 @@ from deploy.embedded_postgres import EmbeddedPostgres
 from deploy.jobs.work import Connection, open_connection
 from deploy.migrate import upgrade
 from tests.contract.jobs import EVE, add_messages, dump, traces
-from tests.integration.test_cli import ROOT, assert_one_line, environment, roomring
+from tests.integration.background import Background, background
+from tests.integration.test_cli import assert_one_line, roomring
 
 MESSAGES = 2_000
 WAIT_S = 30.0
@@ -47,44 +45,8 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-class JobProcess:
-    """`roomring jobs run`, with what it said."""
-
-    def __init__(self, settings: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cli", "jobs", "run"],
-            cwd=ROOT,
-            env=environment(**settings),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[dict[str, Any]] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(json.loads(line) if line.startswith("{") else {"event": line, "level": "error"})
-
-    def events(self) -> list[str]:
-        return [line["event"] for line in self.lines]
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        status = self.process.wait(WAIT_S)
-        self._reader.join()
-        return status
-
-
-@contextlib.contextmanager
-def job_process(settings: dict[str, str]) -> Iterator[JobProcess]:
-    running = JobProcess(settings)
-    try:
-        yield running
-    finally:
-        if running.process.poll() is None:
-            running.end(signal.SIGKILL)
+def job_process(settings: dict[str, str]) -> contextlib.AbstractContextManager[Background]:
+    return background("jobs", "run", **settings)
 
 
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:

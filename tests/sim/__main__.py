@@ -6,7 +6,7 @@ import sys
 import time
 
 from tests.sim.planted import PLANTED
-from tests.sim.simulation import NOT_PROMISED, Outcome, simulate
+from tests.sim.simulation import Outcome, simulate
 
 
 def main() -> int:
@@ -14,21 +14,19 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one, twice, and tell its course")
-    parser.add_argument("--also", nargs="*", default=[], choices=NOT_PROMISED, help="kinds of faults beside the usual")
     parser.add_argument("--planted", action="store_true", help="tell which seed finds each planted bug first")
     options = parser.parse_args()
     if options.planted:
         return _find_planted(options.first, options.seeds)
-    also = tuple(options.also)
     if options.seed is not None:
-        return _replay(options.seed, also)
+        return _replay(options.seed)
     began_s = time.monotonic()
     failed = 0
     faults: dict[str, int] = {}
     totals = {"events": 0, "acks": 0, "resumed": 0, "resyncs": 0, "lost_with_data": 0}
     commits = direct_messages = 0
     for seed in range(options.first, options.first + options.seeds):
-        outcome = simulate(seed, also)
+        outcome = simulate(seed)
         commits += outcome.commits
         direct_messages += outcome.direct_messages
         for kind, times in outcome.faults.items():
@@ -46,12 +44,12 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _replay(seed: int, also: tuple[str, ...]) -> int:
-    outcome = simulate(seed, also)
+def _replay(seed: int) -> int:
+    outcome = simulate(seed)
     print(outcome.timeline)
     print(outcome.counts)
     _tell(outcome, lines=50)
-    print(f"trace {outcome.digest}; again {simulate(seed, also).digest}")
+    print(f"trace {outcome.digest}; again {simulate(seed).digest}")
     return 1 if outcome.problems else 0
 
 

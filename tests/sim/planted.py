@@ -13,7 +13,6 @@ from common.deliveries import Attach, Direct, OutputBatch, RoomFrames, decode_ou
 from common.errors import BusUnavailable
 from common.ids import EdgeId
 from edge.hub import Hub
-from roomworker.engine import Engine
 from roomworker.idempotency import Answers
 from roomworker.room import Room
 from roomworker.space import SpaceRules
@@ -25,7 +24,7 @@ from tests.sim.wire import Wire
 def no_fence() -> Iterator[None]:
     """A commit is written whoever owns the shard."""
 
-    def accept(self: MemoryStore, parts: Sequence[ShardCommit]) -> None:
+    def accept(self: MemoryStore, parts: Sequence[ShardCommit], *, moved: bool) -> None:
         return None
 
     with patch.object(MemoryStore, "_refusal", accept):
@@ -59,8 +58,8 @@ def trim_unread_input() -> Iterator[None]:
     """A commit trims one entry of its input more than it has taken."""
     commit = MemoryStore.commit
 
-    def greedy(self: MemoryStore, partition: Any, batch: Any) -> Any:
-        answer = commit(self, partition, batch)
+    def greedy(self: MemoryStore, partition: Any, batch: Any, *, moved: bool) -> Any:
+        answer = commit(self, partition, batch, moved=moved)
         if answer.done and not answer.already:
             for part in batch.shards:
                 if part.shard in self._inputs:
@@ -104,12 +103,7 @@ def forget_answers_over_a_takeover() -> Iterator[None]:
 @contextmanager
 def keep_the_epoch_after_a_loss() -> Iterator[None]:
     """A shard whose newest commits the store lost goes on as if nothing had happened."""
-    add_shard = Engine.add_shard
-
-    def unaware(self: Engine, shard: Any, acquired: Any, *, new_epoch: bool, **lengths: Any) -> None:
-        add_shard(self, shard, acquired, new_epoch=False, **lengths)
-
-    with patch.object(Engine, "add_shard", unaware):
+    with patch.object(Room, "begin_epoch", lambda self, now_ms, beginning: None):
         yield
 
 

@@ -57,14 +57,11 @@ HARMLESS: Final = (
     "outage",
     "trim_output",
     "clock_jump",
+    "restart_store",
 )
-LOSES_DATA: Final = ("flush", "flush_partition", "rollback")
-CALM: Final = ("kill_edge", "stop_edge", "pause_edge", "cut_clients", "trim_output", "clock_jump")
-"""What leaves the owners of shards as they are; `rollback` needs them."""
-
-NOT_PROMISED: Final = ("rollback_with_leases",)
-"""Not among the faults of a seed unless asked for (`--also`): rooms go on with numbers that were used before, since
-nobody who knows what was lost takes their shards."""
+LOSES_DATA: Final = ("flush", "flush_partition", "start_empty", "rollback")
+KEEPS_LEASES: Final = {"kill_edge", "stop_edge", "pause_edge", "cut_clients", "trim_output", "clock_jump"}
+"""Beside these a short restart of the store is no reason for a new epoch: owners can prove that nothing was lost."""
 
 
 class Outcome(Struct):
@@ -100,9 +97,8 @@ class _WorkerProcess:
 class Simulation:
     """One run."""
 
-    def __init__(self, seed: int, also: tuple[str, ...] = ()) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.also = also
         self.rng = random.Random(seed)
         self.trace = Trace()
         self.problems: list[str] = []
@@ -118,21 +114,17 @@ class Simulation:
         self.edges: list[Edge] = []
         self.clients: list[SimClient] = []
         self.data_lost = False
+        self.was_long_away = False
         self._nodes = 0
         self._background: list[asyncio.Task[Any]] = []
         self._metrics = WorkerMetrics(), EdgeMetrics()
         self._clocks: dict[str, ProcessClock] = {}
-        self._quiet_until_ms = 0.0
-        """Workers stay as they are until then, since the store was rolled back."""
 
     async def run(self) -> Outcome:
         rng = self.rng
         kinds = [kind for kind in HARMLESS if rng.random() < 0.6]
         if rng.random() < 0.3:
             kinds.append(rng.choice(LOSES_DATA))
-            # A room that begins anew has only its worker's clock to tell that its epoch is a later one.
-            kinds = [kind for kind in kinds if kind != "clock_jump"]
-        kinds += self.also
         for _ in range(rng.randint(1, 3)):
             self.add_worker()
         for _ in range(rng.randint(1, 3)):
@@ -158,7 +150,7 @@ class Simulation:
         self.problems += self.store.broken
         self.problems += [str(violation) for violation in verdict.violations]
         self.problems += self.store.letters.problems({text for c in self.clients for text in c.direct_acked})
-        if not self.data_lost and verdict.counts.epochs > len({room for c in self.clients for room in c.rooms}):
+        if not self._may_suspect() and verdict.counts.epochs > len({room for c in self.clients for room in c.rooms}):
             self.problems.append("a new epoch, though no data was lost")
         for client in self.clients:
             for seen in client.log:
@@ -211,15 +203,11 @@ class Simulation:
     # --- faults -------------------------------------------------------------------------------------------
 
     async def _fault(self, kind: str) -> None:
-        if now_ms() < self._quiet_until_ms and kind not in CALM:
-            return
         self.tried[kind] = self.tried.get(kind, 0) + 1
         self.trace.fault(kind)
         await getattr(self, f"_{kind}")()
 
     def _some_worker(self) -> _WorkerProcess | None:
-        if now_ms() < self._quiet_until_ms:
-            return None
         workers = [worker for worker in self.workers if not worker.process.is_paused]
         return self.rng.choice(workers) if workers else None
 
@@ -332,14 +320,26 @@ class Simulation:
         name = self.rng.choice(list(self._clocks))
         self._clocks[name].ahead_ms += self.rng.choice((-3_000, -500, 500, 3_000))
 
-    def _lose_data(self) -> None:
+    async def _restart_store(self) -> None:
+        """Another process goes on with everything."""
+        for_ms = self.rng.choice((100, 100, 1_500))
+        self.was_long_away |= for_ms > LEASE_MS / 2
+        self._break(for_ms)
+        self.store.change_server()
+
+    def _lose_data(self, for_ms: float = 100) -> None:
         self.data_lost = True
         self.store.letters.data_lost()
-        self._break(100)
+        self._break(for_ms)
 
     async def _flush(self) -> None:
         self._lose_data()
         self.store.flush()
+
+    async def _start_empty(self) -> None:
+        self._lose_data()
+        self.store.flush()
+        self.store.change_server()
 
     async def _flush_partition(self) -> None:
         """One of the servers loses everything, and the others nothing."""
@@ -347,39 +347,15 @@ class Simulation:
         self.store.flush_partition(Partition(self.rng.randrange(PARTITIONS)))
 
     async def _rollback(self) -> None:
-        """The store comes back as it was some time ago, as with an append-only file written each second.
+        """Another process goes on with what the store was some time ago, leases and clients' positions included.
 
-        The leases still run, and every owner lives through it: who remembers what was lost begins a new epoch.
+        As with an append-only file that is written each second, or a replica that was behind.
         """
-        owners = {lease.owner for lease in self.store._shards.values()}
-        alive = {worker.process.name for worker in self.workers}
-        paused = any(worker.process.is_paused for worker in self.workers)
-        if paused or self.network.is_down or not owners <= alive or now_ms() < self._quiet_until_ms:
-            return
-        self._quiet_until_ms = now_ms() + 3 * LEASE_MS
-        self.network.loss, self.network.delay_ms_max = 0.0, 2.0
         saved = _saved(self.store)
         await asyncio.sleep(self.rng.uniform(0.1, 1.0))
-        # A commit whose reply is lost with its effect is repeated, and taken; the input behind its cursor is not there.
-        while self.network.is_committing():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-        leases, nodes = self.store._shards, self.store._nodes
-        if {shard: lease.token for shard, lease in leases.items()} != {
-            shard: lease.token for shard, lease in saved["_shards"].items()
-        }:
-            return
-        self._lose_data()
+        self._lose_data(self.rng.choice((100, 1_500)))
         vars(self.store).update(saved)
-        self.store._nodes = nodes
-        for shard, lease in self.store._shards.items():
-            lease.until_ms = leases[shard].until_ms
-
-    async def _rollback_with_leases(self) -> None:
-        """Likewise, and the leases ran out meanwhile: who takes them need not be who knows what was lost."""
-        saved = _saved(self.store)
-        await asyncio.sleep(self.rng.uniform(0.1, 1.0))
-        self._lose_data()
-        vars(self.store).update(saved)
+        self.store.change_server()
 
     # --- the end ------------------------------------------------------------------------------------------
 
@@ -408,6 +384,12 @@ class Simulation:
     async def _settle(self, until_ms: float) -> None:
         while not all(client.is_settled() for client in self.clients) and now_ms() < until_ms:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+
+    def _may_suspect(self) -> bool:
+        """Whether somebody may have taken a shard without knowing that the store has all of it."""
+        if self.data_lost or self.was_long_away:
+            return True
+        return "restart_store" in self.tried and not self.tried.keys() - {"restart_store"} <= KEEPS_LEASES
 
     def _check_end(self) -> None:
         for client in self.clients:
@@ -451,13 +433,13 @@ class Simulation:
         await self.network.close()
 
 
-def simulate(seed: int, also: tuple[str, ...] = ()) -> Outcome:
-    """Run one seed, with these kinds of faults (`NOT_PROMISED`) as well."""
+def simulate(seed: int) -> Outcome:
+    """Run one seed."""
     # Lines of log are made for operators; here the timeline tells.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
     async def course() -> Outcome:
-        return await Simulation(seed, also).run()
+        return await Simulation(seed).run()
 
     try:
         return drive(course())
@@ -468,7 +450,7 @@ def simulate(seed: int, also: tuple[str, ...] = ()) -> Outcome:
 def _saved(store: WatchedStore) -> dict[str, Any]:
     """Copy what a real store would have on disk; not who watches, and not the books of the simulation."""
     names = (
-        "_cluster _nodes _shards _inputs _outboxes _relays _outputs _output_until_ms _wakes _active _rooms "
+        "_cluster _nodes _shards _inputs _outboxes _relays _dead _outputs _output_until_ms _wakes _active _rooms "
         "_room_until_ms _logs _log_until_ms _people"
     )
     return {name: copy.deepcopy(vars(store)[name]) for name in names.split()}

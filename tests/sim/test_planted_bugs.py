@@ -7,18 +7,18 @@ from tests.sim.simulation import simulate
 
 FIRST_FOUND: dict[str, tuple[int, str]] = {
     "no_fence": (0, "with the old token"),
-    "acknowledge_before_the_commit": (45, "answered differently"),
-    "trim_unread_input": (3, "positions in"),
+    "acknowledge_before_the_commit": (110, "answered differently"),
+    "trim_unread_input": (31, "positions in"),
     "drop_a_replayed_event": (0, "replay in"),
     "replay_one_twice": (0, "repeated in"),
-    "forget_answers_over_a_takeover": (18, "duplicate in"),
-    "keep_the_epoch_after_a_loss": (5, "order in"),
+    "forget_answers_over_a_takeover": (1, "duplicate in"),
+    "keep_the_epoch_after_a_loss": (70, "order in"),
     "deliver_before_the_attachment": (0, "unannounced in"),
-    "apply_old_movements": (0, "moved_back in"),
-    "ignore_a_hole": (1, "unannounced in"),
+    "apply_old_movements": (1, "moved_back in"),
+    "ignore_a_hole": (8, "unannounced in"),
     "take_letters_again": (0, "was told 2 times"),
-    "trust_that_letters_are_moved": (10, "was told 0 times"),
-    "count_letters_without_a_generation": (21, "was told 0 times"),
+    "trust_that_letters_are_moved": (0, "was told 0 times"),
+    "count_letters_without_a_generation": (12, "was told 0 times"),
 }
 """The first seed from 0 on that finds it, and what it says. A change may move it; the search begins here."""
 

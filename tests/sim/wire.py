@@ -139,6 +139,27 @@ class Wire:
     def __init__(self, process: Process, network: Network) -> None:
         self._process = process
         self._network = network
+        self._servers: dict[Partition, int] = {}
+
+    async def acquire(self, partition: Partition, *args: Any) -> Any:
+        """See `WorkerBus.acquire`."""
+        server = self._network.store.server
+        answer = await self._network.call(self._process, "acquire", (partition, *args))
+        self._servers.setdefault(partition, server)
+        return answer
+
+    async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
+        """See `WorkerBus.commit`. A server that is not the known one does nothing the first time."""
+        known = self._servers[partition]
+        answer = await self._network.call(self._process, "commit", (partition, commit, known, False))
+        if answer is None:
+            known = self._network.store.server
+            answer = await self._network.call(self._process, "commit", (partition, commit, known, True))
+            if answer is None:
+                raise BusUnavailable("exchanged twice in a row")
+            self._servers[partition] = known
+        assert isinstance(answer, CommitAnswer)
+        return answer
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def call(*args: Any) -> Any:
@@ -173,9 +194,13 @@ class WatchedStore(MemoryStore):
             self._newest[shard] = token
         return answers
 
-    def commit_of(self, worker_id: WorkerId, partition: Partition, commit: Commit) -> CommitAnswer:
-        """Commit for a worker, and see that it might."""
-        answer = self.commit(partition, commit)
+    def commit_of(
+        self, worker_id: WorkerId, partition: Partition, commit: Commit, server: int, moved: bool
+    ) -> CommitAnswer | None:
+        """Commit for a worker, and see that it might. None: it means another server."""
+        if server != self.server:
+            return None
+        answer = self.commit(partition, commit, moved=moved)
         self.commits += 1
         if not answer.done:
             self.refused += 1

@@ -11,7 +11,7 @@ from common.bus import Acquired, ClusterShape, CommitAnswer
 from common.bus_memory import MemoryStore
 from common.commands import AnyCommand, InputBatch, encode_batch
 from common.dead_letters import DeadLetter, decode_dead_letter
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, decode_output
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Stranger, decode_output
 from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
 from common.outbox import decode_entry
 from common.ring import shard_of
@@ -46,14 +46,14 @@ class Bench:
 
     # --- leases -------------------------------------------------------------------------------------------
 
-    def take(self, *shards: int, new_epoch: bool = False) -> "Bench":
+    def take(self, *shards: int) -> "Bench":
         """Acquire shards (all, where none is named) and load their active rooms."""
         wanted = [Shard(shard) for shard in shards or range(self.settings.shards)]
         for shard, acquired in self.store.acquire(P0, self.worker, LEASE_MS, wanted).items():
             assert isinstance(acquired, Acquired)
             length = self.store.outbox_length(shard)
             relays = self.store.relay_lengths(shard)
-            self.engine.add_shard(shard, acquired, new_epoch=new_epoch, outbox_length=length, relay_lengths=relays)
+            self.engine.add_shard(shard, acquired, outbox_length=length, relay_lengths=relays)
             self._load(self.store.active_rooms(shard))
         return self
 
@@ -129,7 +129,7 @@ class Bench:
 
     def _load(self, room_ids: list[RoomId]) -> None:
         for room_id, stored in self.store.load_rooms(room_ids).items():
-            self.engine.add_room(room_id, stored, self.now_ms)
+            self.engine.add_room(room_id, stored, self.now_ms, self.now_ms)
 
     def _history(self, needs: list[Any]) -> None:
         for room_id, epoch, after in needs:
@@ -142,10 +142,10 @@ class Bench:
         shards = [Shard(number) for number in range(self.settings.shards)]
         return [decode_dead_letter(entry.data) for entry in self.store.dead_letters(shards, 1_000)]
 
-    def _failed(self, room_id: RoomId, task: Task, error: Exception, *, gives_up: bool) -> None:
+    def _failed(self, room_id: RoomId, task: Task | None, error: Exception, *, gives_up: bool) -> None:
         self.tries += 1
         if gives_up:
-            self.failures.append((room_id, type(task.work).__name__, str(error)))
+            self.failures.append((room_id, "" if task is None else type(task.work).__name__, str(error)))
 
 
 def messages_of(deliveries: list[AnyDelivery], conn: int | None = None) -> list[Envelope]:
@@ -156,7 +156,7 @@ def messages_of(deliveries: list[AnyDelivery], conn: int | None = None) -> list[
             case RoomFrames():
                 if conn is None:
                     found += [message for segment in delivery.segments for message in segment.messages]
-            case Attach() | Detach() | Direct():
+            case Attach() | Detach() | Direct() | Stranger():
                 if conn == delivery.conn:
                     found += delivery.messages
             case Answer():

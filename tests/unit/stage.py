@@ -23,7 +23,7 @@ from common.commands import (
     Moderate,
     Post,
 )
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Stranger
 from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId, kind_of
 from common.messages import (
     Anim,
@@ -39,10 +39,11 @@ from common.messages import (
     ModerationType,
 )
 from common.settings import WorkerSettings
+from common.word_filter import NO_FILTER, WordFilter
 from roomworker.effects import RoomTurn
 from roomworker.fanout import deliveries_of
 from roomworker.kinds import KINDS
-from roomworker.room import Room
+from roomworker.room import Beginning, Room
 
 E1, E2 = EdgeId("e1"), EdgeId("e2")
 HALL = RoomId("hall")
@@ -194,6 +195,7 @@ class Stage:
         self.settings = WorkerSettings(**settings)
         self.room_id = room_id
         self.now_ms = now_ms
+        self.generation = 0
         self.store = Store(self.settings.history_events_max)
         self.blocks: dict[UserId, frozenset[UserId]] = {}
         self.closed: dict[Place, int] = {}
@@ -237,7 +239,8 @@ class Stage:
         return self
 
     def begin_epoch(self) -> "Stage":
-        self.room.begin_epoch(self.now_ms)
+        self.generation += 1
+        self.room.begin_epoch(self.now_ms, Beginning(Epoch(self.now_ms), self.generation))
         return self
 
     def take_over(self) -> "Stage":
@@ -308,14 +311,21 @@ class Stage:
                 _hear(heard, (edge, delivery.conn), delivery.messages)
                 if delivery.close_code is not None:
                     self.closed[edge, delivery.conn] = delivery.close_code
-            case Direct():
+            case Direct() | Stranger():
                 _hear(heard, (edge, delivery.conn), delivery.messages)
             case Answer():
                 heard.answers[delivery.request] = json.loads(delivery.body)
 
 
-def open_room(settings: WorkerSettings, stored: Mapping[str, bytes], now_ms: int, room_id: RoomId = HALL) -> Room:
-    return Room(room_id, KINDS[kind_of(room_id)](settings), settings, stored, now_ms)
+def open_room(
+    settings: WorkerSettings,
+    stored: Mapping[str, bytes],
+    now_ms: int,
+    room_id: RoomId = HALL,
+    words: WordFilter = NO_FILTER,
+) -> Room:
+    rules = KINDS[kind_of(room_id)](settings)
+    return Room(room_id, rules, settings, stored, now_ms, words, beginning=Beginning(Epoch(now_ms), 0))
 
 
 def perform(

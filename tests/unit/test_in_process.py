@@ -90,6 +90,66 @@ def test_a_short_drop_shows_nothing_and_what_was_missed_is_replayed() -> None:
     run(course)
 
 
+def test_a_room_that_cannot_be_read_any_more_costs_nobody_else_anything() -> None:
+    async def course(town: Town) -> None:
+        ada = town.person(ADA).join()
+        rooms = [f"hall-{number}" for number in range(20)]
+        ben = town.person(BEN, 1)
+        for room in rooms:
+            ben.join(room)
+        await settle()
+        meta, town.store._rooms[HALL]["meta"] = town.store._rooms[HALL]["meta"], b"\xc1"
+        await town.change_worker()
+        ada.read()
+        ben.read()
+        ada.chat("lost", id="m")
+        for room in rooms:
+            ben.say("local_chat", {"roomId": room, "text": "kept", "mode": "local"})
+        await asyncio.sleep(2)
+        assert [(event["t"], event["re"], event["payload"]["code"]) for event in ada.read()] == [
+            ("error", "m", "internal")
+        ]
+        assert ben.names().count("ack") == len(rooms)
+        assert town.worker.metrics.registry.get_sample_value("roomring_worker_unreadable_rooms") == 1
+        # A release that can read it was brought out, say.
+        town.store._rooms[HALL]["meta"] = meta
+        ada.chat("again")
+        await asyncio.sleep(2)
+        assert ada.names() == ["chat_broadcast", "ack"]
+        assert town.worker.metrics.registry.get_sample_value("roomring_worker_unreadable_rooms") == 0
+
+    run(course, edge={"rooms_per_connection_max": 32})
+
+
+def test_who_speaks_while_the_edge_is_taken_for_dead_is_told_to_try_again() -> None:
+    async def course(town: Town) -> None:
+        ada, ben = town.person(ADA).join(), town.person(BEN, 1).join()
+        await settle()
+        bus = town.edges[0].bus
+        announce = bus.announce
+
+        async def refuse(*_: object) -> bool:
+            raise BusUnavailable("out of memory")
+
+        # For longer than an edge is waited for; what else is written has room again a moment earlier.
+        bus.announce = refuse  # type: ignore[method-assign]
+        while "member_left" not in ben.names():  # noqa: ASYNC110 - time jumps
+            await asyncio.sleep(0.05)
+        ada.read()
+        ada.chat("too soon", id="m")
+        await settle()
+        heard = ada.read()
+        assert [event["t"] for event in heard] == ["error", "room_state", "member_left", "member_joined"]
+        assert (heard[0]["re"], heard[0]["payload"]["code"]) == ("m", "busy")
+        bus.announce = announce  # type: ignore[method-assign]
+        ada.chat("too soon", id="m")
+        await settle()
+        assert ada.names()[-2:] == ["chat_broadcast", "ack"]
+        assert ben.names()[-1] == "chat_broadcast"
+
+    run(course, reconnect_window_ms=100)
+
+
 def test_a_dead_edge_loses_its_people() -> None:
     async def course(town: Town) -> None:
         town.person(ADA).join()

@@ -127,6 +127,13 @@ def test_a_word_list_that_a_worker_refuses() -> None:
     assert "ROOMRING_WORD_LIST_FILE" in worker.remedy
 
 
+def test_dead_letters_that_lie_are_told_with_the_command_that_shows_them() -> None:
+    assert doctor.check_dead_letters(0).state is State.OK
+    finding = doctor.check_dead_letters(3)
+    assert (finding.state, finding.found.split()[0]) == (State.WARN, "3")
+    assert "roomring deadletter list" in finding.remedy
+
+
 def test_settings_that_nobody_accepts() -> None:
     settings, findings = doctor.check_settings({"ROOMRING_REDIS_URL": "nonsense"})
     assert settings is None
@@ -135,7 +142,12 @@ def test_settings_that_nobody_accepts() -> None:
 
 def test_a_development_cluster_beside_is_found(tmp_path: Path) -> None:
     database_url = "postgresql://127.0.0.1:8/rooms"
-    described = {"pid": os.getpid(), "redis": {"url": "redis://127.0.0.1:7/0"}, "database": {"url": database_url}}
+    described = {
+        "pid": os.getpid(),
+        "redis": {"url": "redis://127.0.0.1:7/0"},
+        "database": {"url": database_url},
+        "archives": "there",
+    }
     (tmp_path / "cluster.json").write_text(json.dumps(described))
     environ, findings = doctor.environment({}, tmp_path)
     assert environ == {

@@ -3,7 +3,6 @@
 import argparse
 import gzip
 import json
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +19,7 @@ from common.ids import RoomId, UserId, inbox_of, is_room_id, thread_of, thread_p
 from common.settings import JobsSettings, load
 from deploy.jobs import archive_file, queue
 from deploy.jobs.archive_file import ArchiveDamaged
-from deploy.jobs.commands import _environment, table
+from deploy.jobs.commands import table
 from deploy.jobs.erased_rooms import Erased
 from deploy.jobs.time_ranges import open_ranges
 from deploy.jobs.work import Interrupted
@@ -199,13 +198,3 @@ def test_one_that_was_interrupted_goes_on_at_once_however_often() -> None:
 def test_tables() -> None:
     assert table(("id", "name", "at"), [[7, "a", ""], [12, "bcdef", "x y"]]) == ("id  name   at\n 7  a\n12  bcdef  x y")
     assert table(("id", "name"), []) == "id  name"
-
-
-def test_the_cluster_of_this_folder_is_used_where_no_database_is_named(tmp_path: Path) -> None:
-    assert _environment({"A": "b"}, tmp_path) == {"A": "b"}
-    described = {"pid": os.getpid(), "database": {"url": "postgresql://here"}, "archives": "there"}
-    (tmp_path / "cluster.json").write_text(json.dumps(described))
-    found = _environment({}, tmp_path)
-    assert found == {"ROOMRING_DATABASE_URL": "postgresql://here", "ROOMRING_ARCHIVE_DIR": "there"}
-    given = {"ROOMRING_DATABASE_URL": "postgresql://given"}
-    assert _environment(given, tmp_path) == given

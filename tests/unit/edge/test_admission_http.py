@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -25,15 +25,22 @@ Open = Callable[..., Awaitable[tuple[Gateway, Pages]]]
 
 
 @pytest.fixture
-def edge(aiohttp_client: AiohttpClient) -> Open:
-    async def start(**environ: str) -> tuple[Gateway, Pages]:
+async def edge(aiohttp_client: AiohttpClient) -> AsyncIterator[Open]:
+    gateways: list[Gateway] = []
+
+    async def open_edge(*, start: bool = True, **environ: str) -> tuple[Gateway, Pages]:
         settings = load(EdgeSettings, {"ROOMRING_DEV": "1", "ROOMRING_SHARDS": "4", **environ})
         bus = MemoryBus(MemoryStore(ClusterShape(4, 1), lambda: 0))
         verifier = token_verifier(settings)
         gateway = Gateway(EdgeId("e1"), settings, bus, SystemClock(), verifier, EdgeMetrics(), random.Random(1))
+        if start:
+            await gateway.start()
+        gateways.append(gateway)
         return gateway, await aiohttp_client(public_app(gateway, None, verifier, None))
 
-    return start
+    yield open_edge
+    for gateway in gateways:
+        await gateway.stop()
 
 
 async def refused(pages: Pages, **headers: str) -> tuple[int, str, str | None]:
@@ -84,6 +91,13 @@ async def test_pages_of_one_origin_have_so_many_connections_and_get_them_back(ed
 async def test_a_refused_origin_takes_nobodys_turn(edge: Open) -> None:
     _, pages = await edge(ROOMRING_CONNECTS_BURST="1", ROOMRING_ALLOWED_ORIGINS="https://a.example")
     assert await refused(pages, Origin="https://evil.example") == (403, "origin", None)
+    assert (await (await pages.ws_connect("/ws")).receive_json())["t"] == "welcome"
+
+
+async def test_an_edge_that_waits_for_redis_takes_nobody(edge: Open) -> None:
+    gateway, pages = await edge(start=False)
+    assert await refused(pages) == (503, "starting", "1")
+    await gateway.start()
     assert (await (await pages.ws_connect("/ws")).receive_json())["t"] == "welcome"
 
 

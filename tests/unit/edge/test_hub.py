@@ -3,7 +3,7 @@
 import pytest
 
 from common.commands import AnyRoomCommand, CatchUp, Disconnect
-from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames, Segment
+from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames, Segment, Stranger
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.frames import text_frames
@@ -58,6 +58,9 @@ class Ear:
         self.rejoins.append((room_id, position))
         return Disconnect(room_id, self.number) if self.wanted.get(room_id) else None
 
+    def is_joined(self, room_id: RoomId) -> bool:
+        return self.wanted.get(room_id, False)
+
     def rooms_wanted(self) -> list[RoomId]:
         return [room_id for room_id, wanted in self.wanted.items() if wanted]
 
@@ -91,7 +94,7 @@ class House:
             self.apply(attach(number, at))
         return ear
 
-    def apply(self, *deliveries: Attach | Detach | Direct | RoomFrames | Answer) -> None:
+    def apply(self, *deliveries: Attach | Detach | Direct | RoomFrames | Stranger | Answer) -> None:
         self.hub.apply(deliveries)
         self.hub.flush()
 
@@ -102,6 +105,10 @@ def attach(number: int, seq: int, *messages: bytes, room: RoomId = HALL, epoch: 
 
 def detach(number: int, *messages: bytes, close_code: int | None = None, refused: bool = False) -> Detach:
     return Detach(HALL, ConnNumber(number), list(messages), close_code, refused)
+
+
+def stranger(number: int) -> Stranger:
+    return Stranger(HALL, ConnNumber(number), [b"unknown"], [b"later"])
 
 
 def frames(from_seq: int, to_seq: int, *segments: Segment, room: RoomId = HALL, epoch: int = EPOCH) -> RoomFrames:
@@ -346,3 +353,34 @@ def test_closing_one_listener_while_frames_are_given_out_harms_no_other(house: H
     house.apply(frames(5, 6, said(b"a")), detach(1, close_code=4403), frames(6, 7, said(b"b")))
     assert ada.heard() == framed(b"a")
     assert ben.heard() == framed(b"a", b"b")
+
+
+# --- connections that a room does not know ----------------------------------------------------------------
+
+
+def test_who_is_not_in_the_room_here_either_is_told_so(house: House) -> None:
+    ada = house.ear(1, ADA)
+    ada.wanted[HALL] = False
+    house.apply(stranger(1))
+    assert ada.heard() == framed(b"unknown")
+    assert house.forwarded == []
+
+
+def test_who_is_in_the_room_as_far_as_is_known_here_is_told_to_try_again_and_joined_again(house: House) -> None:
+    ada, ben = house.ear(1, ADA), house.ear(2, BEN)
+    house.apply(stranger(1), stranger(1), frames(5, 6, said(b"a")))
+    # Once, however many messages were on their way, and the others hear on.
+    assert ada.heard() == framed(b"later", b"later")
+    assert ada.rejoins == [(HALL, (EPOCH, 5))]
+    assert ben.heard() == framed(b"a")
+    house.apply(attach(1, 6, b"state"), frames(6, 7, said(b"b")))
+    assert ada.heard() == framed(b"state", b"b")
+
+
+def test_while_a_room_is_repaired_its_strangers_wait_for_that(house: House) -> None:
+    ada = house.ear(1, ADA)
+    house.hub.repair_all()
+    house.apply(stranger(1))
+    assert ada.heard() == framed(b"later")
+    assert len(ada.rejoins) == 1
+    house.apply(stranger(99))

@@ -373,14 +373,16 @@ def test_a_kind_that_this_release_does_not_have_is_refused(bench: Bench) -> None
         leave(1, room=odd),
     )
     bench.turn()
-    joined, said, moved = bench.output()
+    joined, said, moved, left = bench.output()
     assert isinstance(joined, Detach)
     assert joined.refused
+    assert isinstance(left, Detach)
     assert isinstance(said, Direct)
-    errors = [messages_of([delivery], 1)[0] for delivery in (joined, said, moved)]
+    errors = [messages_of([delivery], 1)[0] for delivery in (joined, said, moved, left)]
     assert [(error.get("re"), error["payload"]["code"]) for error in errors] == [
         ("j", "unsupported_kind"),
         ("m", "unsupported_kind"),
+        (None, "unsupported_kind"),
         (None, "unsupported_kind"),
     ]
     assert bench.engine.room(odd) is None
@@ -488,13 +490,52 @@ def test_a_store_that_lost_its_data_is_noticed_and_rooms_begin_a_new_order(bench
     bench.engine.drop_shard(HERE)
     assert fields
     bench.now_ms += 10
-    bench.take(HERE, new_epoch=True)
+    bench.take(HERE)
     assert bench.engine.next_due_ms() == bench.now_ms
     bench.turn()
     told = bench.output()
     assert names_of(told, 1)[:2] == ["resync", "room_state"]
     state = messages_of(told, 1)[1]["payload"]
     assert (state["epoch"], state["recovered"]) == (START_MS + 10, False)
+
+
+def test_a_room_that_nobody_loaded_for_long_learns_of_a_loss_when_it_is_loaded(bench: Bench) -> None:
+    bench.told(join(ADA, 1), chat(1), leave(1))
+    before = bench.engine.room(HALL)
+    assert before is not None
+    # Nobody vouches for the shard, and nobody is in the room, so the next owner does not load it.
+    bench.store.change_server()
+    bench.take_over()
+    assert bench.engine.room(HALL) is None
+    bench.take_over()
+    bench.output()
+    state = messages_of(bench.told(join(ADA, 1)), 1)[0]["payload"]
+    assert state["epoch"] > before.epoch
+
+
+def test_a_shard_in_doubt_is_committed_though_nothing_happened(bench: Bench) -> None:
+    bench.told(join(ADA, 1))
+    version = bench.store.shard_status()[HERE].version
+    assert bench.turn() is None
+    bench.engine.doubt(HERE)
+    assert bench.turn() is not None
+    assert bench.store.shard_status()[HERE].version == version + 1
+    assert bench.turn() is None
+    bench.engine.doubt(Shard(99))
+
+
+def test_no_two_rooms_of_a_shard_begin_with_the_same_epoch_and_none_with_the_workers_clock(bench: Bench) -> None:
+    bench.told(join(ADA, 1))
+    hall = bench.engine.room(HALL)
+    assert hall is not None
+    others = [RoomId(f"room-{number}") for number in range(40)]
+    here = [room for room in others if shard_of(room, bench.settings.shards) == HERE]
+    for room in here:
+        # This worker's clock is an hour ahead.
+        bench.engine.add_room(room, {}, bench.now_ms + 3_600_000, bench.now_ms)
+    epochs = [hall.epoch, *(found.epoch for room in here if (found := bench.engine.room(room)))]
+    assert len(set(epochs)) == len(here) + 1
+    assert max(epochs) < bench.now_ms + 1_000
 
 
 def test_rooms_that_nothing_changed_are_not_written(bench: Bench) -> None:
@@ -518,6 +559,6 @@ def test_a_partition_has_its_own_shards_and_timers() -> None:
     bench = Bench(partitions=2)
     engine = bench.engine
     for shard in range(4):
-        engine.add_shard(Shard(shard), Acquired(LeaseToken(1), 0, 0, {}), new_epoch=False)
+        engine.add_shard(Shard(shard), Acquired(LeaseToken(1), 0, 0, {}, 1, START_MS))
     assert set(engine.cursors(Partition(0))) == {0, 2}
     assert set(engine.tokens(Partition(1))) == {1, 3}

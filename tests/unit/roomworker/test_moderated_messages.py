@@ -11,9 +11,8 @@ from common.ids import ConnNumber, Epoch, RoomId, Seq
 from common.messages import Report, ReportPayload
 from common.outbox import decode_entry
 from common.word_list import parse_word_list
-from roomworker.room import Room
 from roomworker.rules import RoomSeed
-from tests.unit.stage import ADA, BEN, CY, HALL, Stage, chat, emote, join, say
+from tests.unit.stage import ADA, BEN, CY, HALL, Stage, chat, emote, join, open_room, say
 
 URL = {"database_url": "postgresql://nobody@localhost/none"}
 LOBBY = RoomId("lobby:world")
@@ -89,7 +88,7 @@ def test_a_message_of_an_older_order_is_left_to_the_store_to_find() -> None:
 def test_what_the_word_filter_wants_looked_at_is_delivered_and_queued() -> None:
     stage = open_stage()
     words = parse_word_list('queue = ["doubtful"]\nmask = ["ugly"]\nreject = ["awful"]')
-    stage.room = Room(HALL, stage.room._rules, stage.settings, stage.store.fields, stage.now_ms, words)
+    stage.room = open_room(stage.settings, stage.store.fields, stage.now_ms, words=words)
     said = stage.hear(say(1, "doubtful and ugly", id="m")).the("chat_broadcast", 2)
     assert said["payload"]["text"] == "doubtful and ****"
     (record,) = kept(stage, Reported)

@@ -12,11 +12,25 @@ from common.messages import Report, ReportPayload, Typing, TypingPayload
 from common.outbox import decode_entry
 from common.word_list import parse_word_list
 from roomworker import notes
-from roomworker.notes import NotesRules
-from roomworker.room import Room
 from roomworker.rules import RoomSeed
 from tests.unit.board import BOARD, DATABASE, change, delete, kept, put, texts
-from tests.unit.stage import ADA, BEN, CY, E1, E2, START_MS, Envelope, Heard, Stage, chat, join, leave, moderate, say
+from tests.unit.stage import (
+    ADA,
+    BEN,
+    CY,
+    E1,
+    E2,
+    START_MS,
+    Envelope,
+    Heard,
+    Stage,
+    chat,
+    join,
+    leave,
+    moderate,
+    open_room,
+    say,
+)
 
 
 def board(**settings: Any) -> Stage:
@@ -367,7 +381,7 @@ def test_too_many_at_once_are_refused_each_message_for_itself() -> None:
 def test_the_word_filter_refuses_and_masks_the_texts_of_notes() -> None:
     stage = board()
     words = parse_word_list('mask = ["ugly"]\nreject = ["awful"]')
-    stage.room = Room(BOARD, NotesRules(stage.settings), stage.settings, stage.store.fields, stage.now_ms, words)
+    stage.room = open_room(stage.settings, stage.store.fields, stage.now_ms, BOARD, words)
     assert stage.hear(put(1, "a", "an ugly word")).the("note_placed", 2)["payload"]["note"]["text"] == "an **** word"
     assert stage.hear(put(1, "a", "an ugly word")).names(1) == ["ack"], "the same again, as it was masked"
     for post in (put(1, "b", "awful", id="m"), change(1, "a", 1, id="m", text="awful")):

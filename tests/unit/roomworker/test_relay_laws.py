@@ -109,7 +109,7 @@ class Post:
         acquired = self._acquire(THERE, TARGET)
         self.version = acquired.version
         self.engine = Engine(WorkerSettings(shards=4, partitions=2), _fails)
-        self.engine.add_shard(TARGET, acquired, new_epoch=False)
+        self.engine.add_shard(TARGET, acquired)
 
     def take(self, count: int) -> None:
         cursors = self.engine.cursors(THERE)

@@ -1,9 +1,11 @@
 """What members say and how they move: order, answers, rates, and which connection counts."""
 
 import itertools
+import json
 
 import pytest
 
+from common.deliveries import Stranger
 from tests.unit.stage import ADA, BEN, E1, E2, START_MS, Stage, chat, emote, join, leave, lose, move
 
 
@@ -56,6 +58,12 @@ def test_strangers_are_told_so(stage: Stage) -> None:
     assert (error["re"], error["payload"]["code"], error["payload"]["roomId"]) == ("m1", "not_joined", "hall")
     stage.hear(leave(1))
     assert stage.hear(chat(1)).the("error", 1)["payload"]["code"] == "not_joined"
+    # An edge that knows better has `busy` for who wants an answer.
+    asked, unasked = stage.hear(chat(1, id="m2"), chat(1)).deliveries[E1]
+    assert isinstance(asked, Stranger)
+    assert isinstance(unasked, Stranger)
+    (later,) = map(json.loads, asked.again)
+    assert (later["re"], later["payload"]["code"], unasked.again) == ("m2", "busy", [])
     assert stage.room.seq == 3
 
 

@@ -195,9 +195,9 @@ def test_a_second_worker_gets_its_share_and_rooms_keep_flowing() -> None:
         assert site.owners() == {"w1": SHARDS // 2, "w2": SHARDS // 2}
         told = messages_of(site.heard())
         for room in rooms:
-            seqs = [event["seq"] for event in told if event["payload"]["roomId"] == room]
-            assert seqs == list(range(2, 62))
-        assert len({event["epoch"] for event in told}) == 1
+            events = [event for event in told if event["payload"]["roomId"] == room]
+            assert [event["seq"] for event in events] == list(range(2, 62))
+            assert len({event["epoch"] for event in events}) == 1
 
     run(course)
 
@@ -273,6 +273,53 @@ def test_a_commit_whose_reply_was_lost_takes_effect_once(lost: int) -> None:
         assert names_of(await site.told(chat(1))) == ["chat_broadcast"]
         assert value(worker, "roomring_worker_store_errors_total") == lost
         assert value(worker, "roomring_worker_refused_commits_total", reason="stale") == 0
+
+    run(course)
+
+
+def test_another_server_with_everything_is_proven_and_rooms_go_on() -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        (state,) = messages_of(await site.told(join(ADA, 1)), 1)
+        # Nobody says anything: it is the renewal that notices, and an empty commit that proves.
+        site.store.change_server()
+        await asyncio.sleep(2 * RENEW_MS / 1000)
+        assert [lease.server for lease in site.store._shards.values()] == [site.store.server] * SHARDS
+        # What was read from the server before is read again.
+        site.store.change_server()
+        (said,) = messages_of(await site.told(chat(1), after_s=0.3))
+        assert value(worker, "roomring_worker_refused_commits_total", reason="unread") == 1
+        assert (said["t"], said["epoch"]) == ("chat_broadcast", state["payload"]["epoch"])
+        assert said["seq"] == state["payload"]["seq"] + 1
+
+    run(course)
+
+
+def test_shards_that_are_given_away_right_after_a_restart_keep_their_epoch() -> None:
+    async def course(site: Site) -> None:
+        first = await site.start()
+        (state,) = messages_of(await site.told(join(ADA, 1)), 1)
+        site.store.change_server()
+        first.stop()
+        await site.start("w2")
+        await asyncio.sleep(0.3)
+        (said,) = messages_of(await site.told(chat(1), after_s=0.3))
+        assert (said["t"], said["epoch"]) == ("chat_broadcast", state["payload"]["epoch"])
+
+    run(course)
+
+
+def test_an_owner_that_dies_with_its_server_leaves_a_doubt() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        (state,) = messages_of(await site.told(join(ADA, 1)), 1)
+        site.buses["w1"].is_cut = True
+        site.store.change_server()
+        await site.start("w2")
+        await asyncio.sleep(2 * TTL_MS / 1000)
+        told = messages_of(site.heard(), 1)
+        assert [event["t"] for event in told] == ["resync", "room_state"]
+        assert told[1]["payload"]["epoch"] > state["payload"]["epoch"]
 
     run(course)
 
@@ -468,6 +515,26 @@ def test_an_unreadable_entry_of_the_outbox_does_not_end_the_worker() -> None:
         assert value(worker, "roomring_worker_messages_kept_total") == 1
 
     run(course, database_url="postgresql://nobody@localhost/none")
+
+
+def test_a_past_event_that_cannot_be_read_ends_the_past_and_not_the_worker() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        await site.told(join(ADA, 1), *(chat(1, f"word {number}") for number in range(5)))
+        log = site.store._logs[HALL]
+        epoch, seq, _ = log[2]
+        log[2] = (epoch, seq, b"\xc1")
+        site.workers["w1"].stop()
+        await site.tasks["w1"]
+        worker = await site.start("w2")
+        (state,) = messages_of(await site.told(join(BEN, 2, resume=(epoch, 1))), 2)
+        assert (state["t"], state["payload"]["recovered"]) == ("room_state", False)
+        back = messages_of(await site.told(join(CY, 3, resume=(epoch, seq))), 3)
+        assert [event["seq"] for event in back[1:]] == list(range(seq + 1, seq + len(back)))
+        assert back[0]["payload"]["recovered"] is True
+        assert value(worker, "roomring_worker_unreadable_events_total") == 1
+
+    run(course)
 
 
 def test_where_all_is_refused_the_records_wait_and_push_no_letter_out() -> None:

@@ -42,6 +42,12 @@ class ShardEntry(Struct, frozen=True):
     data: bytes
 
 
+class InputEntries(list[ShardEntry]):
+    """What a read of inputs brought. `lease_news`: another worker asked for a shard, or gave one that was asked for."""
+
+    lease_news = False
+
+
 class Acquired(Struct, frozen=True):
     """The caller owns the shard now.
 
@@ -331,11 +337,11 @@ class WorkerBus(Registry, People, Outboxes, DeadLetters, Protocol):
         cursors: Mapping[Shard, int],
         count: int,
         block_ms: int,
-    ) -> list[ShardEntry]:
+    ) -> InputEntries:
         """Wait up to `block_ms` for entries after each shard's cursor; at most `count` for each shard.
 
-        Entries of one shard are in order. Returns early, and maybe empty, when the worker is woken. One
-        caller at a time for each partition.
+        Entries of one shard are in order. Returns early, and maybe empty, when the worker is woken; `lease_news` tells
+        whether by `acquire` or `release` of another. One caller at a time for each partition.
         """
         ...
 

@@ -22,6 +22,7 @@ from common.bus import (
     Commit,
     CommitAnswer,
     Held,
+    InputEntries,
     Node,
     Person,
     PersonPatch,
@@ -57,13 +58,14 @@ WANT_TTL_MS: Final = 3_000
 WAKE_TTL_MS: Final = 10_000
 """A wake that nobody read by then was for a worker that is gone."""
 
-WAKE_ENTRIES_MAX: Final = 4
-"""One would do: every entry means the same."""
+WAKE_ENTRIES_MAX: Final = 8
+"""The newest of each of the two meanings would do."""
 
 ARGUMENTS_MAX: Final = 2_000
 """Arguments of one command inside a script. Lua's stack holds 8,000."""
 
 _FIELD: Final = b"d"
+_LEASE_NEWS: Final = b"l"
 _MARK: Final = b"e:"
 _BLOCK: Final = b"b:"
 _MUTED: Final = b"m"
@@ -344,7 +346,7 @@ class RedisBus:
                 owner = WorkerId(rest[0].decode())
                 owners.add(owner)
                 found[shard] = Held(owner, rest[1])
-        await self._wake_all(partition, owners)
+        await self._wake_all(partition, owners, _LEASE_NEWS)
         return found
 
     async def renew(
@@ -366,7 +368,7 @@ class RedisBus:
             return
         keys = [self._shard_keys[shard] for shard in tokens]
         wanting = await self._run(_RELEASE, keys, [worker_id, *tokens.values()])
-        await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting})
+        await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting}, _LEASE_NEWS)
 
     async def read_inputs(
         self,
@@ -375,7 +377,7 @@ class RedisBus:
         cursors: Mapping[Shard, int],
         count: int,
         block_ms: int,
-    ) -> list[ShardEntry]:
+    ) -> InputEntries:
         """See `WorkerBus.read_inputs`. One XREAD over the inputs and the worker's wake stream."""
         place = (partition, worker_id)
         wake_key = self._keys[partition].wake(worker_id)
@@ -393,13 +395,12 @@ class RedisBus:
             self._wake_seen.get(place, b"0"),
         )
         reply = await self._read(self._reader(partition, worker_id), packed, block_ms)
-        if not reply:
-            return []
-        entries: list[ShardEntry] = []
-        for key, items in reply:
+        entries = InputEntries()
+        for key, items in reply or ():
             shard = self._shard_of_input.get(key)
             if shard is None:
                 self._wake_seen[place] = items[-1][0]
+                entries.lease_news = any(fields[1] == _LEASE_NEWS for _, fields in items)
             else:
                 entries += [ShardEntry(shard, int(entry_id[2:]), fields[1]) for entry_id, fields in items]
         return entries
@@ -461,7 +462,7 @@ class RedisBus:
 
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""
-        await self._wake_all(partition, {worker_id})
+        await self._wake_all(partition, {worker_id}, b"")
 
     async def active_rooms(self, shard: Shard) -> list[RoomId]:
         """See `WorkerBus.active_rooms`. In order of their ids."""
@@ -612,7 +613,7 @@ class RedisBus:
         last_id = dict(_pairs(flat))[b"last-generated-id"]
         return int(last_id.partition(b"-")[2])
 
-    async def _wake_all(self, partition: Partition, workers: set[WorkerId]) -> None:
+    async def _wake_all(self, partition: Partition, workers: set[WorkerId], news: bytes) -> None:
         if not workers:
             return
         keys = self._keys[partition]
@@ -620,7 +621,7 @@ class RedisBus:
         for worker_id in workers:
             key = keys.wake(worker_id)
             # The id is of Redis's clock: it grows also after the stream expired, so no wake is overlooked.
-            calls.append(pack("XADD", key, "MAXLEN", WAKE_ENTRIES_MAX, "*", _FIELD, b""))
+            calls.append(pack("XADD", key, "MAXLEN", WAKE_ENTRIES_MAX, "*", _FIELD, news))
             calls.append(pack("PEXPIRE", key, WAKE_TTL_MS))
         await self._links.call(b"".join(calls), len(calls))
 

@@ -49,6 +49,12 @@ class WorkerMetrics:
         self.shards = Gauge("roomring_worker_shards", "Shards owned.", registry=r)
         self.rooms = Gauge("roomring_worker_rooms", "Rooms in memory.", registry=r)
         self.members = Gauge("roomring_worker_members", "Members of the rooms in memory.", registry=r)
+        self.take_seconds = Histogram(
+            "roomring_worker_take_seconds",
+            "Time from acquiring a shard until its rooms are in memory.",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=r,
+        )
         self.batch_seconds = Histogram(
             "roomring_worker_batch_seconds",
             "Time from the read of a batch to its commit.",

@@ -2,7 +2,7 @@
 
 For each partition there is one loop that reads, runs and commits, and one lock around a turn, so that a
 shard is given away only between commits. One loop more keeps the worker's place in the registry, renews the
-leases, and takes and gives shards.
+leases, and takes and gives shards. A worker that is told to stop goes on working while it hands its shards over.
 
 The only place where operational errors of the store end is here: a call that Redis did not answer is
 repeated until it is answered or the worker stops.
@@ -10,12 +10,13 @@ repeated until it is answered or the worker stops.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, ParamSpec, TypeVar
 
 from msgspec import DecodeError, json
 
-from common.bus import Acquired, ClusterShape, Held, Person, ShardEntry, WorkerBus
+from common.bus import Acquired, ClusterShape, Held, InputEntries, Person, ShardEntry, WorkerBus
 from common.clock import Clock
 from common.dead_letters import DeadLetter, dead_outbox_entry, dead_record
 from common.durable import DurableStore, Record
@@ -29,11 +30,23 @@ from common.word_filter import NO_FILTER, WordFilter
 from roomworker.engine import Engine, Kept, Plan, RoomPlan, ShardTurn, Task
 from roomworker.gather import Gather
 from roomworker.long_memory import LongMemory
+from roomworker.membership import Membership
 from roomworker.metrics import WorkerMetrics
-from roomworker.ownership import plan_ownership
+from roomworker.ownership import Asking, plan_leaving, plan_ownership
 
 CONTROL_INTERVAL_MS: Final = 100
 """How often the registry is read. A dead worker's shards are taken at most so much after its lease ran out."""
+
+HAND_OFF_SHARDS_MAX: Final = 4
+"""Shards that are on the way to a worker at a time. Each stands still until all of them are loaded."""
+
+SETTLE_MS: Final = 300
+SETTLE_MS_MAX: Final = 1_500
+"""How long a new worker waits for its share, so that several that start together move each shard once."""
+
+LEAVE_MS_MAX: Final = 3_000
+"""How long a worker that was told to stop hands over; what nobody asked for by then it lets go. Below the time that
+supervisors give (deploy/systemd, deploy/devcluster.py)."""
 
 READ_BLOCK_MS: Final = 1_000
 IDLE_ROOM_MS: Final = 60_000
@@ -97,11 +110,26 @@ class Worker:
         self._outbox_news = {partition: asyncio.Event() for partition in self._partitions}
         self._lost_data: set[Shard] = set()
         self._wanted: dict[Shard, WorkerId] = {}
+        self._workers: Collection[WorkerId] = ()
+        self._workers_read_at_ms = float("-inf")
+        self._membership = Membership(
+            worker_id,
+            settle_ms=SETTLE_MS,
+            settle_ms_max=SETTLE_MS_MAX,
+            # By then the ones that could not announce themselves for as long may be missing.
+            silence_ms=max(settings.node_ttl_ms - 2 * settings.node_renew_ms, settings.node_renew_ms),
+            grace_ms=settings.node_renew_ms,
+        )
+        self._asking = Asking(HAND_OFF_SHARDS_MAX)
+        self._look = asyncio.Event()
+        self._lease_news = False
+        self._renew_at_ms = 0.0
+        self._leaving = self._withdrawn = False
         self._stopping = asyncio.Event()
         self._store_ok = False
 
     async def run(self) -> None:
-        """Work until `stop`; then give all shards away and leave the registry.
+        """Work until `stop`; then hand the shards over to the others, and end.
 
         Raises:
             ClusterMismatch: this process's shape is not the cluster's.
@@ -116,7 +144,7 @@ class Worker:
             for task in done:
                 await task
         finally:
-            self._stopping.set()
+            self._end()
             stopped.cancel()
             for partition in self._partitions:
                 with contextlib.suppress(BusUnavailable):
@@ -128,11 +156,16 @@ class Worker:
             await self._leave()
 
     def stop(self) -> None:
-        """Ask `run` to end."""
-        self._stopping.set()
+        """Ask `run` to end: hand over first, at most for `LEAVE_MS_MAX`. Asking again changes nothing."""
+        if not self._leaving:
+            self._leaving = True
+            asyncio.get_running_loop().call_later(LEAVE_MS_MAX / 1000.0, self._end)
+            self._look.set()
 
     def not_ready(self) -> str | None:
         """Say why this worker is of no use now; None when it is ready."""
+        if self._leaving:
+            return "it is stopping"
         return None if self._store_ok else "Redis does not answer"
 
     # --- the working loop ---------------------------------------------------------------------------------
@@ -141,6 +174,9 @@ class Worker:
         gather = self._gathers[partition]
         while not self._stopping.is_set():
             entries = await self._read(partition)
+            if entries.lease_news:
+                self._lease_news = True
+                self._look.set()
             began_ms = self._clock.monotonic_ms()
             async with self._locks[partition]:
                 deliveries = await self._turn(partition, entries)
@@ -150,7 +186,7 @@ class Worker:
             if pause_ms > 0:
                 await asyncio.sleep(pause_ms / 1000.0)
 
-    async def _read(self, partition: Partition) -> list[ShardEntry]:
+    async def _read(self, partition: Partition) -> InputEntries:
         block_ms = READ_BLOCK_MS
         due_ms = self._engine.next_due_ms()
         if due_ms is not None:
@@ -168,7 +204,7 @@ class Worker:
         except BusUnavailable as error:
             self._trouble("read_inputs", error)
             await self._pause(100)
-            return []
+            return InputEntries()
 
     async def _turn(self, partition: Partition, entries: list[ShardEntry]) -> int:
         """One batch, from plan to commit. Returns how many messages it sent to connections."""
@@ -194,11 +230,16 @@ class Worker:
         return sum(_deliveries(turn) for turn in written)
 
     async def _load(self, partition: Partition, room_ids: list[RoomId]) -> None:
+        for room_id, stored in (await self._stored(partition, room_ids)).items():
+            self._engine.add_room(room_id, stored, self._clock.now_ms())
+
+    async def _stored(self, partition: Partition, room_ids: list[RoomId]) -> dict[RoomId, dict[str, bytes]]:
+        found: dict[RoomId, dict[str, bytes]] = {}
         for start in range(0, len(room_ids), LOAD_ROOMS_AT_ONCE):
             chunk = room_ids[start : start + LOAD_ROOMS_AT_ONCE]
             stored = await self._insist(self._bus.load_rooms, partition, chunk)
-            for room_id in chunk:
-                self._engine.add_room(room_id, stored.get(room_id, {}), self._clock.now_ms())
+            found.update((room_id, stored.get(room_id, {})) for room_id in chunk)
+        return found
 
     async def _fetch_needs(self, partition: Partition, rooms: Iterable[RoomPlan]) -> dict[UserId, Person]:
         needs = self._engine.needs(rooms)
@@ -380,34 +421,52 @@ class Worker:
 
     async def _control(self) -> None:
         info = json.encode({"name": self.worker_id, "internalPort": self._settings.internal_port})
-        renew_at_ms = tidy_at_ms = 0.0
-        opened = False
+        tidy_at_ms = 0.0
+        opened = announced = False
         while not self._stopping.is_set():
+            self._look.clear()
+            lease_news, self._lease_news = self._lease_news, False
             wait_ms: float = CONTROL_INTERVAL_MS
             try:
                 if not opened:
                     await self._bus.open_cluster(self._shape())
                     opened = True
                 now_ms = self._clock.monotonic_ms()
-                if now_ms >= renew_at_ms:
-                    renew_at_ms = now_ms + self._settings.node_renew_ms
-                    known = await self._bus.announce("worker", self.worker_id, info, self._settings.node_ttl_ms)
-                    # A store that forgot this worker may have forgotten the cluster's shape as well.
-                    opened = opened and known
+                if now_ms >= self._renew_at_ms:
+                    self._renew_at_ms = now_ms + self._settings.node_renew_ms
+                    if not self._withdrawn:
+                        known = await self._bus.announce("worker", self.worker_id, info, self._settings.node_ttl_ms)
+                        # A store that forgot this worker may have forgotten the cluster's shape as well.
+                        opened = opened and known
+                        if announced and not known:
+                            self._membership.forgotten(self._clock.monotonic_ms())
+                        announced = True
                     await self._renew()
                     await self._find_gone_edges()
-                wait_ms = await self._balance()
+                elif lease_news:
+                    await self._renew()
+                if self._leaving:
+                    await self._hand_over()
+                else:
+                    wait_ms = await self._balance()
                 self._store_ok = True
             except BusUnavailable as error:
                 self._trouble("control", error)
-                renew_at_ms = 0.0
+                self._renew_at_ms = 0.0
             now_ms = self._clock.monotonic_ms()
             if now_ms >= tidy_at_ms:
                 tidy_at_ms = now_ms + TIDY_INTERVAL_MS
                 self._show_gauges()
                 await self._count_dead_letters()
                 await self._unload_idle()
-            await self._pause(wait_ms)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000.0):
+                    await self._look.wait()
+
+    def _end(self) -> None:
+        """Let all loops end."""
+        self._stopping.set()
+        self._look.set()
 
     async def _count_dead_letters(self) -> None:
         shards = [shard for partition in self._partitions for shard in self._engine.tokens(partition)]
@@ -466,48 +525,105 @@ class Worker:
 
     async def _balance(self) -> float:
         """Take and give shards. Returns in how many ms to look again."""
-        workers = [WorkerId(node.node_id) for node in await self._bus.nodes("worker")]
-        owned = {shard for partition in self._partitions for shard in self._engine.tokens(partition)}
-        plan = plan_ownership(self.worker_id, self._settings.shards, workers, owned, self._wanted)
-        wait_ms: float = CONTROL_INTERVAL_MS
+        now_ms = self._clock.monotonic_ms()
+        # What another worker does with a lease wakes this one more often than the registry changes.
+        if now_ms - self._workers_read_at_ms >= CONTROL_INTERVAL_MS / 2:
+            seen = {WorkerId(node.node_id) for node in await self._bus.nodes("worker")}
+            self._workers_read_at_ms = now_ms
+            self._workers = self._membership.observe(seen, now_ms)
+            if self.worker_id not in seen:
+                self._renew_at_ms = 0.0
+        plan = plan_ownership(
+            self.worker_id, self._settings.shards, self._workers, self._owned(), self._wanted, HAND_OFF_SHARDS_MAX
+        )
+        await self._give(plan.release)
+        return await self._take([*sorted(self._lost_data), *(s for s in plan.acquire if s not in self._lost_data)])
+
+    async def _hand_over(self) -> None:
+        """Give shards to who asks for them, and end when nothing is left."""
+        if not self._withdrawn:
+            # Out of the registry first: without this worker in it, the others see that the shards are theirs.
+            await self._bus.withdraw("worker", self.worker_id)
+            self._withdrawn = True
+            self._log.info("handing over", shards=len(self._owned()))
+        others = {WorkerId(node.node_id) for node in await self._bus.nodes("worker")} - {self.worker_id}
+        # Only this worker knows that the rooms of these must begin anew.
+        await self._take(sorted(self._lost_data))
+        await self._give(plan_leaving(others, self._owned(), self._wanted, HAND_OFF_SHARDS_MAX))
+        if not (self._owned() or self._lost_data):
+            self._end()
+
+    def _owned(self) -> set[Shard]:
+        return {shard for partition in self._partitions for shard in self._engine.tokens(partition)}
+
+    async def _give(self, shards: Collection[Shard]) -> None:
         for partition in self._partitions:
-            mine = belongs_to(partition, self._settings.partitions)
-            await self._give(partition, [shard for shard in plan.release if mine(shard)])
-            wait_ms = min(wait_ms, await self._take(partition, [shard for shard in plan.acquire if mine(shard)]))
-        return wait_ms
+            giving = [shard for shard in shards if partition_of_shard(shard, self._settings.partitions) == partition]
+            if not giving:
+                continue
+            async with self._locks[partition]:
+                tokens = {shard: token for shard, token in self._engine.tokens(partition).items() if shard in giving}
+                for shard in giving:
+                    self._engine.drop_shard(shard)
+                    self._wanted.pop(shard, None)
+            # Nobody renews them any more, and until they are free nobody can take them.
+            await self._insist(self._bus.release, partition, self.worker_id, tokens)
+            self._log.info("shards given", shards=giving)
 
-    async def _give(self, partition: Partition, shards: Collection[Shard]) -> None:
-        if not shards:
-            return
-        async with self._locks[partition]:
-            tokens = {shard: token for shard, token in self._engine.tokens(partition).items() if shard in shards}
-            for shard in shards:
-                self._engine.drop_shard(shard)
-                self._wanted.pop(shard, None)
-        await self._bus.release(partition, self.worker_id, tokens)
-        self._log.info("shards given", shards=list(shards))
-
-    async def _take(self, partition: Partition, shards: list[Shard]) -> float:
-        if not shards:
-            return CONTROL_INTERVAL_MS
-        answers = await self._bus.acquire(partition, self.worker_id, self._settings.node_ttl_ms, shards)
-        taken = {shard: answer for shard, answer in answers.items() if isinstance(answer, Acquired)}
-        if taken:
-            # One shard at a time becomes readable, each with its rooms, so that the first ones work again soon.
-            for shard, acquired in taken.items():
-                rooms = await self._insist(self._bus.active_rooms, shard)
-                (outbox_length,) = await self._insist(self._bus.outbox_lengths, partition, [shard])
-                async with self._locks[partition]:
-                    self._engine.add_shard(
-                        shard, acquired, outbox_length=outbox_length, new_epoch=shard in self._lost_data
+    async def _take(self, lacking: Sequence[Shard]) -> float:
+        """Ask for shards, and take those that are free. Returns in how many ms to look again."""
+        wait_ms: float = CONTROL_INTERVAL_MS
+        count = 0
+        asked = self._asking.begin(lacking)
+        while asked:
+            answers: dict[Shard, Acquired | Held] = {}
+            for partition in self._partitions:
+                of_partition = [s for s in asked if partition_of_shard(s, self._settings.partitions) == partition]
+                if of_partition:
+                    answers |= await self._bus.acquire(
+                        partition, self.worker_id, self._settings.node_ttl_ms, of_partition
                     )
+            held = {shard: answer for shard, answer in answers.items() if isinstance(answer, Held)}
+            wait_ms = min([wait_ms, *(answer.remaining_ms + 1.0 for answer in held.values())])
+            taken = {shard: answer for shard, answer in answers.items() if isinstance(answer, Acquired)}
+            await self._enter(taken)
+            count += len(taken)
+            asked = self._asking.heard(held, taken)
+            if asked and self._clock.monotonic_ms() >= self._renew_at_ms:
+                # A long round must not make it late with renewing; the next look goes on.
+                wait_ms = 0.0
+                break
+        if count:
+            self._log.info("shards taken", count=count, owned=len(self._owned()))
+        return max(5.0, wait_ms)
+
+    async def _enter(self, taken: Mapping[Shard, Acquired]) -> None:
+        """Read what is stored of shards whose leases were just acquired, and begin to work with them.
+
+        Their input waits meanwhile; the turns of other shards go on. Read before the lease was held, it could be
+        older than the last commit of the owner before.
+        """
+        began_ms = self._clock.monotonic_ms()
+        for partition in self._partitions:
+            shards = [shard for shard in taken if partition_of_shard(shard, self._settings.partitions) == partition]
+            if not shards:
+                continue
+            lengths, active = await asyncio.gather(
+                self._insist(self._bus.outbox_lengths, partition, shards),
+                asyncio.gather(*(self._insist(self._bus.active_rooms, shard) for shard in shards)),
+            )
+            stored = await self._stored(partition, list(itertools.chain.from_iterable(active)))
+            async with self._locks[partition]:
+                for shard, outbox_length in zip(shards, lengths, strict=True):
+                    new_epoch = shard in self._lost_data
+                    self._engine.add_shard(shard, taken[shard], outbox_length=outbox_length, new_epoch=new_epoch)
                     self._lost_data.discard(shard)
-                    await self._load(partition, rooms)
+                for room_id, fields in stored.items():
+                    self._engine.add_room(room_id, fields, self._clock.now_ms())
             await self._bus.wake(partition, self.worker_id)
             self._outbox_news[partition].set()
-            self._log.info("shards taken", count=len(taken), owned=len(self._engine.tokens(partition)))
-        held = [answer.remaining_ms for answer in answers.values() if isinstance(answer, Held)]
-        return max(5.0, min([CONTROL_INTERVAL_MS, *(ms + 1.0 for ms in held)]))
+        for _ in taken:
+            self.metrics.take_seconds.observe((self._clock.monotonic_ms() - began_ms) / 1000.0)
 
     async def _leave(self) -> None:
         with contextlib.suppress(BusUnavailable, TimeoutError):
@@ -581,11 +697,6 @@ class Worker:
         self.metrics.rooms.set(len(rooms))
         self.metrics.members.set(sum(room.member_count for room in rooms))
         self.metrics.shards.set(sum(len(self._engine.tokens(partition)) for partition in self._partitions))
-
-
-def belongs_to(partition: Partition, partitions: int) -> Callable[[Shard], bool]:
-    """Return the test whether a shard belongs to a partition."""
-    return lambda shard: partition_of_shard(shard, partitions) == partition
 
 
 def _deliveries(turn: ShardTurn) -> int:

@@ -16,27 +16,27 @@ def mine(worker: WorkerId, *workers: WorkerId, shards: int = 12) -> list[Shard]:
 
 
 def test_the_only_worker_takes_everything() -> None:
-    plan = plan_ownership(W1, 12, [W1], [], {})
+    plan = plan_ownership(W1, 12, [W1], [], {}, 4)
     assert plan.acquire == list(range(12))
     assert plan.release == []
 
 
 def test_a_worker_that_the_registry_lost_still_counts_itself() -> None:
-    assert plan_ownership(W1, 12, [W2], [], {}).acquire == mine(W1, W1, W2)
+    assert plan_ownership(W1, 12, [W2], [], {}).acquire == mine(W1, W1, W2, 4)
 
 
 def test_nothing_is_given_before_it_is_asked_for() -> None:
     owned = [Shard(number) for number in range(12)]
-    assert plan_ownership(W1, 12, [W1, W2], owned, {}).release == []
+    assert plan_ownership(W1, 12, [W1, W2], owned, {}, 4).release == []
     others = mine(W2, W1, W2)
-    plan = plan_ownership(W1, 12, [W1, W2], owned, {others[0]: W2})
+    plan = plan_ownership(W1, 12, [W1, W2], owned, {others[0]: W2}, 4)
     assert (plan.acquire, plan.release) == ([], [others[0]])
 
 
 def test_nothing_is_given_to_who_should_not_have_it() -> None:
     owned = [Shard(number) for number in range(12)]
     wanted = dict.fromkeys(owned, W3)
-    assert plan_ownership(W1, 12, [W1, W2], owned, wanted).release == []
+    assert plan_ownership(W1, 12, [W1, W2], owned, wanted, 4).release == []
 
 
 @given(st.integers(1, 40), st.sets(ids), ids, st.data())

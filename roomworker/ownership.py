@@ -85,7 +85,7 @@ class Asking:
         self._held.intersection_update(lacking)
         self._unasked = [shard for shard in lacking if shard not in self._held]
         self._at_once = self._held_max
-        return sorted(self._held) + self._next()
+        return sorted(self._held)[: self._held_max] + self._next()
 
     def heard(self, held: Collection[Shard], taken: Collection[Shard]) -> list[Shard]:
         """Take the answer to what was asked last; return what to ask now.
@@ -94,17 +94,16 @@ class Asking:
             held: what others hold.
             taken: what is the caller's now.
         """
+        if not (held or self._held):
+            # What nobody holds is to be working again soon; the first ones soonest.
+            self._at_once *= 2
         self._held.difference_update(taken)
         self._held.update(held)
-        if not taken:
-            return []
-        # What nobody holds is to be working again soon; the first ones soonest.
-        self._at_once *= 2
-        return self._next()
+        return self._next() if taken else []
 
     def _next(self) -> list[Shard]:
-        count = self._held_max - len(self._held) if self._held else self._at_once
-        chosen, self._unasked = self._unasked[: max(0, count)], self._unasked[max(0, count) :]
+        count = max(0, self._held_max - len(self._held)) if self._held else self._at_once
+        chosen, self._unasked = self._unasked[:count], self._unasked[count:]
         return chosen
 
 

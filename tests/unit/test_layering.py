@@ -78,6 +78,7 @@ WITHOUT_IO = (
     "roomworker.letters",
     "roomworker.lobby",
     "roomworker.member",
+    "roomworker.membership",
     "roomworker.notes",
     "roomworker.ownership",
     "roomworker.redactions",

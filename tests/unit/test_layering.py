@@ -83,6 +83,7 @@ WITHOUT_IO = (
     "roomworker.ownership",
     "roomworker.redactions",
     "roomworker.reports",
+    "roomworker.resting_buckets",
     "roomworker.restrictions",
     "roomworker.room",
     "roomworker.rules",

@@ -848,6 +848,8 @@ class Room:
         if isinstance(answer, Ack):
             if message.id is not UNSET:
                 self._answers.remember(member.user_id, message.id, self._now_ms, encoded)
+                # A room that was not stored is from now on, and all of it.
+                self._meta_changed = self._meta_changed or not self._stored
         elif (
             isinstance(answer, ErrorEvent)
             and answer.code is ErrorCode.RATE_LIMITED

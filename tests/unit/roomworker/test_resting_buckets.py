@@ -6,15 +6,16 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 
 import roomworker
 from common.commands import Call, Identity
 from common.ids import ConnNumber, RoomId, UserId
-from common.messages import ChatSend, ChatSendPayload
+from common.messages import ChatSend, ChatSendPayload, Report, ReportPayload
 from common.token_bucket import Rate, TokenBucket
 from roomworker.field_changes import FieldChanges
 from roomworker.resting_buckets import FILL_MS, REST_MS_MAX, SWEPT_AT_ONCE, RestingBuckets
-from tests.unit.stage import ADA, BEN, E2, START_MS, Heard, Stage, chat, join, leave, lose, moderate, move, say
+from tests.unit.stage import ADA, BEN, E2, HALL, START_MS, Heard, Stage, chat, join, leave, lose, moderate, move, say
 
 LOBBY = RoomId("lobby:main")
 SLOW: dict[str, Any] = {"chat_burst": 3, "chat_per_second": 0.1}
@@ -119,11 +120,25 @@ def test_the_rate_of_who_sends_from_outside_is_that_of_who_comes_in_and_survives
     assert lobby.hear(call(ADA, 1, LOBBY, request=9)).answers[9]["payload"]["code"] == refused
 
 
-def test_nobody_makes_a_room_stored_by_being_refused_in_it() -> None:
-    lobby = Stage(room_id=LOBBY, database_url="postgresql://nobody@localhost/none")
-    lobby.room.outbox_is_full = True
-    assert lobby.hear(call(ADA, 1, LOBBY, request=1)).answers[1]["payload"]["code"] == "busy"
-    assert "t:ada" not in lobby.store.fields
+def report(user: str, message_id: str | UnsetType) -> Call:
+    """Something that takes a token, and changes nothing of a room without a database."""
+    message = Report(v=1, ts=0, id=message_id, payload=ReportPayload(HALL, 3, "rude", epoch=5))
+    return Call(HALL, ConnNumber(1), Identity(UserId(user), user.title(), "fox"), "desktop", message, 1)
+
+
+def test_nobody_makes_a_room_stored_by_knocking() -> None:
+    stage = Stage()
+    assert stage.hear(report(ADA, UNSET)).answers[1]["t"] == "ack"
+    assert stage.store.fields == {}
+
+
+def test_a_room_of_which_only_an_answer_is_stored_can_be_loaded() -> None:
+    # The answer was stored without the room it belongs to, and the worker that loaded it next ended.
+    stage = Stage()
+    answer = stage.hear(report(ADA, "r1")).answers
+    assert stage.last_turn is not None
+    assert stage.last_turn.patch.ttl_ms == stage.settings.room_idle_ttl_ms
+    assert stage.take_over().hear(report(ADA, "r1")).answers == answer
 
 
 def test_a_room_that_rests_lives_on_as_long_as_what_is_written_of_it() -> None:

@@ -161,6 +161,8 @@ class RedisBus:
         self._shard_of_outbox = {key: shard for shard, key in self._outbox_keys.items()}
         self._readers: dict[tuple[Partition, str], RedisLink] = {}
         self._wake_seen: dict[tuple[Partition, WorkerId], bytes] = {}
+        self._wishes: dict[Shard, WorkerId] = {}
+        """By the last renewal."""
         self._output_checked: set[tuple[Partition, EdgeId]] = set()
 
     @classmethod
@@ -357,18 +359,30 @@ class RedisBus:
             return {}
         keys = [self._shard_keys[shard] for shard in tokens]
         answers = await self._run(_RENEW, keys, [worker_id, ttl_ms, *tokens.values()])
+        for shard, wanted_by in zip(tokens, answers, strict=True):
+            if wanted_by:
+                self._wishes[shard] = WorkerId(wanted_by.decode())
+            else:
+                self._wishes.pop(shard, None)
         return {
             shard: None if wanted_by is None else Renewed(WorkerId(wanted_by.decode()) if wanted_by else None)
             for shard, wanted_by in zip(tokens, answers, strict=True)
         }
 
     async def release(self, partition: Partition, worker_id: WorkerId, tokens: Mapping[Shard, LeaseToken]) -> None:
-        """See `WorkerBus.release`."""
+        """See `WorkerBus.release`.
+
+        Those whose wish is known already are woken in the same round trip; one wake too many does no harm.
+        """
         if not tokens:
             return
         keys = [self._shard_keys[shard] for shard in tokens]
-        wanting = await self._run(_RELEASE, keys, [worker_id, *tokens.values()])
-        await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting}, _LEASE_NEWS)
+        known = {self._wishes[shard] for shard in tokens if shard in self._wishes}
+        release = _evalsha(_RELEASE, keys, [worker_id, *tokens.values()])
+        wanting, *_ = await self._run_packed([release, *self._wakes(partition, known, _LEASE_NEWS)])
+        for shard in tokens:
+            self._wishes.pop(shard, None)
+        await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting} - known, _LEASE_NEWS)
 
     async def read_inputs(
         self,
@@ -614,16 +628,18 @@ class RedisBus:
         return int(last_id.partition(b"-")[2])
 
     async def _wake_all(self, partition: Partition, workers: set[WorkerId], news: bytes) -> None:
-        if not workers:
-            return
-        keys = self._keys[partition]
+        calls = self._wakes(partition, workers, news)
+        if calls:
+            await self._links.call(b"".join(calls), len(calls))
+
+    def _wakes(self, partition: Partition, workers: Iterable[WorkerId], news: bytes) -> list[bytes]:
         calls: list[bytes] = []
         for worker_id in workers:
-            key = keys.wake(worker_id)
+            key = self._keys[partition].wake(worker_id)
             # The id is of Redis's clock: it grows also after the stream expired, so no wake is overlooked.
             calls.append(pack("XADD", key, "MAXLEN", WAKE_ENTRIES_MAX, "*", _FIELD, news))
             calls.append(pack("PEXPIRE", key, WAKE_TTL_MS))
-        await self._links.call(b"".join(calls), len(calls))
+        return calls
 
     def _person_key(self, user_id: UserId) -> str:
         return self._keys[partition_of_person(user_id, self._shape.shards, self._shape.partitions)].person(user_id)

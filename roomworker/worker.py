@@ -121,6 +121,8 @@ class Worker:
             grace_ms=settings.node_renew_ms,
         )
         self._asking = Asking(HAND_OFF_SHARDS_MAX)
+        self._taker_id = WorkerId(f"{worker_id}-takes")
+        """Reads the first input of shards just acquired, beside the loop that reads the others."""
         self._look = asyncio.Event()
         self._lease_news = False
         self._renew_at_ms = 0.0
@@ -430,11 +432,12 @@ class Worker:
             try:
                 if not opened:
                     await self._bus.open_cluster(self._shape())
+                    await self._warm_up()
                     opened = True
                 now_ms = self._clock.monotonic_ms()
                 if now_ms >= self._renew_at_ms:
                     self._renew_at_ms = now_ms + self._settings.node_renew_ms
-                    if not self._withdrawn:
+                    if not self._leaving:
                         known = await self._bus.announce("worker", self.worker_id, info, self._settings.node_ttl_ms)
                         # A store that forgot this worker may have forgotten the cluster's shape as well.
                         opened = opened and known
@@ -462,6 +465,13 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_ms / 1000.0):
                     await self._look.wait()
+
+    async def _warm_up(self) -> None:
+        """Open the connections that taking shards needs: a room that moves should not wait for them."""
+        await asyncio.gather(
+            *(self._bus.ping_ms() for _ in range(HAND_OFF_SHARDS_MAX + 1)),
+            *(self._bus.read_inputs(partition, self._taker_id, {}, 1, 0) for partition in self._partitions),
+        )
 
     def _end(self) -> None:
         """Let all loops end."""
@@ -569,6 +579,7 @@ class Worker:
             # Nobody renews them any more, and until they are free nobody can take them.
             await self._insist(self._bus.release, partition, self.worker_id, tokens)
             self._log.info("shards given", shards=giving)
+            self.metrics.shards.set(len(self._owned()))
 
     async def _take(self, lacking: Sequence[Shard]) -> float:
         """Ask for shards, and take those that are free. Returns in how many ms to look again."""
@@ -608,9 +619,14 @@ class Worker:
             shards = [shard for shard in taken if partition_of_shard(shard, self._settings.partitions) == partition]
             if not shards:
                 continue
-            lengths, active = await asyncio.gather(
+            cursors = {shard: taken[shard].cursor for shard in shards}
+            lengths, active, entries = await asyncio.gather(
                 self._insist(self._bus.outbox_lengths, partition, shards),
                 asyncio.gather(*(self._insist(self._bus.active_rooms, shard) for shard in shards)),
+                # The loop that reads is waiting for other shards; it will find these taken already.
+                self._insist(
+                    self._bus.read_inputs, partition, self._taker_id, cursors, self._settings.batch_entries_max, 0
+                ),
             )
             stored = await self._stored(partition, list(itertools.chain.from_iterable(active)))
             async with self._locks[partition]:
@@ -620,6 +636,7 @@ class Worker:
                     self._lost_data.discard(shard)
                 for room_id, fields in stored.items():
                     self._engine.add_room(room_id, fields, self._clock.now_ms())
+                await self._turn(partition, entries)
             await self._bus.wake(partition, self.worker_id)
             self._outbox_news[partition].set()
         for _ in taken:

@@ -51,7 +51,7 @@ class WorkerMetrics:
         self.members = Gauge("roomring_worker_members", "Members of the rooms in memory.", registry=r)
         self.take_seconds = Histogram(
             "roomring_worker_take_seconds",
-            "Time from acquiring a shard until its rooms are in memory.",
+            "Time from acquiring a shard until its first turn is done.",
             buckets=_LATENCY_BUCKETS_S,
             registry=r,
         )

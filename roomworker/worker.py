@@ -587,19 +587,11 @@ class Worker:
         count = 0
         asked = self._asking.begin(lacking)
         while asked:
-            answers: dict[Shard, Acquired | Held] = {}
-            for partition in self._partitions:
-                of_partition = [s for s in asked if partition_of_shard(s, self._settings.partitions) == partition]
-                if of_partition:
-                    answers |= await self._bus.acquire(
-                        partition, self.worker_id, self._settings.node_ttl_ms, of_partition
-                    )
+            answers = await self._acquire(asked)
             held = {shard: answer for shard, answer in answers.items() if isinstance(answer, Held)}
             wait_ms = min([wait_ms, *(answer.remaining_ms + 1.0 for answer in held.values())])
-            taken = {shard: answer for shard, answer in answers.items() if isinstance(answer, Acquired)}
-            await self._enter(taken)
-            count += len(taken)
-            asked = self._asking.heard(held, taken)
+            count += len(answers) - len(held)
+            asked = self._asking.heard(held, answers.keys() - held.keys())
             if asked and self._clock.monotonic_ms() >= self._renew_at_ms:
                 # A long round must not make it late with renewing; the next look goes on.
                 wait_ms = 0.0
@@ -608,39 +600,60 @@ class Worker:
             self._log.info("shards taken", count=count, owned=len(self._owned()))
         return max(5.0, wait_ms)
 
-    async def _enter(self, taken: Mapping[Shard, Acquired]) -> None:
-        """Read what is stored of shards whose leases were just acquired, and begin to work with them.
+    async def _acquire(self, asked: Sequence[Shard]) -> dict[Shard, Acquired | Held]:
+        """Ask for shards, and begin to work with those that are this worker's now."""
+        partitions: dict[Partition, list[Shard]] = {}
+        for shard in asked:
+            partitions.setdefault(partition_of_shard(shard, self._settings.partitions), []).append(shard)
+        found: dict[Shard, Acquired | Held] = {}
+        failure: BaseException | None = None
+        # None may go on behind the back of the next look.
+        for answers in await asyncio.gather(*(self._enter(*of) for of in partitions.items()), return_exceptions=True):
+            if isinstance(answers, BaseException):
+                failure = answers
+            else:
+                found |= answers
+        if failure is not None:
+            raise failure
+        return found
+
+    async def _enter(self, partition: Partition, asked: list[Shard]) -> dict[Shard, Acquired | Held]:
+        """Acquire shards of one partition, read what is stored of them, and begin to work with them.
 
         Their input waits meanwhile; the turns of other shards go on. Read before the lease was held, it could be
         older than the last commit of the owner before.
         """
+        answers = await self._bus.acquire(partition, self.worker_id, self._settings.node_ttl_ms, asked)
+        taken = {shard: answer for shard, answer in answers.items() if isinstance(answer, Acquired)}
+        if not taken:
+            return answers
         began_ms = self._clock.monotonic_ms()
-        for partition in self._partitions:
-            shards = [shard for shard in taken if partition_of_shard(shard, self._settings.partitions) == partition]
-            if not shards:
-                continue
-            cursors = {shard: taken[shard].cursor for shard in shards}
-            lengths, active, entries = await asyncio.gather(
-                self._insist(self._bus.outbox_lengths, partition, shards),
-                asyncio.gather(*(self._insist(self._bus.active_rooms, shard) for shard in shards)),
-                # The loop that reads is waiting for other shards; it will find these taken already.
-                self._insist(
-                    self._bus.read_inputs, partition, self._taker_id, cursors, self._settings.batch_entries_max, 0
-                ),
+        shards = list(taken)
+        cursors = {shard: acquired.cursor for shard, acquired in taken.items()}
+        lengths, active, entries = await asyncio.gather(
+            self._insist(self._bus.outbox_lengths, partition, shards),
+            asyncio.gather(*(self._insist(self._bus.active_rooms, shard) for shard in shards)),
+            # The loop that reads is waiting for other shards.
+            self._insist(
+                self._bus.read_inputs, partition, self._taker_id, cursors, self._settings.batch_entries_max, 0
+            ),
+        )
+        stored = await self._stored(partition, list(itertools.chain.from_iterable(active)))
+        async with self._locks[partition]:
+            for shard, outbox_length in zip(shards, lengths, strict=True):
+                new_epoch = shard in self._lost_data
+                self._engine.add_shard(shard, taken[shard], outbox_length=outbox_length, new_epoch=new_epoch)
+                self._lost_data.discard(shard)
+            for room_id, fields in stored.items():
+                self._engine.add_room(room_id, fields, self._clock.now_ms())
+            # What the loop reads from now on may be of this turn; by then it is taken.
+            await asyncio.gather(
+                self._insist(self._bus.wake, partition, self.worker_id), self._turn(partition, entries)
             )
-            stored = await self._stored(partition, list(itertools.chain.from_iterable(active)))
-            async with self._locks[partition]:
-                for shard, outbox_length in zip(shards, lengths, strict=True):
-                    new_epoch = shard in self._lost_data
-                    self._engine.add_shard(shard, taken[shard], outbox_length=outbox_length, new_epoch=new_epoch)
-                    self._lost_data.discard(shard)
-                for room_id, fields in stored.items():
-                    self._engine.add_room(room_id, fields, self._clock.now_ms())
-                await self._turn(partition, entries)
-            await self._bus.wake(partition, self.worker_id)
-            self._outbox_news[partition].set()
-        for _ in taken:
+        self._outbox_news[partition].set()
+        for _ in shards:
             self.metrics.take_seconds.observe((self._clock.monotonic_ms() - began_ms) / 1000.0)
+        return answers
 
     async def _leave(self) -> None:
         with contextlib.suppress(BusUnavailable, TimeoutError):

@@ -21,7 +21,7 @@ from roomworker.metrics import WorkerMetrics
 from roomworker.worker import Worker
 from tests.unit.bench import messages_of, names_of
 from tests.unit.clock import LoopClock, drive
-from tests.unit.stage import ADA, BEN, CY, E1, E2, HALL, START_MS, chat, join, lose, say
+from tests.unit.stage import ADA, BEN, CY, E1, E2, HALL, START_MS, chat, join, leave, lose, say
 
 P0 = Partition(0)
 SHARDS = 8
@@ -241,6 +241,21 @@ def test_while_a_worker_joins_nobody_waits(phase_s: float) -> None:
         assert value(first, "roomring_worker_take_seconds_count") == SHARDS
 
     run(course)
+
+
+def test_a_hand_off_refills_no_rate_of_who_is_here_or_has_left() -> None:
+    async def course(site: Site) -> None:
+        first, _ = await site.start("w1"), await site.start("w2")
+        told = await site.told(join(ADA, 1), join(BEN, 2), *(chat(number) for number in (1, 1, 1, 2, 2, 2)))
+        assert names_of(told).count("chat_broadcast") == 4
+        await site.told(leave(2))
+        first.stop()
+        await site.tasks["w1"]
+        told = await site.told(join(BEN, 2), chat(1), chat(2))
+        assert names_of(told) == ["member_joined"]
+        assert names_of(told, 2) == ["room_state", "rate_limited"]
+
+    run(course, chat_burst=2, chat_per_second=0.1)
 
 
 def test_two_that_leave_together_give_to_who_stays() -> None:

@@ -259,9 +259,10 @@ class ClusterGroup:
         return self
 
     def wait_until_safe(self) -> None:
-        """See `RedisGroup.wait_until_safe`. Also all agree that every slot has a server."""
+        """See `RedisGroup.wait_until_safe`. Also all know of each other, and who may vote at a failover."""
         _until("the cluster is whole", lambda: all(map(self._is_whole, self.servers)))
         replicas = len(self.servers) - self._primaries
+        _until("all know the replicas", lambda: all(self._sees(server, replicas) for server in self.servers))
         _until("the replicas follow", lambda: _followers(self.servers) == replicas)
 
     def stop(self) -> None:
@@ -284,9 +285,29 @@ class ClusterGroup:
         _until(f"partition {partition} has a primary", look)
         return found[0]
 
+    def replica_of(self, primary: EmbeddedRedis) -> EmbeddedRedis:
+        """Return the replica of a primary."""
+        port = str(self._announce(primary.port))
+        return next(server for server in self.servers if _info(server, "replication").get("master_port") == port)
+
+    def move(self, partition: Partition, source: EmbeddedRedis, target: EmbeddedRedis) -> None:
+        """Move a partition from one primary to another, key by key."""
+        slot = slot_of(partition)
+        source_id, target_id = (command(server, "CLUSTER", "MYID").decode() for server in (source, target))
+        command(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        command(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        while keys := command(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+            command(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
+        for server in (target, source, *self.servers):
+            command(server, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
     def _follow(self, server: EmbeddedRedis, primary: EmbeddedRedis) -> bool:
         command(server, "CLUSTER", "REPLICATE", command(primary, "CLUSTER", "MYID").decode())
         return True
+
+    def _sees(self, server: EmbeddedRedis, replicas: int) -> bool:
+        nodes = command(server, "CLUSTER", "NODES").decode().splitlines()
+        return sum("slave" in node.split()[2].split(",") for node in nodes) == replicas
 
     def _is_whole(self, server: EmbeddedRedis) -> bool:
         lines = command(server, "CLUSTER", "INFO").decode().split()
@@ -312,7 +333,7 @@ def slot_ranges(partitions: int) -> list[tuple[int, int]]:
     return list(zip([0, *(end + 1 for end in ends[:-1])], ends, strict=True))
 
 
-def command(server: EmbeddedRedis, *words: str | int) -> Any:
+def command(server: EmbeddedRedis, *words: str | int | bytes) -> Any:
     """Run a command on a server; the reply as it came."""
     with Redis(port=server.port, socket_timeout=2.0) as redis:
         redis.response_callbacks.clear()
@@ -325,9 +346,17 @@ def commands(servers: Iterable[EmbeddedRedis], *words: str | int) -> Sequence[An
 
 
 def _followers(servers: Sequence[EmbeddedRedis]) -> int:
-    """Count the replicas that have what their primaries have, or will within the moment."""
-    found = [_info(server, "replication") for server in servers]
-    return sum(info["role"] == "slave" and info["master_link_status"] == "up" for info in found)
+    """Count the replicas that have all that their primaries have.
+
+    The primaries tell: a replica may take itself for connected up to a second before it is sent anything.
+    """
+    count = 0
+    for info in [_info(server, "replication") for server in servers]:
+        if info["role"] == "master":
+            replicas = [info[f"slave{number}"] for number in range(int(info["connected_slaves"]))]
+            state = f"state=online,offset={info['master_repl_offset']},"
+            count += sum(state in replica for replica in replicas)
+    return count
 
 
 def _info(server: EmbeddedRedis, section: str) -> dict[str, str]:

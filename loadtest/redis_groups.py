@@ -346,16 +346,16 @@ def commands(servers: Iterable[EmbeddedRedis], *words: str | int) -> Sequence[An
 
 
 def _followers(servers: Sequence[EmbeddedRedis]) -> int:
-    """Count the replicas that have all that their primaries have.
+    """Count the replicas that are sent what their primaries write.
 
-    The primaries tell: a replica may take itself for connected up to a second before it is sent anything.
+    The primaries tell. A replica takes itself for connected up to a second before it is sent anything: not until it
+    has acknowledged what it was given at first, so not while its offset is 0.
     """
     count = 0
     for info in [_info(server, "replication") for server in servers]:
         if info["role"] == "master":
             replicas = [info[f"slave{number}"] for number in range(int(info["connected_slaves"]))]
-            state = f"state=online,offset={info['master_repl_offset']},"
-            count += sum(state in replica for replica in replicas)
+            count += sum("state=online," in replica and ",offset=0," not in replica for replica in replicas)
     return count
 
 

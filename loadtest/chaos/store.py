@@ -80,16 +80,16 @@ class Store:
         await self._in_thread(server.start)
 
     async def kill_primary(self, partition: Partition) -> EmbeddedRedis:
-        """End the server that has a partition, by SIGKILL."""
+        """End the server that has a partition, by SIGKILL, when a replica has all that it has."""
+        await self._in_thread(self._group.wait_until_safe)
         server = await self._in_thread(lambda: self._group.primary(partition))
         await self._in_thread(server.kill)
         return server
 
     async def bring_back(self, server: EmbeddedRedis, partition: Partition) -> None:
-        """Start a server that was the primary of a partition, when another has become it, and let it catch up."""
+        """Start a server that was the primary of a partition, when another has become it."""
         await self._in_thread(lambda: self._group.primary(partition))
         await self._in_thread(server.start)
-        await self._in_thread(self._group.wait_until_safe)
 
     async def tell_proxy(self, command: Command) -> int:
         """Have a command carried out. Returns how many connections it concerned."""

@@ -265,7 +265,11 @@ class Chaos:
     async def _lose_edge(self, trial: Trial) -> None:
         """SIGKILL or SIGTERM, and a new start. The pauses are those of its clients, until they are in their rooms."""
         # Where all went after the last loss of an edge; the others have nobody to lose.
-        number = self._dice.choice(sorted({client.edge for client in self._crowd.clients if client.joined}))
+        async with asyncio.timeout(MEND_S):
+            # After an outage that was longer than a lease all of them join again.
+            while not (edges := sorted({client.edge for client in self._crowd.clients if client.joined})):  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_S)
+        number = self._dice.choice(edges)
         name = trial.target = self._cluster.edges[number].name
         clients = [client for client in self._crowd.clients if client.edge == number and client.joined]
         self._strike(name, signal.SIGKILL if trial.fault == Fault.EDGE_KILL else signal.SIGTERM)

@@ -183,7 +183,7 @@ class _Sentinel(EmbeddedRedis):
                 f"sentinel monitor {SERVICE} 127.0.0.1 {self._primary_port} 2",
                 f"sentinel down-after-milliseconds {SERVICE} {SUSPECT_MS}",
                 # After a failover that failed the next one waits for twice that.
-                f"sentinel failover-timeout {SERVICE} {3 * SUSPECT_MS}",
+                f"sentinel failover-timeout {SERVICE} {3 * SUSPECT_MS // 2}",
             ]
             self._file.write_text("\n".join(lines) + "\n")
         return [str(self.binary), str(self._file), "--sentinel"]

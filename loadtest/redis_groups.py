@@ -285,11 +285,6 @@ class ClusterGroup:
         _until(f"partition {partition} has a primary", look)
         return found[0]
 
-    def replica_of(self, primary: EmbeddedRedis) -> EmbeddedRedis:
-        """Return the replica of a primary."""
-        port = str(self._announce(primary.port))
-        return next(server for server in self.servers if _info(server, "replication").get("master_port") == port)
-
     def move(self, partition: Partition, source: EmbeddedRedis, target: EmbeddedRedis) -> None:
         """Move a partition from one primary to another, key by key."""
         slot = slot_of(partition)
@@ -331,6 +326,11 @@ def slot_ranges(partitions: int) -> list[tuple[int, int]]:
     ends = sorted(slot_of(Partition(number)) for number in range(partitions))
     ends[-1] = REDIS_CLUSTER_HASH_SLOTS - 1
     return list(zip([0, *(end + 1 for end in ends[:-1])], ends, strict=True))
+
+
+def replica_of(servers: Iterable[EmbeddedRedis], port: int) -> EmbeddedRedis:
+    """Return the server that replicates the one that announces a port."""
+    return next(server for server in servers if _info(server, "replication").get("master_port") == str(port))
 
 
 def command(server: EmbeddedRedis, *words: str | int | bytes) -> Any:

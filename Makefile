@@ -51,7 +51,7 @@ up: .venv/.run  ## run a development cluster (EDGES, WORKERS, ROOMRING_PORT); Ct
 bench: .venv/.dev  ## measure a room full of moving people (ARGS='--members 100')
 	@$(BIN)/roomring bench $(ARGS)
 
-chaos: .venv/.dev  ## break a cluster under load and judge what clients saw (KILLS, EDGE_KILLS, DRAINS, OTHERS)
+chaos: .venv/.dev  ## break a cluster under load and judge what clients saw (KILLS, EDGE_KILLS, DRAINS, OTHERS; ARGS='--store cluster')
 	@$(BIN)/python -m loadtest.chaos --kills $(KILLS) --edge-kills $(EDGE_KILLS) --drains $(DRAINS) --others $(OTHERS) $(ARGS)
 
 test: setup browser redis lint types  ## all checks: format, lint, types, generated files, tests

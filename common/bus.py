@@ -10,7 +10,7 @@ once unless a call says otherwise.
 Cursors and stream positions are the `n` of ids `0-<n>`, contiguous from 1; 0 stands before the first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 from msgspec import Struct
@@ -40,6 +40,19 @@ class ShardEntry(Struct, frozen=True):
     shard: Shard
     position: int
     data: bytes
+
+
+class InputEntries(list[ShardEntry]):
+    """What a read of inputs brought.
+
+    `lease_news`: another worker asked for a shard, or gave one that was asked for. `server` is for the commit of
+    what comes of the entries.
+    """
+
+    def __init__(self, entries: Iterable[ShardEntry] = (), *, server: str = "") -> None:
+        super().__init__(entries)
+        self.server = server
+        self.lease_news = False
 
 
 class Acquired(Struct, frozen=True):
@@ -157,6 +170,8 @@ class Commit(Struct):
     outputs: dict[EdgeId, bytes]
     inputs: dict[Shard, bytes] = {}
     """Batches for shards of the same partition: what rooms tell other rooms. The others: `ShardCommit.relays`."""
+    server: str = ""
+    """That of the `InputEntries` whose cursors are written; empty where none were read."""
 
 
 class CommitAnswer(Struct, frozen=True):
@@ -389,11 +404,11 @@ class WorkerBus(Registry, People, Outboxes, Relays, DeadLetters, Protocol):
         cursors: Mapping[Shard, int],
         count: int,
         block_ms: int,
-    ) -> list[ShardEntry]:
+    ) -> InputEntries:
         """Wait up to `block_ms` for entries after each shard's cursor; at most `count` for each shard.
 
-        Entries of one shard are in order. Returns early, and maybe empty, when the worker is woken. One
-        caller at a time for each partition.
+        Entries of one shard are in order. Returns early, and maybe empty, when the worker is woken; `lease_news` tells
+        whether by `acquire` or `release` of another. One caller at a time for each partition.
         """
         ...
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from common.bus import (
     Acquired,
@@ -17,6 +17,7 @@ from common.bus import (
     Commit,
     CommitAnswer,
     Held,
+    InputEntries,
     Node,
     Person,
     Renewed,
@@ -89,7 +90,7 @@ class MemoryStore:
         self._dead: dict[Shard, _DeadStream] = {}
         self._outputs: dict[tuple[Partition, EdgeId], _Stream] = {}
         self._output_until_ms: dict[tuple[Partition, EdgeId], int] = {}
-        self._wakes: dict[tuple[Partition, WorkerId], int] = {}
+        self._wakes: dict[tuple[Partition, WorkerId], _Wake] = {}
         self._active: dict[Shard, set[RoomId]] = {}
         self._rooms: dict[RoomId, dict[str, bytes]] = {}
         self._room_until_ms: dict[RoomId, int] = {}
@@ -256,7 +257,7 @@ class MemoryStore:
             if lease.owner is not None and lease.owner != worker_id and lease.until_ms > now_ms:
                 lease.want, lease.want_until_ms = worker_id, now_ms + WANT_TTL_MS
                 found[shard] = Held(lease.owner, lease.until_ms - now_ms)
-                self.wake(partition, lease.owner)
+                self.wake(partition, lease.owner, lease_news=True)
                 continue
             lease.owner, lease.until_ms = worker_id, now_ms + ttl_ms
             lease.token = max(lease.token + 1, now_ms)
@@ -303,7 +304,7 @@ class MemoryStore:
                 lease.token += 1
                 wanted_by = lease.wanted_by(now_ms)
                 if wanted_by is not None:
-                    self.wake(partition, wanted_by)
+                    self.wake(partition, wanted_by, lease_news=True)
 
     def inputs_after(self, cursors: Mapping[Shard, int], count: int) -> list[ShardEntry]:
         """Return at most `count` entries after the cursor of each shard."""
@@ -371,16 +372,19 @@ class MemoryStore:
             self.append_input(shard, batch)
         return True
 
-    def wake(self, partition: Partition, worker_id: WorkerId) -> None:
-        """See `WorkerBus.wake`."""
+    def wake(self, partition: Partition, worker_id: WorkerId, *, lease_news: bool = False) -> None:
+        """See `WorkerBus.wake`. `lease_news`: see `InputEntries`."""
         now_ms = self._now_ms()
-        self._wakes = {place: until_ms for place, until_ms in self._wakes.items() if until_ms > now_ms}
-        self._wakes[(partition, worker_id)] = now_ms + WAKE_TTL_MS
+        self._wakes = {place: wake for place, wake in self._wakes.items() if wake.until_ms > now_ms}
+        unread = self._wakes.get((partition, worker_id))
+        lease_news = lease_news or (unread is not None and unread.lease_news)
+        self._wakes[(partition, worker_id)] = _Wake(now_ms + WAKE_TTL_MS, lease_news)
         self._notify(("wake", partition, worker_id))
 
-    def take_wake(self, partition: Partition, worker_id: WorkerId) -> bool:
-        """Tell whether the worker was woken since the last call."""
-        return self._wakes.pop((partition, worker_id), 0) > self._now_ms()
+    def take_wake(self, partition: Partition, worker_id: WorkerId) -> "_Wake | None":
+        """Return the wake of a worker since the last call, if there was one."""
+        wake = self._wakes.pop((partition, worker_id), None)
+        return wake if wake is not None and wake.until_ms > self._now_ms() else None
 
     def active_rooms(self, shard: Shard) -> list[RoomId]:
         """See `WorkerBus.active_rooms`. In order of their ids."""
@@ -555,7 +559,7 @@ class MemoryBus:
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
-        self._server = store.server
+        self._server = str(store.server)
 
     async def open_cluster(self, shape: ClusterShape) -> None:
         """See `Registry.open_cluster`."""
@@ -659,15 +663,16 @@ class MemoryBus:
         cursors: Mapping[Shard, int],
         count: int,
         block_ms: int,
-    ) -> list[ShardEntry]:
+    ) -> InputEntries:
         """See `WorkerBus.read_inputs`."""
         await asyncio.sleep(0)
-        entries: list[ShardEntry] = []
+        entries = InputEntries(server=self._server)
 
         def look() -> bool:
-            nonlocal entries
-            entries = self.store.inputs_after(cursors, count)
-            return self.store.take_wake(partition, worker_id) or bool(entries)
+            entries[:] = self.store.inputs_after(cursors, count)
+            wake = self.store.take_wake(partition, worker_id)
+            entries.lease_news = wake is not None and wake.lease_news
+            return wake is not None or bool(entries)
 
         topics: list[Topic] = [("in", shard) for shard in cursors]
         await self._wait([*topics, ("wake", partition, worker_id)], look, block_ms)
@@ -751,7 +756,7 @@ class MemoryBus:
     async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
         """See `WorkerBus.commit`."""
         await asyncio.sleep(0)
-        before, self._server = self._server, self.store.server
+        before, self._server = commit.server or self._server, str(self.store.server)
         return self.store.commit(partition, commit, moved=before != self._server)
 
     async def close(self) -> None:
@@ -775,6 +780,13 @@ class MemoryBus:
             return
         finally:
             end()
+
+
+class _Wake(NamedTuple):
+    """That a worker was woken, and whether for news of leases."""
+
+    until_ms: int
+    lease_news: bool
 
 
 class _Lease:

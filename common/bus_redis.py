@@ -22,6 +22,7 @@ from common.bus import (
     Commit,
     CommitAnswer,
     Held,
+    InputEntries,
     Node,
     Person,
     PersonPatch,
@@ -49,8 +50,8 @@ WANT_TTL_MS: Final = 3_000
 WAKE_TTL_MS: Final = 10_000
 """A wake that nobody read by then was for a worker that is gone."""
 
-WAKE_ENTRIES_MAX: Final = 4
-"""One would do: every entry means the same."""
+WAKE_ENTRIES_MAX: Final = 8
+"""The newest of each of the two meanings would do."""
 
 ARGUMENTS_MAX: Final = 2_000
 """Arguments of one command inside a script. Lua's stack holds 8,000."""
@@ -61,6 +62,7 @@ P0: Final = Partition(0)
 _Send = Callable[[RedisLinks, bytes, int], Awaitable[list[Any]]]
 
 _FIELD: Final = b"d"
+_LEASE_NEWS: Final = b"l"
 _MARK: Final = b"e:"
 _BLOCK: Final = b"b:"
 _MUTED: Final = b"m"
@@ -176,7 +178,10 @@ class RedisBus:
         self._shard_of_input = {key: shard for shard, key in self._input_keys.items()}
         self._shard_of_outbox = {key: shard for shard, key in self._outbox_keys.items()}
         self._servers: dict[Partition, _Server] = {}
+        """Where the last commit was, or the first acquisition."""
         self._wake_seen: dict[tuple[Partition, WorkerId], bytes] = {}
+        self._wishes: dict[Shard, WorkerId] = {}
+        """By the last renewal."""
         self._output_checked: set[tuple[Partition, EdgeId]] = set()
 
     @classmethod
@@ -358,7 +363,7 @@ class RedisBus:
                 owner = WorkerId(rest[0].decode())
                 owners.add(owner)
                 found[shard] = Held(owner, rest[1])
-        await self._wake_all(partition, owners)
+        await self._wake_all(partition, owners, _LEASE_NEWS)
         return found
 
     async def renew(
@@ -371,11 +376,14 @@ class RedisBus:
         now_ms, *answers = await self._run(partition, _RENEW, keys, [worker_id, ttl_ms, *tokens.values()])
         found: dict[Shard, Renewed | None] = {}
         for shard, answer in zip(tokens, answers, strict=True):
+            self._wishes.pop(shard, None)
             if answer is None:
                 found[shard] = None
-            else:
-                wanted_by, is_proven = answer
-                found[shard] = Renewed(WorkerId(wanted_by.decode()) if wanted_by else None, bool(is_proven), now_ms)
+                continue
+            wanted_by = WorkerId(answer[0].decode()) if answer[0] else None
+            if wanted_by is not None:
+                self._wishes[shard] = wanted_by
+            found[shard] = Renewed(wanted_by, bool(answer[1]), now_ms)
         return found
 
     async def release(
@@ -385,15 +393,22 @@ class RedisBus:
         tokens: Mapping[Shard, LeaseToken],
         versions: Mapping[Shard, int] = _NO_VERSIONS,
     ) -> None:
-        """See `WorkerBus.release`."""
+        """See `WorkerBus.release`.
+
+        Those whose wish is known already are woken in the same round trip; one wake too many does no harm.
+        """
         if not tokens:
             return
         keys = [self._shard_keys[shard] for shard in tokens]
         held: list[Packable] = []
         for shard, token in tokens.items():
             held += (token, versions.get(shard, b""))
-        wanting = await self._run(partition, _RELEASE, keys, [worker_id, *held])
-        await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting})
+        known = {self._wishes[shard] for shard in tokens if shard in self._wishes}
+        calls = [_evalsha(_RELEASE, keys, [worker_id, *held]), *self._wakes(partition, known, _LEASE_NEWS)]
+        wanting, *_ = await _run_packed(await self._topology.links(partition), b"".join(calls), len(calls))
+        for shard in tokens:
+            self._wishes.pop(shard, None)
+        await self._wake_all(partition, {WorkerId(worker.decode()) for worker in wanting} - known, _LEASE_NEWS)
 
     async def read_inputs(
         self,
@@ -402,7 +417,7 @@ class RedisBus:
         cursors: Mapping[Shard, int],
         count: int,
         block_ms: int,
-    ) -> list[ShardEntry]:
+    ) -> InputEntries:
         """See `WorkerBus.read_inputs`. One XREAD over the inputs and the worker's wake stream."""
         place = (partition, worker_id)
         wake_key = self._keys[partition].wake(worker_id)
@@ -419,14 +434,14 @@ class RedisBus:
             *[b"0-%d" % cursor for cursor in cursors.values()],
             self._wake_seen.get(place, b"0"),
         )
+        server = self._servers.get(partition, _NO_SERVER).run_id
         reply = await (await self._topology.links(partition)).read(place, packed, block_ms)
-        if not reply:
-            return []
-        entries: list[ShardEntry] = []
-        for key, items in reply:
+        entries = InputEntries(server=server)
+        for key, items in reply or ():
             shard = self._shard_of_input.get(key)
             if shard is None:
                 self._wake_seen[place] = items[-1][0]
+                entries.lease_news = any(fields[1] == _LEASE_NEWS for _, fields in items)
             else:
                 entries += [ShardEntry(shard, int(entry_id[2:]), fields[1]) for entry_id, fields in items]
         return entries
@@ -516,7 +531,7 @@ class RedisBus:
 
     async def wake(self, partition: Partition, worker_id: WorkerId) -> None:
         """See `WorkerBus.wake`."""
-        await self._wake_all(partition, {worker_id})
+        await self._wake_all(partition, {worker_id}, b"")
 
     async def active_rooms(self, shard: Shard) -> list[RoomId]:
         """See `WorkerBus.active_rooms`. In order of their ids."""
@@ -551,6 +566,9 @@ class RedisBus:
         that the store lost.
         """
         server = self._servers.get(partition, _NO_SERVER)
+        if commit.server and commit.server != server.run_id:
+            # Another commit found a new server since this one's input was read.
+            server = _Server(commit.server)
         try:
             answer = await self._run_commit(partition, commit, server)
         except NoScriptError:
@@ -708,17 +726,19 @@ class RedisBus:
         partition = partition_of_person(user_id, self._shape.shards, self._shape.partitions)
         return partition, pack(command, self._keys[partition].person(user_id), *arguments)
 
-    async def _wake_all(self, partition: Partition, workers: set[WorkerId]) -> None:
-        if not workers:
-            return
-        keys = self._keys[partition]
+    async def _wake_all(self, partition: Partition, workers: set[WorkerId], news: bytes) -> None:
+        calls = self._wakes(partition, workers, news)
+        if calls:
+            await self._call(partition, b"".join(calls), len(calls))
+
+    def _wakes(self, partition: Partition, workers: Iterable[WorkerId], news: bytes) -> list[bytes]:
         calls: list[bytes] = []
         for worker_id in workers:
-            key = keys.wake(worker_id)
+            key = self._keys[partition].wake(worker_id)
             # The id is of Redis's clock: it grows also after the stream expired, so no wake is overlooked.
-            calls.append(pack("XADD", key, "MAXLEN", WAKE_ENTRIES_MAX, "*", _FIELD, b""))
+            calls.append(pack("XADD", key, "MAXLEN", WAKE_ENTRIES_MAX, "*", _FIELD, news))
             calls.append(pack("PEXPIRE", key, WAKE_TTL_MS))
-        await self._call(partition, b"".join(calls), len(calls))
+        return calls
 
 
 async def _run_packed(links: RedisLinks, packed: bytes, replies: int) -> list[Any]:

@@ -107,6 +107,17 @@ class RedisTopology:
             found.setdefault(await self.links(Partition(number)), []).append(Partition(number))
         return found
 
+    async def servers(self) -> dict[str, list[Partition]]:
+        """Return the URL of each server, with the partitions that it has.
+
+        Raises:
+            BusUnavailable: some cannot be found.
+        """
+        found = await self.all_links()
+        if self.url.form == "server":
+            return {self.url.text: next(iter(found.values()))}
+        return {self.url.server(place): found[links] for place, links in self._servers.items() if links in found}
+
     async def close(self) -> None:
         """Close all connections. A call that waits ends with `BusUnavailable`, and so do later ones."""
         self._closed = True

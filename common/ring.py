@@ -5,7 +5,8 @@ shards move when workers come or go. It only proposes; the lease in Redis decide
 Source: docs/decisions/0002-shards-and-ownership.md, with the measured shares of the alternatives.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 
 from common.ids import Partition, RoomId, Shard, UserId, WorkerId, inbox_of
@@ -32,7 +33,12 @@ def propose_owners(shard_count: int, workers: Iterable[WorkerId]) -> dict[Shard,
     Each worker gets either floor or ceil of `shard_count / workers` shards. Depends on the set of workers
     only, so every process that sees the same workers proposes the same.
     """
-    ids = sorted(set(workers))
+    return dict(_owners(shard_count, tuple(sorted(set(workers)))))
+
+
+# Asked for ten times a second; it takes 20 ms for 1,000 shards and 20 workers.
+@lru_cache(maxsize=8)
+def _owners(shard_count: int, ids: tuple[WorkerId, ...]) -> Mapping[Shard, WorkerId]:
     if not ids:
         return {}
     floor, extra = divmod(shard_count, len(ids))

@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -23,11 +23,14 @@ import asyncpg
 
 from common.bus import ClusterShape, ShardStatus
 from common.bus_redis import RedisBus
-from common.errors import RoomringError, SchemaMismatch, SettingsError
+from common.errors import BusUnavailable, RoomringError, SchemaMismatch, SettingsError
 from common.ids import Partition
 from common.job_schema import JOBS_SCHEMA
 from common.keys import Keys
 from common.postgres_link import connect, describe, without_password
+from common.redis_link import is_authentication_failure
+from common.redis_topology import RedisTopology
+from common.redis_url import Form
 from common.schema_version import VERSION_QUERY, check_schema_version
 from common.settings import CommonSettings, EdgeSettings, WorkerSettings, load
 from common.word_list import load_word_filter
@@ -218,43 +221,90 @@ def _version_of(distribution: str) -> str:
 
 
 async def redis_findings(settings: EdgeSettings) -> list[Finding]:
-    """Check the server, then the cluster that lives in it. Takes a few seconds at most."""
-    from redis.asyncio import Redis
-    from redis.exceptions import AuthenticationError, RedisError, ResponseError
-
-    client = Redis.from_url(
-        settings.redis_url, socket_timeout=CALL_TIMEOUT_S, socket_connect_timeout=CALL_TIMEOUT_S, retry=None
-    )
-    where = without_password(settings.redis_url)
+    """Check each server, how they work together, then the cluster that lives in them. Takes a few seconds at most."""
+    keys = [Keys(settings.namespace, Partition(number)).cluster() for number in range(settings.partitions)]
     try:
-        info: dict[str, Any] = await client.info()
-        findings = [check_version(info, where)]
-        findings.append(check_persistence(info))
-        try:
-            policy = (await client.config_get("maxmemory-policy")).get("maxmemory-policy")
-        except ResponseError:
-            # Hosted ones forbid CONFIG; INFO tells the policy in most of them.
-            policy = info.get("maxmemory_policy")
-        findings.append(check_eviction(policy, int(info.get("maxmemory", 0))))
-        findings.append(check_round_trip([await _ping_ms(client) for _ in range(PINGS)]))
-        findings.append(await _check_clock(client))
-        keys = Keys(settings.namespace, Partition(0))
-        # The types that redis-py gives this call differ from release to release.
-        read_hash: Any = client.hgetall
-        stored: dict[bytes, bytes] = await read_hash(keys.cluster())
-    except AuthenticationError as error:
-        return [Finding(State.FAIL, "redis", f"{where}: {error}", "put user and password into ROOMRING_REDIS_URL")]
-    except (RedisError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        remedy = "start it, or set ROOMRING_REDIS_URL; `roomring up` brings one of its own"
-        return [Finding(State.FAIL, "redis", f"{where} does not answer: {reason}", remedy)]
+        topology = RedisTopology(settings.redis_url, keys, 1, int(CALL_TIMEOUT_S * 1000))
+    except SettingsError as error:
+        return [Finding(State.FAIL, "redis", "no process would start", str(error))]
+    try:
+        servers = await topology.servers()
+    except BusUnavailable as error:
+        return [_no_answer(str(topology.url), error, is_password=is_authentication_failure(error))]
     finally:
-        await client.aclose()
+        await topology.close()
+    form = topology.url.form
+    findings: list[Finding] = []
+    stored: dict[bytes, bytes] = {}
+    for url, partitions in servers.items():
+        seen, cluster = await _server_findings(url, keys[0] if Partition(0) in partitions else None, form)
+        stored |= cluster
+        where = without_password(url)
+        findings += [replace(each, found=f"{each.found} ({where})") if len(servers) > 1 else each for each in seen]
+    if any(finding.check == "redis" and finding.state is State.FAIL for finding in findings):
+        return findings
+    if form == "cluster":
+        findings += await _sharing_findings(servers)
     shape_finding = check_shape(stored, settings)
     findings.append(shape_finding)
     if shape_finding.state is State.OK:
         findings += await _cluster_findings(settings)
     return findings
+
+
+async def _server_findings(url: str, cluster_key: str | None, form: Form) -> tuple[list[Finding], dict[bytes, bytes]]:
+    """Check one server. Returns what was found, and the hash of the cluster where a key of it is given."""
+    from redis.asyncio import Redis
+    from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+    client = Redis.from_url(url, socket_timeout=CALL_TIMEOUT_S, socket_connect_timeout=CALL_TIMEOUT_S, retry=None)
+    where = without_password(url)
+    try:
+        info: dict[str, Any] = await client.info()
+        findings = [check_version(info, where)]
+        findings.append(check_persistence(info))
+        try:
+            told: dict[str, Any] = {}
+            for name in ("maxmemory-policy", "min-replicas-to-write", "cluster-require-full-coverage"):
+                answer: Any = await client.config_get(name)
+                told |= answer
+        except ResponseError:
+            # Hosted ones forbid CONFIG; INFO tells the policy in most of them.
+            told = {"maxmemory-policy": info.get("maxmemory_policy")}
+        findings.append(check_eviction(told.get("maxmemory-policy"), int(info.get("maxmemory", 0))))
+        if form != "server":
+            findings.append(check_replicas(info, form, told))
+        findings.append(check_round_trip([await _ping_ms(client) for _ in range(PINGS)]))
+        findings.append(await _check_clock(client))
+        # The types that redis-py gives this call differ from release to release.
+        read_hash: Any = client.hgetall
+        return findings, await read_hash(cluster_key) if cluster_key is not None else {}
+    except AuthenticationError as error:
+        return [_no_answer(where, error, is_password=True)], {}
+    except (RedisError, OSError, ValueError) as error:
+        return [_no_answer(where, error, is_password=False)], {}
+    finally:
+        await client.aclose()
+
+
+async def _sharing_findings(servers: Mapping[str, Sequence[Partition]]) -> list[Finding]:
+    from redis.asyncio import Redis
+    from redis.exceptions import RedisError
+
+    async with Redis.from_url(next(iter(servers)), socket_timeout=CALL_TIMEOUT_S, retry=None) as client:
+        try:
+            told: Any = await client.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]
+        except (RedisError, OSError) as error:
+            return [Finding(State.WARN, "partitions", f"cannot be judged: {error}")]
+    return [check_sharing([len(partitions) for partitions in servers.values()], int(told["cluster_size"]))]
+
+
+def _no_answer(where: str, error: Exception, *, is_password: bool) -> Finding:
+    if is_password:
+        return Finding(State.FAIL, "redis", f"{where}: {error}", "put user and password into ROOMRING_REDIS_URL")
+    reason = " ".join(str(error).split())
+    remedy = "start it, or set ROOMRING_REDIS_URL; `roomring up` brings one of its own"
+    return Finding(State.FAIL, "redis", f"{where} does not answer: {reason}", remedy)
 
 
 def check_version(info: Mapping[str, Any], where: str) -> Finding:
@@ -293,6 +343,38 @@ def check_persistence(info: Mapping[str, Any]) -> Finding:
     if info.get("aof_last_write_status", "ok") != "ok":
         return Finding(State.FAIL, "persistence", "the last write of the append-only file failed", "free disk space")
     return Finding(State.OK, "persistence", "append-only file")
+
+
+def check_replicas(info: Mapping[str, Any], form: Form, told: Mapping[str, Any]) -> Finding:
+    """Check that somebody can take a primary's place, and what is lost when it does."""
+    count = int(info.get("connected_slaves", 0))
+    found = f"{count} connected"
+    if not count:
+        return Finding(State.WARN, "replicas", found, "rooms stand still when this server dies: give it a replica")
+    if form == "cluster" and told.get("cluster-require-full-coverage") == "yes":
+        remedy = "cluster-require-full-coverage no, so that the other partitions go on when one has no primary"
+        return Finding(State.WARN, "replicas", f"{found}; one lost primary stops all", remedy)
+    if form == "sentinel" and told.get("min-replicas-to-write", "1") == "0":
+        remedy = "min-replicas-to-write 1, min-replicas-max-lag 10"
+        return Finding(State.WARN, "replicas", f"{found}; a primary that is cut off takes writes that get lost", remedy)
+    return Finding(State.OK, "replicas", found)
+
+
+def check_sharing(partitions: Sequence[int], primaries: int) -> Finding:
+    """Check that every primary of a Redis Cluster has its share.
+
+    Args:
+        partitions: how many each primary has that has any.
+        primaries: all that have slots.
+    """
+    found = f"{sum(partitions)} on {len(partitions)} of {primaries} primaries, at most {max(partitions)} on one"
+    if len(partitions) < primaries:
+        if sum(partitions) < primaries:
+            remedy = "create the cluster with more ROOMRING_PARTITIONS, three or more for each primary"
+        else:
+            remedy = "move slots: CLUSTER KEYSLOT {p0} tells that of partition 0, and so on"
+        return Finding(State.WARN, "partitions", found, remedy)
+    return Finding(State.OK, "partitions", found)
 
 
 def check_round_trip(times_ms: Sequence[float]) -> Finding:

@@ -19,7 +19,9 @@ from common.keys import Keys
 from deploy.embedded_redis import EmbeddedRedis
 from deploy.ports import free_ports
 
-SUSPECT_MS: Final = 1_000
+SUSPECT_MS: Final = 2_000
+"""On a busy machine a server that is well may be silent for a second, and a failover for it loses data."""
+
 READY_S: Final = 30.0
 POLL_S: Final = 0.02
 SERVICE: Final = "rooms"
@@ -183,7 +185,7 @@ class _Sentinel(EmbeddedRedis):
                 f"sentinel monitor {SERVICE} 127.0.0.1 {self._primary_port} 2",
                 f"sentinel down-after-milliseconds {SERVICE} {SUSPECT_MS}",
                 # After a failover that failed the next one waits for twice that.
-                f"sentinel failover-timeout {SERVICE} {3 * SUSPECT_MS}",
+                f"sentinel failover-timeout {SERVICE} {SUSPECT_MS}",
             ]
             self._file.write_text("\n".join(lines) + "\n")
         return [str(self.binary), str(self._file), "--sentinel"]
@@ -259,9 +261,10 @@ class ClusterGroup:
         return self
 
     def wait_until_safe(self) -> None:
-        """See `RedisGroup.wait_until_safe`. Also all agree that every slot has a server."""
+        """See `RedisGroup.wait_until_safe`. Also all know of each other, and who may vote at a failover."""
         _until("the cluster is whole", lambda: all(map(self._is_whole, self.servers)))
         replicas = len(self.servers) - self._primaries
+        _until("all know the replicas", lambda: all(self._sees(server, replicas) for server in self.servers))
         _until("the replicas follow", lambda: _followers(self.servers) == replicas)
 
     def stop(self) -> None:
@@ -284,9 +287,24 @@ class ClusterGroup:
         _until(f"partition {partition} has a primary", look)
         return found[0]
 
+    def move(self, partition: Partition, source: EmbeddedRedis, target: EmbeddedRedis) -> None:
+        """Move a partition from one primary to another, key by key."""
+        slot = slot_of(partition)
+        source_id, target_id = (command(server, "CLUSTER", "MYID").decode() for server in (source, target))
+        command(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        command(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        while keys := command(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+            command(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
+        for server in (target, source, *self.servers):
+            command(server, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
     def _follow(self, server: EmbeddedRedis, primary: EmbeddedRedis) -> bool:
         command(server, "CLUSTER", "REPLICATE", command(primary, "CLUSTER", "MYID").decode())
         return True
+
+    def _sees(self, server: EmbeddedRedis, replicas: int) -> bool:
+        nodes = command(server, "CLUSTER", "NODES").decode().splitlines()
+        return sum("slave" in node.split()[2].split(",") for node in nodes) == replicas
 
     def _is_whole(self, server: EmbeddedRedis) -> bool:
         lines = command(server, "CLUSTER", "INFO").decode().split()
@@ -312,7 +330,12 @@ def slot_ranges(partitions: int) -> list[tuple[int, int]]:
     return list(zip([0, *(end + 1 for end in ends[:-1])], ends, strict=True))
 
 
-def command(server: EmbeddedRedis, *words: str | int) -> Any:
+def replica_of(servers: Iterable[EmbeddedRedis], port: int) -> EmbeddedRedis:
+    """Return the server that replicates the one that announces a port."""
+    return next(server for server in servers if _info(server, "replication").get("master_port") == str(port))
+
+
+def command(server: EmbeddedRedis, *words: str | int | bytes) -> Any:
     """Run a command on a server; the reply as it came."""
     with Redis(port=server.port, socket_timeout=2.0) as redis:
         redis.response_callbacks.clear()
@@ -325,9 +348,17 @@ def commands(servers: Iterable[EmbeddedRedis], *words: str | int) -> Sequence[An
 
 
 def _followers(servers: Sequence[EmbeddedRedis]) -> int:
-    """Count the replicas that have what their primaries have, or will within the moment."""
-    found = [_info(server, "replication") for server in servers]
-    return sum(info["role"] == "slave" and info["master_link_status"] == "up" for info in found)
+    """Count the replicas that are sent what their primaries write.
+
+    The primaries tell. A replica takes itself for connected up to a second before it is sent anything: not until it
+    has acknowledged what it was given at first, so not while its offset is 0.
+    """
+    count = 0
+    for info in [_info(server, "replication") for server in servers]:
+        if info["role"] == "master":
+            replicas = [info[f"slave{number}"] for number in range(int(info["connected_slaves"]))]
+            count += sum("state=online," in replica and ",offset=0," not in replica for replica in replicas)
+    return count
 
 
 def _info(server: EmbeddedRedis, section: str) -> dict[str, str]:

@@ -62,6 +62,12 @@ class WorkerMetrics:
             "roomring_worker_unreadable_events", "Past events that could not be read.", registry=r
         )
         self.members = Gauge("roomring_worker_members", "Members of the rooms in memory.", registry=r)
+        self.take_seconds = Histogram(
+            "roomring_worker_take_seconds",
+            "Time from acquiring a shard until its first turn is done.",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=r,
+        )
         self.batch_seconds = Histogram(
             "roomring_worker_batch_seconds",
             "Time from the read of a batch to its commit.",

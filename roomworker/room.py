@@ -10,7 +10,7 @@ it returned; every stored field that changed is in the patch of the same turn.
 
 Stored fields: `meta`, `m:<user>` (member), `s:<user>` (kind's state and rates), `b:<user>` (whom the member
 blocks), `r:<user>` (restrictions), `d:<user>\\0<id>` (answers to idempotent messages), `k:<key>` (the kind's records),
-`x:<seq>` (what stands in the place of a deleted event).
+`x:<seq>` (what stands in the place of a deleted event), `t:<user>` (the rates of somebody who is not here).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -94,6 +94,7 @@ from roomworker.member import (
     restore_member,
 )
 from roomworker.redactions import NOWHERE, Redactions
+from roomworker.resting_buckets import FILL_MS, RestingBuckets
 from roomworker.restrictions import Restrictions
 from roomworker.rules import Incoming, RoomRules, RoomSeed
 
@@ -101,7 +102,7 @@ NOTICE_INTERVAL_MS: Final = 1_000
 """The contract: at most one `rate_limited` a second for each event name."""
 
 CALLERS_MAX: Final = 1_000
-"""Callers of a room whose rates are remembered; the ones not heard of for longest go first."""
+"""Callers of a room, and persons who left it, of whom something is remembered; those not heard of for longest go."""
 
 
 class Meta(Struct, array_like=True):
@@ -181,6 +182,11 @@ class Room:
         self._blocks = Blocks(self._changes)
         self._restrictions = Restrictions(self._changes)
         self._redactions = Redactions(self._changes)
+        self._resting = RestingBuckets(
+            self._changes,
+            rest_ms=max(FILL_MS, 1_000 * settings.chat_burst / settings.chat_per_second),
+            persons_max=CALLERS_MAX,
+        )
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
         meta = (
@@ -194,8 +200,7 @@ class Room:
         self._records: dict[str, Any] = {}
         self._restrictions_kept = 0
         self._callers: dict[UserId, Member] = {}
-        """People who are not in the room but send to it, for their rates. Not stored: a takeover gives them a fresh
-        bucket once."""
+        """People who are not in the room but send to it. Of them their rates are stored."""
         self._people: Mapping[UserId, Person] = {}
         self._kind_state: Any = (
             rules.new_room_state() if meta.kind_state is None else rules.decode_room_state(meta.kind_state)
@@ -423,6 +428,9 @@ class Room:
         for member in self._touched.values():
             if member.user_id in self._members:
                 self._changes.put("s:" + member.user_id, member.live_record(self._rules.encode_state(member.state)))
+            elif self._stored or self._history_new or self._meta_changed:
+                # A room that is not stored does not become it by somebody who knocks.
+                self._resting.put(member.user_id, member.buckets, self._now_ms)
         set_fields, deleted_fields = self._changes.take()
         set_answers, deleted_answers = self._answers.take()
         set_fields.update(set_answers)
@@ -599,6 +607,9 @@ class Room:
     def touch(self, member: Member) -> None:
         """See `RoomServices.touch`."""
         self._touched[member.user_id] = member
+        if member.user_id not in self._members and self._stored and not self._active_before:
+            # What is written of a room that rests begins its time anew, or it could outlive the rest of the room.
+            self._meta_changed = True
 
     def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True) -> bool:
         """See `RoomServices.admit`."""
@@ -673,6 +684,8 @@ class Room:
         newest = next(reversed(self._members.values()), None)
         entry = 1 if newest is None else newest.entry + 1
         member = Member(user_id, identity.display_name, identity.avatar_id, self._rules.new_state(), entry)
+        caller = self._callers.pop(user_id, None)
+        member.buckets = self._resting.take(user_id) or ({} if caller is None else caller.buckets)
         self._members[user_id] = member
         if blocks:
             self._blocks.put(user_id, blocks)
@@ -775,6 +788,7 @@ class Room:
         self._blocks.put(user_id, NOBODY)
         for name in ("m:" + user_id, "s:" + user_id):
             self._changes.drop(name)
+        self._resting.put(user_id, member.buckets, self._now_ms)
 
     # --- catching up --------------------------------------------------------------------------------------
 
@@ -856,6 +870,7 @@ class Room:
             identity.avatar_id,
             identity.roles,
         )
+        member.buckets = self._resting.of(identity.user_id) or member.buckets
         self._callers[identity.user_id] = member
         return member
 
@@ -879,6 +894,8 @@ class Room:
         if isinstance(answer, Ack):
             if message.id is not UNSET:
                 self._answers.remember(member.user_id, message.id, self._now_ms, encoded)
+                # A room that was not stored is from now on, and all of it.
+                self._meta_changed = self._meta_changed or not self._stored
         elif (
             isinstance(answer, ErrorEvent)
             and answer.code is ErrorCode.RATE_LIMITED
@@ -1042,6 +1059,7 @@ class Room:
             "d": self._answers.restore,
             "k": self._restore_record,
             "x": self._redactions.restore,
+            "t": self._resting.restore,
         }
         for name, data in stored.items():
             prefix, _, rest = name.partition(":")

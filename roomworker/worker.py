@@ -2,7 +2,7 @@
 
 For each partition there is one loop that reads, runs and commits, and one lock around a turn, so that a
 shard is given away only between commits. One loop more keeps the worker's place in the registry, renews the
-leases, and takes and gives shards.
+leases, and takes and gives shards. A worker that is told to stop goes on working while it hands its shards over.
 
 The only place where operational errors of the store end is here: a call that Redis did not answer is
 repeated until it is answered or the worker stops.
@@ -10,12 +10,13 @@ repeated until it is answered or the worker stops.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, ParamSpec, TypeVar
 
 from msgspec import DecodeError, json
 
-from common.bus import Acquired, ClusterShape, Held, Person, ShardEntry, WorkerBus
+from common.bus import Acquired, ClusterShape, Held, InputEntries, Person, WorkerBus
 from common.clock import Clock
 from common.dead_letters import DeadLetter, dead_outbox_entry, dead_record
 from common.durable import DurableStore, Record
@@ -29,12 +30,24 @@ from common.word_filter import NO_FILTER, WordFilter
 from roomworker.engine import Engine, Kept, Plan, Relayed, RoomPlan, ShardTurn, Task
 from roomworker.gather import Gather
 from roomworker.long_memory import LongMemory
+from roomworker.membership import Membership
 from roomworker.metrics import WorkerMetrics
-from roomworker.ownership import plan_ownership
+from roomworker.ownership import Asking, plan_leaving, plan_ownership
 from roomworker.relay import Relay
 
 CONTROL_INTERVAL_MS: Final = 100
 """How often the registry is read. A dead worker's shards are taken at most so much after its lease ran out."""
+
+HAND_OFF_SHARDS_MAX: Final = 4
+"""Shards that are on the way to a worker at a time. Each stands still until all of them are loaded."""
+
+SETTLE_MS: Final = 300
+SETTLE_MS_MAX: Final = 1_500
+"""How long a new worker waits for its share, so that several that start together move each shard once."""
+
+LEAVE_MS_MAX: Final = 3_000
+"""How long a worker that was told to stop hands over; what nobody asked for by then it lets go. Below the time that
+supervisors give (deploy/systemd, deploy/devcluster.py)."""
 
 READ_BLOCK_MS: Final = 1_000
 IDLE_ROOM_MS: Final = 60_000
@@ -103,11 +116,30 @@ class Worker:
         self._store_ahead_ms = dict.fromkeys(self._partitions, 0.0)
         """How far Redis's clock is ahead of this process's monotonic one."""
         self._wanted: dict[Shard, WorkerId] = {}
+        self._dropped: set[Shard] = set()
+        """Leased, but out of memory: to be taken again before anything else."""
+        self._workers: Collection[WorkerId] = ()
+        self._workers_read_at_ms = float("-inf")
+        self._membership = Membership(
+            worker_id,
+            settle_ms=SETTLE_MS,
+            settle_ms_max=SETTLE_MS_MAX,
+            # By then the ones that could not announce themselves for as long may be missing.
+            silence_ms=max(settings.node_ttl_ms - 2 * settings.node_renew_ms, settings.node_renew_ms),
+            grace_ms=settings.node_renew_ms,
+        )
+        self._asking = Asking(HAND_OFF_SHARDS_MAX)
+        self._taker_id = WorkerId(f"{worker_id}-takes")
+        """Reads the first input of shards just acquired, beside the loop that reads the others."""
+        self._look = asyncio.Event()
+        self._lease_news = False
+        self._renew_at_ms = 0.0
+        self._leaving = self._withdrawn = False
         self._stopping = asyncio.Event()
         self._store_ok = False
 
     async def run(self) -> None:
-        """Work until `stop`; then give all shards away and leave the registry.
+        """Work until `stop`; then hand the shards over to the others, and end.
 
         Raises:
             ClusterMismatch: this process's shape is not the cluster's.
@@ -123,7 +155,7 @@ class Worker:
             for task in done:
                 await task
         finally:
-            self._stopping.set()
+            self._end()
             stopped.cancel()
             for relay in self._relays:
                 relay.news.set()
@@ -137,11 +169,16 @@ class Worker:
             await self._leave()
 
     def stop(self) -> None:
-        """Ask `run` to end."""
-        self._stopping.set()
+        """Ask `run` to end: hand over first, at most for `LEAVE_MS_MAX`. Asking again changes nothing."""
+        if not self._leaving:
+            self._leaving = True
+            asyncio.get_running_loop().call_later(LEAVE_MS_MAX / 1000.0, self._end)
+            self._look.set()
 
     def not_ready(self) -> str | None:
         """Say why this worker is of no use now; None when it is ready."""
+        if self._leaving:
+            return "it is stopping"
         return None if self._store_ok else "Redis does not answer"
 
     # --- the working loop ---------------------------------------------------------------------------------
@@ -150,6 +187,9 @@ class Worker:
         gather = self._gathers[partition]
         while not self._stopping.is_set():
             entries = await self._read(partition)
+            if entries.lease_news:
+                self._lease_news = True
+                self._look.set()
             began_ms = self._clock.monotonic_ms()
             async with self._locks[partition]:
                 deliveries = await self._turn(partition, entries)
@@ -159,7 +199,7 @@ class Worker:
             if pause_ms > 0:
                 await asyncio.sleep(pause_ms / 1000.0)
 
-    async def _read(self, partition: Partition) -> list[ShardEntry]:
+    async def _read(self, partition: Partition) -> InputEntries:
         block_ms = READ_BLOCK_MS
         due_ms = self._engine.next_due_ms()
         if due_ms is not None:
@@ -177,9 +217,9 @@ class Worker:
         except BusUnavailable as error:
             self._trouble("read_inputs", error)
             await self._pause(100)
-            return []
+            return InputEntries()
 
-    async def _turn(self, partition: Partition, entries: list[ShardEntry]) -> int:
+    async def _turn(self, partition: Partition, entries: InputEntries) -> int:
         """One batch, from plan to commit. Returns how many messages it sent to connections."""
         began_ms = self._clock.monotonic_ms()
         gone, self._gone_edges[partition] = self._gone_edges[partition], {}
@@ -199,7 +239,7 @@ class Worker:
         turns = [
             turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors or turn.shard in plan.proofs
         ]
-        written = await self._commit(partition, turns)
+        written = await self._commit(partition, turns, entries.server)
         if any(turn.outbox() for turn in written):
             self._outbox_news[partition].set()
         self._wake_relays(partition, self._engine.relays_used(written))
@@ -207,12 +247,20 @@ class Worker:
         return sum(_deliveries(turn) for turn in written)
 
     async def _load(self, partition: Partition, room_ids: list[RoomId]) -> None:
+        self._add_rooms(partition, await self._stored(partition, room_ids))
+
+    def _add_rooms(self, partition: Partition, stored: Mapping[RoomId, Mapping[str, bytes]]) -> None:
+        store_now_ms = int(self._clock.monotonic_ms() + self._store_ahead_ms[partition])
+        for room_id, fields in stored.items():
+            self._engine.add_room(room_id, fields, self._clock.now_ms(), store_now_ms)
+
+    async def _stored(self, partition: Partition, room_ids: list[RoomId]) -> dict[RoomId, dict[str, bytes]]:
+        found: dict[RoomId, dict[str, bytes]] = {}
         for start in range(0, len(room_ids), LOAD_ROOMS_AT_ONCE):
             chunk = room_ids[start : start + LOAD_ROOMS_AT_ONCE]
             stored = await self._insist(self._bus.load_rooms, partition, chunk)
-            store_now_ms = int(self._clock.monotonic_ms() + self._store_ahead_ms[partition])
-            for room_id in chunk:
-                self._engine.add_room(room_id, stored.get(room_id, {}), self._clock.now_ms(), store_now_ms)
+            found.update((room_id, stored.get(room_id, {})) for room_id in chunk)
+        return found
 
     async def _fetch_needs(self, partition: Partition, rooms: Iterable[RoomPlan]) -> dict[UserId, Person]:
         needs = self._engine.needs(rooms)
@@ -235,10 +283,11 @@ class Worker:
         people = await self._insist(self._bus.people, needs.people)
         return await self._memory.fill(people)
 
-    async def _commit(self, partition: Partition, turns: list[ShardTurn]) -> list[ShardTurn]:
+    async def _commit(self, partition: Partition, turns: list[ShardTurn], server: str) -> list[ShardTurn]:
         """Write the turns, without those of shards that turn out not to be this worker's. Returns what was written."""
         while turns:
             commit = self._engine.commit_of(partition, turns, self.worker_id, self._clock.now_ms())
+            commit.server = server
             answer = await self._insist(self._bus.commit, partition, commit)
             if answer.done:
                 self._engine.settle(turns)
@@ -249,7 +298,9 @@ class Worker:
                 self.metrics.refused_commits.labels(reason).inc(len(shards))
                 for shard in shards:
                     self._engine.drop_shard(shard)
-            # What is stale or unread stays leased; the next look takes it again.
+            # These stay leased, and nobody else can have them soon.
+            self._dropped.update(answer.stale, answer.unread)
+            self._look.set()
             self._log.warning("commit refused", **refused)
             turns = [turn for turn in turns if self._engine.owns(turn.shard)]
         return []
@@ -427,34 +478,60 @@ class Worker:
 
     async def _control(self) -> None:
         info = json.encode({"name": self.worker_id, "internalPort": self._settings.internal_port})
-        renew_at_ms = tidy_at_ms = 0.0
-        opened = False
+        tidy_at_ms = 0.0
+        opened = announced = False
         while not self._stopping.is_set():
+            self._look.clear()
+            lease_news, self._lease_news = self._lease_news, False
             wait_ms: float = CONTROL_INTERVAL_MS
             try:
                 if not opened:
                     await self._bus.open_cluster(self._shape())
+                    await self._warm_up()
                     opened = True
                 now_ms = self._clock.monotonic_ms()
-                if now_ms >= renew_at_ms:
-                    renew_at_ms = now_ms + self._settings.node_renew_ms
-                    known = await self._bus.announce("worker", self.worker_id, info, self._settings.node_ttl_ms)
-                    # A store that forgot this worker may have forgotten the cluster's shape as well.
-                    opened = opened and known
+                if now_ms >= self._renew_at_ms:
+                    self._renew_at_ms = now_ms + self._settings.node_renew_ms
+                    if not self._leaving:
+                        known = await self._bus.announce("worker", self.worker_id, info, self._settings.node_ttl_ms)
+                        # A store that forgot this worker may have forgotten the cluster's shape as well.
+                        opened = opened and known
+                        if announced and not known:
+                            self._membership.forgotten(self._clock.monotonic_ms())
+                        announced = True
                     await self._renew()
                     await self._find_gone_edges()
-                wait_ms = await self._balance()
+                elif lease_news:
+                    await self._renew()
+                if self._leaving:
+                    await self._hand_over()
+                else:
+                    wait_ms = await self._balance()
                 self._store_ok = True
             except BusUnavailable as error:
                 self._trouble("control", error)
-                renew_at_ms = 0.0
+                self._renew_at_ms = 0.0
             now_ms = self._clock.monotonic_ms()
             if now_ms >= tidy_at_ms:
                 tidy_at_ms = now_ms + TIDY_INTERVAL_MS
                 self._show_gauges()
                 await self._count_dead_letters()
                 await self._unload_idle()
-            await self._pause(wait_ms)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_ms / 1000.0):
+                    await self._look.wait()
+
+    async def _warm_up(self) -> None:
+        """Open the connections that taking shards needs: a room that moves should not wait for them."""
+        await asyncio.gather(
+            *(self._bus.ping_ms() for _ in range(HAND_OFF_SHARDS_MAX + 1)),
+            *(self._bus.read_inputs(partition, self._taker_id, {}, 1, 0) for partition in self._partitions),
+        )
+
+    def _end(self) -> None:
+        """Let all loops end."""
+        self._stopping.set()
+        self._look.set()
 
     async def _count_dead_letters(self) -> None:
         shards = [shard for partition in self._partitions for shard in self._engine.tokens(partition)]
@@ -519,50 +596,128 @@ class Worker:
 
     async def _balance(self) -> float:
         """Take and give shards. Returns in how many ms to look again."""
-        workers = [WorkerId(node.node_id) for node in await self._bus.nodes("worker")]
-        owned = {shard for partition in self._partitions for shard in self._engine.tokens(partition)}
-        plan = plan_ownership(self.worker_id, self._settings.shards, workers, owned, self._wanted)
-        wait_ms: float = CONTROL_INTERVAL_MS
+        now_ms = self._clock.monotonic_ms()
+        # What another worker does with a lease wakes this one more often than the registry changes.
+        if now_ms - self._workers_read_at_ms >= CONTROL_INTERVAL_MS / 2:
+            seen = {WorkerId(node.node_id) for node in await self._bus.nodes("worker")}
+            self._workers_read_at_ms = now_ms
+            self._workers = self._membership.observe(seen, now_ms)
+            if self.worker_id not in seen:
+                self._renew_at_ms = 0.0
+        plan = plan_ownership(
+            self.worker_id, self._settings.shards, self._workers, self._owned(), self._wanted, HAND_OFF_SHARDS_MAX
+        )
+        await self._give(plan.release)
+        return await self._take([*sorted(self._dropped), *(s for s in plan.acquire if s not in self._dropped)])
+
+    async def _hand_over(self) -> None:
+        """Give shards to who asks for them, and end when nothing is left."""
+        if not self._withdrawn:
+            # Out of the registry first: without this worker in it, the others see that the shards are theirs.
+            await self._bus.withdraw("worker", self.worker_id)
+            self._withdrawn = True
+            self._log.info("handing over", shards=len(self._owned()))
+        others = {WorkerId(node.node_id) for node in await self._bus.nodes("worker")} - {self.worker_id}
+        # Only this worker knows that the rooms of these must begin anew.
+        await self._take(sorted(self._dropped))
+        await self._give(plan_leaving(others, self._owned(), self._wanted, HAND_OFF_SHARDS_MAX))
+        if not (self._owned() or self._dropped):
+            self._end()
+
+    def _owned(self) -> set[Shard]:
+        return {shard for partition in self._partitions for shard in self._engine.tokens(partition)}
+
+    async def _give(self, shards: Collection[Shard]) -> None:
         for partition in self._partitions:
-            mine = belongs_to(partition, self._settings.partitions)
-            await self._give(partition, [shard for shard in plan.release if mine(shard)])
-            wait_ms = min(wait_ms, await self._take(partition, [shard for shard in plan.acquire if mine(shard)]))
-        return wait_ms
+            giving = [shard for shard in shards if partition_of_shard(shard, self._settings.partitions) == partition]
+            if not giving:
+                continue
+            async with self._locks[partition]:
+                tokens = {shard: token for shard, token in self._engine.tokens(partition).items() if shard in giving}
+                versions = self._engine.versions(partition)
+                for shard in giving:
+                    self._engine.drop_shard(shard)
+                    self._wanted.pop(shard, None)
+            # Nobody renews them any more, and until they are free nobody can take them.
+            await self._insist(self._bus.release, partition, self.worker_id, tokens, versions)
+            self._log.info("shards given", shards=giving)
+            self.metrics.shards.set(len(self._owned()))
 
-    async def _give(self, partition: Partition, shards: Collection[Shard]) -> None:
-        if not shards:
-            return
-        async with self._locks[partition]:
-            tokens = {shard: token for shard, token in self._engine.tokens(partition).items() if shard in shards}
-            versions = self._engine.versions(partition)
-            for shard in shards:
-                self._engine.drop_shard(shard)
-                self._wanted.pop(shard, None)
-        await self._bus.release(partition, self.worker_id, tokens, versions)
-        self._log.info("shards given", shards=list(shards))
+    async def _take(self, lacking: Sequence[Shard]) -> float:
+        """Ask for shards, and take those that are free. Returns in how many ms to look again."""
+        wait_ms: float = CONTROL_INTERVAL_MS
+        count = 0
+        asked = self._asking.begin(lacking)
+        while asked:
+            answers = await self._acquire(asked)
+            held = {shard: answer for shard, answer in answers.items() if isinstance(answer, Held)}
+            wait_ms = min([wait_ms, *(answer.remaining_ms + 1.0 for answer in held.values())])
+            count += len(answers) - len(held)
+            asked = self._asking.heard(held, answers.keys() - held.keys())
+            if asked and self._clock.monotonic_ms() >= self._renew_at_ms:
+                # A long round must not make it late with renewing; the next look goes on.
+                wait_ms = 0.0
+                break
+        if count:
+            self._log.info("shards taken", count=count, owned=len(self._owned()))
+        return max(5.0, wait_ms)
 
-    async def _take(self, partition: Partition, shards: list[Shard]) -> float:
-        if not shards:
-            return CONTROL_INTERVAL_MS
-        answers = await self._bus.acquire(partition, self.worker_id, self._settings.node_ttl_ms, shards)
+    async def _acquire(self, asked: Sequence[Shard]) -> dict[Shard, Acquired | Held]:
+        """Ask for shards, and begin to work with those that are this worker's now."""
+        partitions: dict[Partition, list[Shard]] = {}
+        for shard in asked:
+            partitions.setdefault(partition_of_shard(shard, self._settings.partitions), []).append(shard)
+        found: dict[Shard, Acquired | Held] = {}
+        failure: BaseException | None = None
+        # None may go on behind the back of the next look.
+        for answers in await asyncio.gather(*(self._enter(*of) for of in partitions.items()), return_exceptions=True):
+            if isinstance(answers, BaseException):
+                failure = answers
+            else:
+                found |= answers
+        if failure is not None:
+            raise failure
+        return found
+
+    async def _enter(self, partition: Partition, asked: list[Shard]) -> dict[Shard, Acquired | Held]:
+        """Acquire shards of one partition, read what is stored of them, and begin to work with them.
+
+        Their input waits meanwhile; the turns of other shards go on. Read before the lease was held, it could be
+        older than the last commit of the owner before.
+        """
+        answers = await self._bus.acquire(partition, self.worker_id, self._settings.node_ttl_ms, asked)
         taken = {shard: answer for shard, answer in answers.items() if isinstance(answer, Acquired)}
-        for acquired in taken.values():
-            self._store_ahead_ms[partition] = acquired.now_ms - self._clock.monotonic_ms()
-        if taken:
-            # One shard at a time becomes readable, each with its rooms, so that the first ones work again soon.
-            for shard, acquired in taken.items():
-                rooms = await self._insist(self._bus.active_rooms, shard)
-                (outbox_length,) = await self._insist(self._bus.outbox_lengths, partition, [shard])
-                relay_lengths = await self._insist(self._bus.relay_lengths, shard)
-                async with self._locks[partition]:
-                    self._engine.add_shard(shard, acquired, outbox_length=outbox_length, relay_lengths=relay_lengths)
-                    await self._load(partition, rooms)
-            await self._bus.wake(partition, self.worker_id)
-            self._outbox_news[partition].set()
-            self._wake_relays(partition, self._partitions)
-            self._log.info("shards taken", count=len(taken), owned=len(self._engine.tokens(partition)))
-        held = [answer.remaining_ms for answer in answers.values() if isinstance(answer, Held)]
-        return max(5.0, min([CONTROL_INTERVAL_MS, *(ms + 1.0 for ms in held)]))
+        self._dropped.difference_update(answers.keys() - taken.keys())
+        if not taken:
+            return answers
+        began_ms = self._clock.monotonic_ms()
+        self._store_ahead_ms[partition] = next(iter(taken.values())).now_ms - began_ms
+        shards = list(taken)
+        cursors = {shard: acquired.cursor for shard, acquired in taken.items()}
+        outboxes, relays, active, entries = await asyncio.gather(
+            self._insist(self._bus.outbox_lengths, partition, shards),
+            asyncio.gather(*(self._insist(self._bus.relay_lengths, shard) for shard in shards)),
+            asyncio.gather(*(self._insist(self._bus.active_rooms, shard) for shard in shards)),
+            # The loop that reads is waiting for other shards.
+            self._insist(
+                self._bus.read_inputs, partition, self._taker_id, cursors, self._settings.batch_entries_max, 0
+            ),
+        )
+        stored = await self._stored(partition, list(itertools.chain.from_iterable(active)))
+        async with self._locks[partition]:
+            for shard, outbox_length, relay_lengths in zip(shards, outboxes, relays, strict=True):
+                self._engine.add_shard(shard, taken[shard], outbox_length=outbox_length, relay_lengths=relay_lengths)
+                self._dropped.discard(shard)
+            self._add_rooms(partition, stored)
+            # What the loop reads from now on may be of this turn; by then it is taken.
+            await asyncio.gather(
+                self._insist(self._bus.wake, partition, self.worker_id), self._turn(partition, entries)
+            )
+        self._outbox_news[partition].set()
+        self._wake_relays(partition, self._partitions)
+        for _ in shards:
+            self.metrics.take_seconds.observe((self._clock.monotonic_ms() - began_ms) / 1000.0)
+        return answers
 
     async def _leave(self) -> None:
         with contextlib.suppress(BusUnavailable, TimeoutError):
@@ -643,11 +798,6 @@ class Worker:
         self.metrics.unreadable_rooms.set(self._engine.unreadable_count())
         self.metrics.members.set(sum(room.member_count for room in rooms))
         self.metrics.shards.set(sum(len(self._engine.tokens(partition)) for partition in self._partitions))
-
-
-def belongs_to(partition: Partition, partitions: int) -> Callable[[Shard], bool]:
-    """Return the test whether a shard belongs to a partition."""
-    return lambda shard: partition_of_shard(shard, partitions) == partition
 
 
 def _deliveries(turn: ShardTurn) -> int:

@@ -53,7 +53,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory, redis_server: Path) -> Itera
 
 
 @pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory, embedded_redis: EmbeddedRedis) -> Iterator[RedisGroup]:
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory, embedded_redis: EmbeddedRedis) -> Iterator[ClusterGroup]:
     """A Redis Cluster of three primaries, for the whole session; of three partitions each has one."""
     cluster = ClusterGroup(tmp_path_factory.mktemp("cluster"), embedded_redis.binary)
     try:

@@ -25,7 +25,7 @@ from deploy.devcluster import DevCluster, StartFailed
 from loadtest.chaos.client import now_ms
 from loadtest.chaos.crowd import Crowd
 from loadtest.chaos.losses import Finding, find_losses
-from loadtest.chaos.plan import Fault, Load, StoreKind, order_faults
+from loadtest.chaos.plan import FAILS_OVER, Fault, Load, StoreKind, order_faults
 from loadtest.chaos.proxy import Command, Direction
 from loadtest.chaos.report import Report, Trial
 from loadtest.chaos.store import Store
@@ -41,6 +41,7 @@ DRAIN_MS: Final = 1_000
 DELAY_MS: Final = 50.0
 HELD_S: Final = 2.0
 """How long a delay and a full memory last."""
+BEHIND_S: Final = 0.5
 EPSILON_MS: Final = 2.0
 """A process that gets SIGKILL may have sequenced something within the same moment."""
 SETTLE_S: Final = 0.5
@@ -187,7 +188,7 @@ class Chaos:
                 trial.at_ms = now_ms()
                 await self._store.restart(crash=trial.fault == Fault.STORE_KILL, pause_s=0.5)
                 await self._go_on(trial, self._rooms())
-            case Fault.FAILOVER:
+            case Fault.FAILOVER | Fault.FAILOVER_BEHIND:
                 await self._fail_over(trial)
             case Fault.CUT:
                 trial.at_ms = now_ms()
@@ -265,7 +266,11 @@ class Chaos:
     async def _lose_edge(self, trial: Trial) -> None:
         """SIGKILL or SIGTERM, and a new start. The pauses are those of its clients, until they are in their rooms."""
         # Where all went after the last loss of an edge; the others have nobody to lose.
-        number = self._dice.choice(sorted({client.edge for client in self._crowd.clients if client.joined}))
+        async with asyncio.timeout(MEND_S):
+            # After an outage that was longer than a lease all of them join again.
+            while not (edges := sorted({client.edge for client in self._crowd.clients if client.joined})):  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_S)
+        number = self._dice.choice(edges)
         name = trial.target = self._cluster.edges[number].name
         clients = [client for client in self._crowd.clients if client.edge == number and client.joined]
         self._strike(name, signal.SIGKILL if trial.fault == Fault.EDGE_KILL else signal.SIGTERM)
@@ -301,8 +306,13 @@ class Chaos:
         """SIGKILL of a primary; it starts again when its replica has become the primary."""
         partition = Partition(self._dice.randrange(self._plan.store.partitions))
         trial.target = f"p{partition}"
+        await self._store.wait_until_safe()
+        if trial.fault == Fault.FAILOVER_BEHIND:
+            await self._store.tell_proxy(Command("shape", await self._store.replica_pid(partition), stall="replies"))
+            await asyncio.sleep(BEHIND_S)
         server = await self._store.kill_primary(partition)
         trial.at_ms = now_ms()
+        await self._store.tell_proxy(Command("shape"))
         # Rooms of the other partitions must not feel it, but for the registry's.
         await self._go_on(trial, self._rooms())
         await self._store.bring_back(server, partition)
@@ -465,7 +475,7 @@ class Chaos:
     def _judge(self) -> None:
         report, crowd = self._report, self._crowd
         flushes_ms = [trial.at_ms for trial in report.trials if trial.fault == Fault.FLUSH]
-        failovers_ms = [trial.at_ms for trial in report.trials if trial.fault == Fault.FAILOVER]
+        failovers_ms = [trial.at_ms for trial in report.trials if trial.fault in FAILS_OVER]
         by_room = defaultdict(list)
         for client in crowd.clients:
             by_room[client.room].append(client)

@@ -20,6 +20,7 @@ class Fault(StrEnum):
     STORE_KILL = "Valkey SIGKILL, restart"
     STORE_RESTART = "Valkey SIGTERM, restart"
     FAILOVER = "primary SIGKILL, failover"
+    FAILOVER_BEHIND = "the same, replica 0.5 s behind"
     CUT = "all connections to Valkey cut"
     CUT_ONE = "connections of one process cut"
     DELAY = "Valkey 50 ms farther away"
@@ -51,10 +52,12 @@ class StoreKind(StrEnum):
         has_replicas = self in (StoreKind.SENTINEL, StoreKind.CLUSTER)
         if fault in (Fault.STORE_KILL, Fault.STORE_RESTART):
             return not has_replicas
-        return fault != Fault.FAILOVER or has_replicas
+        return fault not in FAILS_OVER or has_replicas
 
 
-LOSES_DATA: Final = frozenset({Fault.FLUSH})
+FAILS_OVER: Final = frozenset({Fault.FAILOVER, Fault.FAILOVER_BEHIND})
+
+LOSES_DATA: Final = frozenset({Fault.FLUSH, Fault.FAILOVER_BEHIND})
 """After it acknowledged events may be missing: what was lost is Valkey's, and a new epoch says so."""
 
 
@@ -85,12 +88,12 @@ class Dice(Protocol):
 def order_faults(times: dict[Fault, int], dice: Dice) -> list[Fault]:
     """Return each fault as often as it is wanted, in an order that the dice decide.
 
-    FLUSHALL, which ends the epochs of all rooms, stands behind three quarters of the others, so that epochs get old.
+    What loses data, which ends the epochs of rooms, stands behind three quarters of the others, so that epochs get old.
     """
     order = [fault for fault, number in times.items() if fault not in LOSES_DATA for _ in range(number)]
     dice.shuffle(order)
     late = len(order) * 3 // 4
-    return [*order[:late], *(fault for fault in LOSES_DATA for _ in range(times.get(fault, 0))), *order[late:]]
+    return [*order[:late], *(fault for fault in sorted(LOSES_DATA) for _ in range(times.get(fault, 0))), *order[late:]]
 
 
 def default_times(

@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import structs
 
 from loadtest.chaos.losses import Finding, Losses
-from loadtest.chaos.plan import Fault, percentile
+from loadtest.chaos.plan import FAILS_OVER, Fault, percentile
 from loadtest.checker import Counts
 from loadtest.table import render_table
 
@@ -157,7 +157,7 @@ class Report:
 
     def _notes(self, losses: Losses) -> list[str]:
         notes = []
-        if any(trial.fault in (Fault.FLUSH, Fault.FAILOVER) for trial in self.trials):
+        if any(trial.fault in (Fault.FLUSH, *FAILS_OVER) for trial in self.trials):
             notes.append(
                 "  FLUSHALL is a loss of the store's data, and at a failover the replica may lack the last of it: new "
                 f"epochs, resync. {losses.lost_with_the_store} acknowledged events went with it, and "

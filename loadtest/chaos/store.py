@@ -15,7 +15,7 @@ from deploy.embedded_redis import EmbeddedRedis
 from deploy.ports import free_ports
 from loadtest.chaos.plan import StoreKind
 from loadtest.chaos.proxy import Command
-from loadtest.redis_groups import ClusterGroup, OneServer, RedisGroup, SentinelGroup, command
+from loadtest.redis_groups import ClusterGroup, OneServer, RedisGroup, SentinelGroup, command, replica_of
 
 _ROOT: Final = Path(__file__).parents[2]
 _Result = TypeVar("_Result")
@@ -79,6 +79,19 @@ class Store:
         await asyncio.sleep(pause_s)
         await self._in_thread(server.start)
 
+    async def wait_until_safe(self) -> None:
+        """Wait until every replica is sent what its primary writes."""
+        await self._in_thread(self._group.wait_until_safe)
+
+    async def replica_pid(self, partition: Partition) -> int:
+        """Return the process of the replica that would take a partition."""
+
+        def look() -> int | None:
+            primary = self._group.primary(partition)
+            return replica_of(self._group.servers, self._announce(primary.port)).pid
+
+        return await self._in_thread(look) or 0
+
     async def kill_primary(self, partition: Partition) -> EmbeddedRedis:
         """End the server that has a partition, by SIGKILL."""
         server = await self._in_thread(lambda: self._group.primary(partition))
@@ -86,10 +99,9 @@ class Store:
         return server
 
     async def bring_back(self, server: EmbeddedRedis, partition: Partition) -> None:
-        """Start a server that was the primary of a partition, when another has become it, and let it catch up."""
+        """Start a server that was the primary of a partition, when another has become it."""
         await self._in_thread(lambda: self._group.primary(partition))
         await self._in_thread(server.start)
-        await self._in_thread(self._group.wait_until_safe)
 
     async def tell_proxy(self, command: Command) -> int:
         """Have a command carried out. Returns how many connections it concerned."""

@@ -88,7 +88,8 @@ async def test_the_owner_learns_who_wants_its_shard_and_is_woken(bus: Bus, world
     waiting = asyncio.create_task(bus.read_inputs(P0, W1, {S1: 0}, 10, 5_000))
     await asyncio.sleep(0.01)
     await world.bus().acquire(P0, W2, LONG_MS, [S1])
-    assert await asyncio.wait_for(waiting, 1) == []
+    woken = await asyncio.wait_for(waiting, 1)
+    assert (woken, woken.lease_news) == ([], True)
     assert await wish(bus, W1, LONG_MS, {S1: lease.token}) == W2
 
 
@@ -99,11 +100,21 @@ async def test_releasing_frees_the_shard_and_wakes_who_wants_it(bus: Bus, world:
     waiting = asyncio.create_task(other.read_inputs(P0, W2, {}, 10, 5_000))
     await asyncio.sleep(0.01)
     await bus.release(P0, W1, {S1: lease.token})
-    assert await asyncio.wait_for(waiting, 1) == []
+    woken = await asyncio.wait_for(waiting, 1)
+    assert (woken, woken.lease_news) == ([], True)
     after = await take(other, S1, W2)
     assert after.token > lease.token
     # The wish is fulfilled, so it is not shown to the one who had it.
     assert await wish(other, W2, LONG_MS, {S1: after.token}) is None
+
+
+async def test_a_wake_of_ones_own_hides_no_news_of_leases_and_is_none(bus: Bus, world: World) -> None:
+    await take(bus, S1)
+    await world.bus().acquire(P0, W2, LONG_MS, [S1])
+    await bus.wake(P0, W1)
+    assert (await bus.read_inputs(P0, W1, {S1: 0}, 10, 5_000)).lease_news
+    await bus.wake(P0, W1)
+    assert not (await bus.read_inputs(P0, W1, {S1: 0}, 10, 5_000)).lease_news
 
 
 async def test_after_releasing_nothing_can_be_renewed_or_written(bus: Bus) -> None:

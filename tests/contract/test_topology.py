@@ -11,7 +11,7 @@ from common.bus import ShardEntry
 from common.bus_redis import RedisBus
 from common.errors import BusUnavailable, SettingsError
 from common.ids import Partition
-from loadtest.redis_groups import ClusterGroup, RedisGroup, SentinelGroup, command
+from loadtest.redis_groups import ClusterGroup, RedisGroup, SentinelGroup, command, replica_of
 from tests.contract.builders import E1, LONG_MS, P0, S0, S1, SHAPE, W1, commit, part, take
 
 _Result = TypeVar("_Result")
@@ -51,8 +51,33 @@ async def insist(call: Callable[[], Awaitable[_Result]]) -> _Result:
                 await asyncio.sleep(0.05)
 
 
+async def test_a_primary_that_is_told_to_step_down_is_left_by_those_who_wait_there(
+    group: RedisGroup, bus: RedisBus
+) -> None:
+    """A replica answers blocking reads, and has nothing to tell. Readers waited there until their time was over."""
+    await insist(lambda: bus.append_inputs([(S1, b"a")]))
+    reading = asyncio.create_task(bus.read_inputs(P0, W1, {S1: 1}, 10, 60_000))
+    await asyncio.sleep(0.02)
+    old = group.primary(P0)
+    if isinstance(group, SentinelGroup):
+        command(group.sentinels[0], "SENTINEL", "FAILOVER", "rooms")
+    else:
+        command(replica_of(group.servers, old.port), "CLUSTER", "FAILOVER")
+    # Sentinels let the old one be for some seconds. What is asked meanwhile finds the new one all the same.
+    async with asyncio.timeout(20):
+        while not reading.done():
+            await insist(lambda: bus.input_lengths([S1]))
+            await asyncio.sleep(0.05)
+    with pytest.raises(BusUnavailable):
+        await reading
+    await insist(lambda: bus.append_inputs([(S1, b"b")]))
+    assert (await insist(lambda: bus.read_inputs(P0, W1, {S1: 1}, 10, 5_000)))[0].data == b"b"
+    assert group.primary(P0) is not old
+
+
 async def test_after_a_failover_the_same_bus_goes_on_with_the_new_primary(group: RedisGroup, bus: RedisBus) -> None:
-    lease = await take(bus, S1)
+    await asyncio.to_thread(group.wait_until_safe)
+    lease = await insist(lambda: take(bus, S1))
     await bus.announce("edge", E1, b"", LONG_MS)
     assert (await bus.commit(P0, commit(part(S1, lease), outputs={E1: b"before"}))).done
     inputs = asyncio.create_task(bus.read_inputs(P0, W1, {S1: 0}, 10, 60_000))
@@ -71,27 +96,6 @@ async def test_after_a_failover_the_same_bus_goes_on_with_the_new_primary(group:
     old.start()
     for number in range(2, 6):
         assert (await bus.append_inputs([(S1, b"more")])) == [number]
-    await asyncio.to_thread(group.wait_until_safe)
-    assert await bus.input_lengths([S1]) == [5]
-
-
-async def test_a_primary_that_is_told_to_step_down_is_left_by_those_who_wait_there(
-    group: RedisGroup, bus: RedisBus
-) -> None:
-    """A replica answers blocking reads, and has nothing to tell. Readers waited there until their time was over."""
-    await insist(lambda: bus.append_inputs([(S1, b"a")]))
-    reading = asyncio.create_task(bus.read_inputs(P0, W1, {S1: 1}, 10, 60_000))
-    await asyncio.sleep(0.02)
-    old = group.primary(P0)
-    if isinstance(group, SentinelGroup):
-        command(group.sentinels[0], "SENTINEL", "FAILOVER", "rooms")
-    else:
-        (replica,) = [server for server in group.servers if _follows(server, old.port)]
-        command(replica, "CLUSTER", "FAILOVER")
-    with pytest.raises(BusUnavailable):
-        await asyncio.wait_for(reading, 20)
-    await insist(lambda: bus.append_inputs([(S1, b"b")]))
-    assert (await insist(lambda: bus.read_inputs(P0, W1, {S1: 1}, 10, 5_000)))[0].data == b"b"
     assert group.primary(P0) is not old
 
 
@@ -103,33 +107,39 @@ async def test_a_partition_that_moves_to_another_node_is_followed(tmp_path: Path
     await asyncio.sleep(0.02)
     source, target = redis_cluster.primary(P0), redis_cluster.primary(Partition(1))
     try:
-        await asyncio.to_thread(move_slot, redis_cluster, source, target)
+        await asyncio.to_thread(redis_cluster.move, P0, source, target)
         with pytest.raises(BusUnavailable):
             await asyncio.wait_for(reading, 5)
         assert await insist(lambda: bus.append_inputs([(S0, b"c"), (S1, b"d")])) == [2, 2]
         found = await insist(lambda: bus.read_inputs(P0, W1, {S0: 0, S1: 0}, 10, 1_000))
         assert sorted(entry.data for entry in found) == [b"a", b"b", b"c", b"d"]
     finally:
-        await asyncio.to_thread(move_slot, redis_cluster, target, source)
+        await asyncio.to_thread(redis_cluster.move, P0, target, source)
         await bus.close()
 
 
 async def test_sentinels_that_know_no_such_primary_are_told_in_one_line(group: RedisGroup) -> None:
-    if not isinstance(group, SentinelGroup):
-        group_url = group.url.replace("redis+cluster://", "redis+cluster://user:hidden@")
-        with pytest.raises((BusUnavailable, SettingsError)) as raised:
-            await RedisBus.connect(group_url, "other", SHAPE)
-    else:
-        with pytest.raises(BusUnavailable) as raised:
-            await RedisBus.connect(group.url.replace("/rooms", "/others").replace("//", "//u:hidden@"), "other", SHAPE)
-        assert "others" in str(raised.value)
+    url = group.url.replace("/rooms", "/others").replace("//", "//user:hidden@")
+    with pytest.raises((BusUnavailable, SettingsError)) as raised:
+        await RedisBus.connect(url, "other", SHAPE)
     assert "\n" not in str(raised.value)
     assert "hidden" not in str(raised.value)
 
 
-def move_slot(cluster: ClusterGroup, source: object, target: object) -> None:
-    """Move the slot of partition 0 with all that is in it."""
+async def test_a_server_that_is_in_no_cluster_is_told_in_one_line(redis: RedisGroup) -> None:
+    with pytest.raises(BusUnavailable, match="cluster support disabled"):
+        await RedisBus.connect(redis.url.replace("redis://", "redis+cluster://"), "other", SHAPE)
 
 
-def _follows(server: object, port: int) -> bool:
-    return False
+async def test_where_nobody_answers_it_is_told_who_was_asked() -> None:
+    for url in ("redis+cluster://u:hidden@127.0.0.1:1", "redis+sentinel://u:hidden@127.0.0.1:1/rooms"):
+        with pytest.raises(BusUnavailable, match=r"127\.0\.0\.1:1") as raised:
+            await RedisBus.connect(url, "other", SHAPE)
+        assert "hidden" not in str(raised.value)
+
+
+async def test_a_closed_bus_looks_for_nobody(group: RedisGroup) -> None:
+    bus = RedisBus(group.url, "closed", SHAPE)
+    await bus.close()
+    with pytest.raises(BusUnavailable):
+        await bus.ping_ms()

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from common.settings import DEV_TOKEN_SECRET
 from deploy.embedded_redis import EmbeddedRedis
 from deploy.ports import free_ports
+from loadtest.redis_groups import ClusterGroup
 
 ROOT = Path(__file__).parent.parent.parent
 COMMANDS = (
@@ -207,6 +208,22 @@ def test_doctor_on_a_server_without_a_cluster(embedded_redis: EmbeddedRedis, tmp
     assert "\nok    redis " in done.stdout
     assert "there is no cluster in namespace 'rr' yet" in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_doctor_looks_at_all_servers_of_a_redis_cluster(redis_cluster: ClusterGroup, tmp_path: Path) -> None:
+    settings = {"ROOMRING_DEV": "1", "ROOMRING_REDIS_URL": redis_cluster.url}
+    done = roomring("doctor", "--json", cwd=tmp_path, ROOMRING_PARTITIONS="3", **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    findings = json.loads(done.stdout)["findings"]
+    servers = [finding["found"] for finding in findings if finding["check"] == "redis"]
+    assert len(servers) == 3
+    for server in redis_cluster.servers:
+        assert any(f"127.0.0.1:{server.port}/" in found for found in servers)
+    sharing = {finding["check"]: finding for finding in findings}
+    assert sharing["partitions"]["found"] == "3 on 3 of 3 primaries, at most 1 on one"
+    assert sharing["replicas"]["state"] == "warn"
+    alone = json.loads(roomring("doctor", "--json", cwd=tmp_path, **settings).stdout)["findings"]
+    assert "more ROOMRING_PARTITIONS" in {finding["check"]: finding for finding in alone}["partitions"]["remedy"]
 
 
 def test_doctor_without_redis(tmp_path: Path) -> None:

@@ -148,9 +148,16 @@ class Wire:
         self._servers.setdefault(partition, server)
         return answer
 
+    async def read_inputs(self, partition: Partition, *args: Any) -> Any:
+        """See `WorkerBus.read_inputs`."""
+        server = self._servers.get(partition, 0)
+        entries = await self._network.call(self._process, "read_inputs", (partition, *args))
+        entries.server = str(server)
+        return entries
+
     async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
         """See `WorkerBus.commit`. A server that is not the known one does nothing the first time."""
-        known = self._servers[partition]
+        known = int(commit.server or self._servers[partition])
         answer = await self._network.call(self._process, "commit", (partition, commit, known, False))
         if answer is None:
             known = self._network.store.server

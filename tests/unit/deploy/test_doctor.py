@@ -48,6 +48,23 @@ def test_persistence() -> None:
     assert doctor.check_persistence({"aof_enabled": 0}).state is State.WARN
 
 
+def test_replicas() -> None:
+    safe = {"min-replicas-to-write": "1", "cluster-require-full-coverage": "no"}
+    careless = {"min-replicas-to-write": "0", "cluster-require-full-coverage": "yes"}
+    for form in ("sentinel", "cluster"):
+        assert doctor.check_replicas({"connected_slaves": 1}, form, safe).state is State.OK
+        assert doctor.check_replicas({"connected_slaves": 0}, form, safe).state is State.WARN
+        assert doctor.check_replicas({"connected_slaves": 1}, form, careless).state is State.WARN
+        # One that tells no settings is not blamed for them.
+        assert doctor.check_replicas({"connected_slaves": 1}, form, {}).state is State.OK
+
+
+def test_sharing() -> None:
+    assert doctor.check_sharing([1, 1, 1], 3).state is State.OK
+    assert "more ROOMRING_PARTITIONS" in doctor.check_sharing([1], 3).remedy
+    assert "move slots" in doctor.check_sharing([2, 1], 3).remedy
+
+
 def test_round_trip_is_judged_by_its_slow_ones() -> None:
     assert doctor.check_round_trip([0.2] * 100).state is State.OK
     assert doctor.check_round_trip([0.2] * 98 + [20.0] * 2).state is State.WARN

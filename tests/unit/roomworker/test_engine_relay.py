@@ -24,8 +24,8 @@ TOKEN = LeaseToken(77)
 
 def owner(relays: Mapping[Partition, int] | None = None) -> Engine:
     engine = Engine(SETTINGS, lambda *_, **__: None)
-    engine.add_shard(HERE, Acquired(TOKEN, 0, 0, {}), new_epoch=False, relay_lengths=relays or {})
-    engine.add_room(THREAD, {}, START_MS)
+    engine.add_shard(HERE, Acquired(TOKEN, 0, 0, {}, 1, 0), relay_lengths=relays or {})
+    engine.add_room(THREAD, {}, START_MS, START_MS)
     return engine
 
 
@@ -83,7 +83,7 @@ def test_at_its_bound_a_relay_refuses_and_at_twice_as_much_it_stops_the_input() 
 def test_the_mark_of_a_relay_is_no_edge_that_could_be_gone() -> None:
     engine = Engine(SETTINGS, lambda *_, **__: None)
     marks = {EdgeId("relay:1"): 5, E1: 3}
-    engine.add_shard(HERE, Acquired(TOKEN, 0, 0, marks), new_epoch=False)
+    engine.add_shard(HERE, Acquired(TOKEN, 0, 0, marks, 1, 0))
     assert engine.known_edges() == {E1}
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from roomworker.letters import Unwatch, encode_letter
 
 from common.commands import Tell
 from common.deliveries import Answer, AnyDelivery, Detach
 from common.ids import EdgeId, RoomId, inbox_of
+from common.letters import Unwatch
 from common.ring import shard_of
 from roomworker.engine import TRIES_MAX
 from roomworker.room import Room
@@ -85,7 +85,7 @@ def test_what_other_rooms_told_it_is_set_aside(bench: Bench) -> None:
     bench.told(join(ADA, 1, room=inbox))
     fields(bench, inbox)["meta"] = SPOILT
     bench.take_over()
-    letter = Tell(inbox, encode_letter(Unwatch(ADA, BEN)))
+    letter = Tell(inbox, Unwatch(ADA, BEN))
     bench.send(letter, edge=EdgeId(""))
     bench.turn()
     (dead,) = bench.dead_letters()

@@ -231,12 +231,12 @@ def test_a_room_without_visitors_stores_nothing(stage: Stage) -> None:
     assert stage.store.fields == {}
 
 
-def test_nothing_of_a_member_stays_stored(stage: Stage) -> None:
+def test_nothing_of_a_member_stays_stored_but_the_rates(stage: Stage) -> None:
     stage.block(ADA, BEN)
     stage.hear(join(ADA, 1), move(1, 1))
     assert {"m:ada", "s:ada", "b:ada", "meta"} <= set(stage.store.fields)
     stage.hear(leave(1))
-    assert set(stage.store.fields) == {"meta"}
+    assert set(stage.store.fields) == {"meta", "t:ada"}
 
 
 def test_the_stored_room_lives_while_it_has_members_and_a_while_longer(stage: Stage) -> None:

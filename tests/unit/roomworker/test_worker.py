@@ -21,7 +21,7 @@ from roomworker.metrics import WorkerMetrics
 from roomworker.worker import Worker
 from tests.unit.bench import messages_of, names_of
 from tests.unit.clock import LoopClock, drive
-from tests.unit.stage import ADA, BEN, CY, E1, E2, HALL, START_MS, chat, join, lose, say
+from tests.unit.stage import ADA, BEN, CY, E1, E2, HALL, START_MS, chat, join, leave, lose, say
 
 P0 = Partition(0)
 SHARDS = 8
@@ -177,6 +177,171 @@ def test_a_worker_that_stops_gives_everything_back() -> None:
         site.send(chat(1))
         await site.start("w2")
         assert names_of(site.heard()) == ["chat_broadcast"]
+
+    run(course)
+
+
+async def talk(site: Site, rooms: Sequence[RoomId], times: int, every_s: float = 0.02) -> None:
+    """Say something in each room, again and again; it must all be heard, in order and at once."""
+    for number in range(times):
+        for room in rooms:
+            site.send(chat(1, str(number), room=room), room=room)
+        await asyncio.sleep(every_s)
+    told = messages_of(site.heard())
+    for room in rooms:
+        events = [event for event in told if event["payload"]["roomId"] == room]
+        assert [event["payload"]["text"] for event in events] == [str(number) for number in range(times)]
+        # A pause would make several share a time.
+        assert len({event["ts"] for event in events}) == times
+        assert len({event["epoch"] for event in events}) == 1
+
+
+async def joined_rooms(site: Site) -> list[RoomId]:
+    rooms = [RoomId(f"room{number}") for number in range(20)]
+    for room in rooms:
+        site.send(join(ADA, 1, room=room), room=room)
+    await asyncio.sleep(0.02)
+    site.heard()
+    return rooms
+
+
+PHASES_S = (0.0, 0.02, 0.04, 0.06, 0.08)
+"""Where all look at the registry each 100 ms anyway, it must not need the luck of looking at the right moment."""
+
+
+@pytest.mark.parametrize("phase_s", PHASES_S)
+def test_while_a_worker_leaves_the_others_take_over_and_nobody_waits(phase_s: float) -> None:
+    async def course(site: Site) -> None:
+        first = await site.start()
+        for name in ("w2", "w3"):
+            await site.start(name)
+        rooms = await joined_rooms(site)
+        await asyncio.sleep(1 + phase_s)
+        assert len(site.owners()) == 3
+        first.stop()
+        assert first.not_ready() == "it is stopping"
+        await talk(site, rooms, 40)
+        assert site.tasks["w1"].done()
+        assert site.owners() == {"w2": SHARDS // 2, "w3": SHARDS // 2}
+        assert value(first, "roomring_worker_refused_commits_total", reason="fenced") == 0
+
+    run(course)
+
+
+@pytest.mark.parametrize("phase_s", PHASES_S)
+def test_while_a_worker_joins_nobody_waits(phase_s: float) -> None:
+    async def course(site: Site) -> None:
+        first = await site.start()
+        rooms = await joined_rooms(site)
+        await asyncio.sleep(phase_s)
+        second = await site.start("w2")
+        await talk(site, rooms, 40)
+        assert site.owners() == {"w1": SHARDS // 2, "w2": SHARDS // 2}
+        assert value(second, "roomring_worker_take_seconds_count") == SHARDS // 2
+        assert value(first, "roomring_worker_take_seconds_count") == SHARDS
+
+    run(course)
+
+
+def test_a_hand_off_refills_no_rate_of_who_is_here_or_has_left() -> None:
+    async def course(site: Site) -> None:
+        first, _ = await site.start("w1"), await site.start("w2")
+        told = await site.told(join(ADA, 1), join(BEN, 2), *(chat(number) for number in (1, 1, 1, 2, 2, 2)))
+        assert names_of(told).count("chat_broadcast") == 4
+        await site.told(leave(2))
+        first.stop()
+        await site.tasks["w1"]
+        told = await site.told(join(BEN, 2), chat(1), chat(2))
+        assert names_of(told) == ["member_joined"]
+        assert names_of(told, 2) == ["room_state", "rate_limited"]
+
+    run(course, chat_burst=2, chat_per_second=0.1)
+
+
+def test_two_that_leave_together_give_to_who_stays() -> None:
+    async def course(site: Site) -> None:
+        workers = [await site.start(name) for name in ("w1", "w2", "w3")]
+        rooms = await joined_rooms(site)
+        await asyncio.sleep(1)
+        for worker in workers[:2]:
+            worker.stop()
+            worker.stop()
+        await talk(site, rooms, 40)
+        assert site.tasks["w1"].done()
+        assert site.tasks["w2"].done()
+        assert site.owners() == {"w3": SHARDS}
+
+    run(course)
+
+
+def test_the_last_one_waits_for_nobody_also_where_all_leave_together() -> None:
+    async def course(site: Site) -> None:
+        for worker in [await site.start(name) for name in ("w1", "w2")]:
+            worker.stop()
+        await asyncio.sleep(0.3)
+        assert all(task.done() for task in site.tasks.values())
+        assert site.owners() == {}
+
+    run(course)
+
+
+def test_a_worker_that_nobody_takes_over_from_ends_all_the_same() -> None:
+    async def course(site: Site) -> None:
+        first, _ = await site.start("w1"), await site.start("w2")
+        await asyncio.sleep(1)
+        # It has asked, perhaps, and is gone; the registry does not know it yet.
+        site.buses["w2"].is_cut = True
+        site.store.announce("worker", "w2", b"", 10**6)
+        first.stop()
+        await asyncio.wait_for(site.tasks["w1"], 4)
+        assert "w1" not in site.owners()
+
+    run(course)
+
+
+def test_a_worker_that_is_told_to_stop_while_redis_is_away_ends() -> None:
+    async def course(site: Site) -> None:
+        worker = await site.start()
+        site.buses["w1"].is_cut = True
+        await asyncio.sleep(0.2)
+        worker.stop()
+        await asyncio.wait_for(site.tasks["w1"], 8)
+
+    run(course)
+
+
+def test_an_outage_moves_nothing_though_one_comes_back_before_the_other() -> None:
+    # The first that saw Redis again saw itself alone, and took everything.
+    async def course(site: Site) -> None:
+        for name in ("w1", "w2"):
+            await site.start(name)
+        await asyncio.sleep(1)
+        tokens = {status.shard: status.token for status in site.store.shard_status()}
+        for bus in site.buses.values():
+            bus.is_cut = True
+        await asyncio.sleep(2 * TTL_MS / 1000)
+        site.buses["w1"].is_cut = False
+        await asyncio.sleep(0.15)
+        site.buses["w2"].is_cut = False
+        await asyncio.sleep(2)
+        assert {status.shard: status.token for status in site.store.shard_status()} == tokens
+
+    run(course)
+
+
+def test_after_a_loss_of_all_data_each_takes_its_own_again() -> None:
+    async def course(site: Site) -> None:
+        for name in ("w1", "w2"):
+            await site.start(name)
+        await asyncio.sleep(1)
+        owners = {status.shard: status.owner for status in site.store.shard_status()}
+        site.store.flush()
+        await asyncio.sleep(1)
+        assert {status.shard: status.owner for status in site.store.shard_status()} == owners
+        versions = [worker.metrics for worker in site.workers.values()]
+        taken = sum(m.registry.get_sample_value("roomring_worker_take_seconds_count") or 0 for m in versions)
+        # At the start w1 took all and gave half; then each took its half once more.
+        assert taken == SHARDS + SHARDS // 2 + SHARDS
 
     run(course)
 

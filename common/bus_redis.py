@@ -686,12 +686,13 @@ class RedisBus:
         Raises:
             BusUnavailable: a server did not answer. The others were asked all the same, and have answered by then.
         """
+        if not calls:
+            return []
+        if self._topology.only is not None:
+            return await send(self._topology.only, b"".join([packed for _, packed in calls]), len(calls))
         links_of = {
             partition: await self._topology.links(partition) for partition in {partition for partition, _ in calls}
         }
-        if len(set(links_of.values())) == 1:
-            links = next(iter(links_of.values()))
-            return await send(links, b"".join([packed for _, packed in calls]), len(calls))
         by_server: dict[RedisLinks, list[int]] = {}
         for number, (partition, _) in enumerate(calls):
             by_server.setdefault(links_of[partition], []).append(number)

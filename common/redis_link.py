@@ -201,7 +201,9 @@ class RedisLinks:
             self._idle.append(link)
             if self._is_closed():
                 await self._drop_idle()
-        await self._raise_error_replies(answers)
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                await self._refused(answers)
         return answers
 
     async def read(self, reader: Hashable, packed: bytes, block_ms: int) -> Any:
@@ -218,7 +220,8 @@ class RedisLinks:
         except BusUnavailable:
             self._on_doubt()
             raise
-        await self._raise_error_replies(answers)
+        if isinstance(answers[0], ResponseError):
+            await self._refused(answers)
         return answers[0]
 
     def is_reading(self, reader: Hashable) -> bool:
@@ -243,13 +246,12 @@ class RedisLinks:
     def _is_closed(self) -> bool:
         return self._closed
 
-    async def _raise_error_replies(self, answers: Iterable[Any]) -> None:
-        for answer in answers:
-            if isinstance(answer, ResponseError) and _is_displaced(answer):
-                # Whoever connects anew may reach another server, and readers would wait here for nothing.
-                await self._drop()
-                self._on_doubt()
-                break
+    async def _refused(self, answers: Iterable[Any]) -> None:
+        """Raise the first error reply, see `raise_error_replies`."""
+        if any(isinstance(answer, ResponseError) and _is_displaced(answer) for answer in answers):
+            # Whoever connects anew may reach another server, and readers would wait here for nothing.
+            await self._drop()
+            self._on_doubt()
         raise_error_replies(answers)
 
     async def _drop(self) -> None:

@@ -64,14 +64,16 @@ class RedisTopology:
         self._timeout_ms = timeout_ms
         self._servers: dict[Place, RedisLinks] = {}
         self._of: list[RedisLinks | None] = [None] * len(keys)
+        self.only: RedisLinks | None = None
+        """Where one server has all partitions for ever."""
         self._finder: _Finder | None = None
         self._looked_s = math.inf
         """When the servers were looked for; infinite where they need not be."""
         self._search: asyncio.Task[None] | None = None
         self._closed = False
         if self.url.form == "server":
-            links = RedisLinks(RedisAddress(url, timeout_ms), connections_max, timeout_ms)
-            self._of = [links] * len(keys)
+            self.only = RedisLinks(RedisAddress(url, timeout_ms), connections_max, timeout_ms)
+            self._of = [self.only] * len(keys)
             return
         # What is wrong in the options of the URL shows now.
         self._address(("127.0.0.1", SERVER_PORT))

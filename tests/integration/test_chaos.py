@@ -18,7 +18,7 @@ TIMES = {
     },
     StoreKind.REDIS: {Fault.WORKER_KILL: 1, Fault.STORE_KILL: 1, Fault.STORE_RESTART: 1, Fault.SCRIPT_FLUSH: 1},
     StoreKind.SENTINEL: {Fault.FAILOVER: 1, Fault.CUT: 1},
-    StoreKind.CLUSTER: {Fault.FAILOVER: 1, Fault.WORKER_KILL: 1, Fault.EDGE_KILL: 1, Fault.CUT_ONE: 1},
+    StoreKind.CLUSTER: {Fault.FAILOVER: 1, Fault.WORKER_KILL: 1, Fault.CUT: 1, Fault.CUT_ONE: 1},
 }
 
 
@@ -36,5 +36,6 @@ async def test_no_promise_is_broken_by_what_may_happen_to_processes(store: Store
     assert all(trial.pauses_ms for trial in report.trials if trial.rooms)
     assert report.losses.acknowledged == report.losses.sent > 50
     assert report.checked.received > report.losses.sent
-    # Who was not killed found its Redis again without a new start.
+    # Who was not killed found its Redis again without a new start. (No edge is killed where a failover may meet its
+    # successor: a process that starts needs a Redis that takes writes.)
     assert report.own_ends == 0

@@ -160,6 +160,7 @@ class RedisBus:
         self._readers: dict[tuple[Partition, str], RedisLink] = {}
         self._wake_seen: dict[tuple[Partition, WorkerId], bytes] = {}
         self._output_checked: set[tuple[Partition, EdgeId]] = set()
+        self._output_anew: set[tuple[Partition, EdgeId]] = set()
 
     @classmethod
     async def connect(cls, url: str, namespace: str, shape: ClusterShape, **options: int) -> Self:
@@ -221,12 +222,15 @@ class RedisBus:
         its positions, see `read_output`.
         """
         keys = self._keys[0]
-        calls = [_evalsha(_ANNOUNCE, [keys.nodes(role), keys.node_info(role)], [node_id, info, ttl_ms])]
-        if role == "edge":
-            for partition in self._partitions:
-                stream = self._keys[partition].output(EdgeId(node_id))
-                calls.insert(0, _evalsha(_KEEP_OUTPUT, [stream], [self._output_ttl_ms]))
-        return all(await self._run_packed(calls))
+        places = [(partition, EdgeId(node_id)) for partition in self._partitions] if role == "edge" else []
+        calls = [
+            _evalsha(_KEEP_OUTPUT, [self._keys[partition].output(edge_id)], [self._output_ttl_ms])
+            for partition, edge_id in places
+        ]
+        calls.append(_evalsha(_ANNOUNCE, [keys.nodes(role), keys.node_info(role)], [node_id, info, ttl_ms]))
+        *were_there, known = await self._run_packed(calls)
+        self._output_anew.update(place for place, was_there in zip(places, were_there, strict=True) if not was_there)
+        return bool(known) and all(were_there)
 
     async def withdraw(self, role: Role, node_id: str) -> None:
         """See `Registry.withdraw`."""
@@ -317,17 +321,24 @@ class RedisBus:
 
         When the stream ends before `after` (it expired and was made anew, or Redis lost data), all that it
         holds is read; the positions show the break, and an entry may be one that the edge had before. This
-        is looked up on a new connection and after each wait that brought nothing: no cost under load.
+        is looked up on a new connection and after each wait that brought nothing: no cost under load. A stream
+        that this bus made anew is read from its beginning, also where it has passed `after` by now.
         """
         key = self._keys[partition].output(edge_id)
         reader = self._reader(partition, edge_id)
         place = (partition, edge_id)
-        if place not in self._output_checked or not reader.is_connected:
+        if place in self._output_anew:
+            self._output_anew.discard(place)
+            after = 0
+        elif place not in self._output_checked or not reader.is_connected:
             if await self._output_top(reader, key) < after:
                 after = 0
             self._output_checked.add(place)
         block = ("BLOCK", block_ms) if block_ms > 0 else ()
         reply = await self._read(reader, pack("XREAD", *block, "STREAMS", key, b"0-%d" % after), block_ms)
+        if place in self._output_anew:
+            # While this waited for what follows in the old one.
+            return await self.read_output(partition, edge_id, 0, 0)
         if not reply:
             self._output_checked.discard(place)
             return []

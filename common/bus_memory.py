@@ -233,6 +233,10 @@ class MemoryStore:
             return []
         return [StreamEntry(position, data) for position, data in stream.after(after)]
 
+    def output_stream(self, partition: Partition, edge_id: EdgeId) -> object | None:
+        """Return something that is the same as long as an edge's stream is; None where there is no stream."""
+        return self._output((partition, edge_id))
+
     def output_last(self, partition: Partition, edge_id: EdgeId) -> int:
         """Return the last position of an edge's stream; 0 where there is no stream."""
         stream = self._output((partition, edge_id))
@@ -560,6 +564,7 @@ class MemoryBus:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self._server = str(store.server)
+        self._read_streams: dict[tuple[Partition, EdgeId], object] = {}
 
     async def open_cluster(self, shape: ClusterShape) -> None:
         """See `Registry.open_cluster`."""
@@ -614,13 +619,18 @@ class MemoryBus:
     async def read_output(self, partition: Partition, edge_id: EdgeId, after: int, block_ms: int) -> list[StreamEntry]:
         """See `EdgeBus.read_output`."""
         await asyncio.sleep(0)
-        # A stream that ends before `after` was made anew: all that it holds counts.
-        start = after if self.store.output_last(partition, edge_id) >= after else 0
         entries: list[StreamEntry] = []
+        place = (partition, edge_id)
 
         def look() -> bool:
             nonlocal entries
+            stream = self.store.output_stream(partition, edge_id)
+            # Of a stream that was made anew all that it holds counts, also where it has passed `after` by now.
+            is_anew = stream is not self._read_streams.get(place, stream)
+            start = 0 if is_anew or self.store.output_last(partition, edge_id) < after else after
             entries = self.store.output_after(partition, edge_id, start)
+            if stream is not None and (entries or not is_anew):
+                self._read_streams[place] = stream
             return bool(entries)
 
         await self._wait([("out", partition, edge_id)], look, block_ms)

@@ -183,6 +183,7 @@ class RedisBus:
         self._wishes: dict[Shard, WorkerId] = {}
         """By the last renewal."""
         self._output_checked: set[tuple[Partition, EdgeId]] = set()
+        self._output_anew: set[tuple[Partition, EdgeId]] = set()
 
     @classmethod
     async def connect(cls, url: str, namespace: str, shape: ClusterShape, **options: int) -> Self:
@@ -237,12 +238,15 @@ class RedisBus:
         its positions, see `read_output`.
         """
         keys = self._keys[0]
-        calls = [(P0, _evalsha(_ANNOUNCE, [keys.nodes(role), keys.node_info(role)], [node_id, info, ttl_ms]))]
-        if role == "edge":
-            for partition in self._partitions:
-                stream = self._keys[partition].output(EdgeId(node_id))
-                calls.insert(0, (partition, _evalsha(_KEEP_OUTPUT, [stream], [self._output_ttl_ms])))
-        return all(await self._call_each(calls, _run_packed))
+        places = [(partition, EdgeId(node_id)) for partition in self._partitions] if role == "edge" else []
+        calls = [
+            (partition, _evalsha(_KEEP_OUTPUT, [self._keys[partition].output(edge_id)], [self._output_ttl_ms]))
+            for partition, edge_id in places
+        ]
+        calls.append((P0, _evalsha(_ANNOUNCE, [keys.nodes(role), keys.node_info(role)], [node_id, info, ttl_ms])))
+        *were_there, known = await self._call_each(calls, _run_packed)
+        self._output_anew.update(place for place, was_there in zip(places, were_there, strict=True) if not was_there)
+        return bool(known) and all(were_there)
 
     async def withdraw(self, role: Role, node_id: str) -> None:
         """See `Registry.withdraw`."""
@@ -322,17 +326,24 @@ class RedisBus:
 
         When the stream ends before `after` (it expired and was made anew, or Redis lost data), all that it
         holds is read; the positions show the break, and an entry may be one that the edge had before. This
-        is looked up on a new connection and after each wait that brought nothing: no cost under load.
+        is looked up on a new connection and after each wait that brought nothing: no cost under load. A stream
+        that this bus made anew is read from its beginning, also where it has passed `after` by now.
         """
         key = self._keys[partition].output(edge_id)
         place = (partition, edge_id)
         links = await self._topology.links(partition)
-        if place not in self._output_checked or not links.is_reading(place):
+        if place in self._output_anew:
+            self._output_anew.discard(place)
+            after = 0
+        elif place not in self._output_checked or not links.is_reading(place):
             if await _stream_top(links, place, key) < after:
                 after = 0
             self._output_checked.add(place)
         block = ("BLOCK", block_ms) if block_ms > 0 else ()
         reply = await links.read(place, pack("XREAD", *block, "STREAMS", key, b"0-%d" % after), block_ms)
+        if place in self._output_anew:
+            # While this waited for what follows in the old one.
+            return await self.read_output(partition, edge_id, 0, 0)
         if not reply:
             self._output_checked.discard(place)
             return []

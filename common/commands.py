@@ -37,7 +37,8 @@ class Join(RoomCommand, frozen=True):
 
     `repair` is set where the edge, not the client, asks: the edge lost its place in the room's order and
     needs the connection brought up to date from (`resume_epoch`, `resume_seq`). `quiet` too: the edge brings a person's
-    connection to the person's inbox, and the client, which did not ask, is told nothing of it.
+    connection to the person's inbox, and the client, which did not ask, is told nothing of it. `attempt` numbers the
+    repairs of a connection in a room from 1, and comes back in the answer; 0 is no repair.
     """
 
     conn: ConnNumber
@@ -48,6 +49,7 @@ class Join(RoomCommand, frozen=True):
     re: str | None = None
     repair: bool = False
     quiet: bool = False
+    attempt: int = 0
 
 
 class Leave(RoomCommand, frozen=True):

@@ -43,13 +43,18 @@ class RoomFrames(Delivery, frozen=True):
 
 
 class Attach(Delivery, frozen=True):
-    """The connection receives the room from (`epoch`, `seq`) on; first it gets `messages`."""
+    """The connection receives the room from (`epoch`, `seq`) on; first it gets `messages`.
+
+    `attempt`: the repair that this answers, 0 where it answers none. One that is not the latest comes too late: the
+    next answer says it all again.
+    """
 
     room_id: RoomId
     conn: ConnNumber
     epoch: Epoch
     seq: Seq
     messages: list[bytes]
+    attempt: int = 0
 
 
 class Detach(Delivery, frozen=True):

@@ -173,9 +173,9 @@ class Client:
         if self._ending is None and self._transport.get_write_buffer_size() > self._hard_bytes:
             self.close(CloseCode.OVERLOADED, "reads too slowly")
 
-    def attached(self, room_id: RoomId) -> bool:
+    def attached(self, room_id: RoomId, attempt: int) -> bool:
         """See `Listener.attached`."""
-        return self.connection.attached(room_id)
+        return self.connection.attached(room_id, attempt)
 
     def detached(self, room_id: RoomId, *, refused: bool) -> None:
         """See `Listener.detached`."""

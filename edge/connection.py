@@ -102,6 +102,8 @@ class Subscription(Struct):
     """The own inbox, which the edge joined and the client did not: the client is told nothing of the joining."""
     stood_at: tuple[Epoch, Seq] | None = None
     """Where the room stood when a repair began that was not answered yet."""
+    repairs: int = 0
+    """Repairs asked for so far; only the answer to the last one counts."""
 
 
 class Connection:
@@ -257,10 +259,14 @@ class Connection:
 
     # --- what workers answered ----------------------------------------------------------------------------
 
-    def attached(self, room_id: RoomId) -> bool:
-        """The worker let the connection in. False: the client has left meanwhile, deliver nothing."""
+    def attached(self, room_id: RoomId, attempt: int) -> bool:
+        """The worker let the connection in, or answered a repair.
+
+        Returns: whether to deliver it. Not where the client has left meanwhile, or a later repair is under way, whose
+        answer would tell the client the same once more.
+        """
         subscription = self.rooms.get(room_id)
-        if subscription is None or not subscription.wanted:
+        if subscription is None or not subscription.wanted or 0 < attempt < subscription.repairs:
             return False
         subscription.stood_at = None
         if not subscription.joined:
@@ -302,8 +308,16 @@ class Connection:
         if not subscription.joined:
             return subscription.last_join
         subscription.stood_at = subscription.stood_at or position or (Epoch(0), Seq(0))
+        subscription.repairs += 1
         epoch, seq = subscription.stood_at
-        return structs.replace(subscription.last_join, resume_epoch=epoch, resume_seq=seq, re=None, repair=True)
+        return structs.replace(
+            subscription.last_join,
+            resume_epoch=epoch,
+            resume_seq=seq,
+            re=None,
+            repair=True,
+            attempt=subscription.repairs,
+        )
 
     # --- the own inbox ------------------------------------------------------------------------------------
 
@@ -388,6 +402,7 @@ class Connection:
         if known is not None and known.wanted:
             # Until the answer comes the client is where it was, also if a repair is under way.
             subscription.joined, subscription.stood_at = known.joined, known.stood_at
+            subscription.repairs = known.repairs
 
     def _leave(self, message: LeaveRoom, now_ms: int) -> None:
         room_id = RoomId(message.payload.roomId)

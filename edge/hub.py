@@ -39,7 +39,7 @@ class Listener(Protocol):
         """Write what is queued."""
         ...
 
-    def attached(self, room_id: RoomId) -> bool:
+    def attached(self, room_id: RoomId, attempt: int) -> bool:
         """See `Connection.attached`."""
         ...
 
@@ -230,7 +230,7 @@ class Hub:
 
     def _attach(self, delivery: Attach) -> None:
         listener = self.listeners.get(delivery.conn)
-        if listener is None or not listener.attached(delivery.room_id):
+        if listener is None or not listener.attached(delivery.room_id, delivery.attempt):
             return
         room = self._rooms.get(delivery.room_id)
         if room is not None and (room.epoch, room.seq) != (delivery.epoch, delivery.seq):

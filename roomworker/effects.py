@@ -35,12 +35,16 @@ class SayStranger(Struct, frozen=True):
 
 
 class AttachConnection(Struct, frozen=True):
-    """A connection receives the room from `seq` on, after `messages`. `new`: it was not attached before."""
+    """A connection receives the room from `seq` on, after `messages`. `new`: it was not attached before.
+
+    `attempt`: see `Join`.
+    """
 
     ref: ConnRef
     seq: Seq
     messages: list[bytes]
     new: bool
+    attempt: int = 0
 
 
 class DetachConnection(Struct, frozen=True):

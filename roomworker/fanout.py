@@ -78,7 +78,9 @@ class _Builder:
             self._attached[ref.edge_id] = self._attached.get(ref.edge_id, 0) + 1
         if ref.edge_id not in self._open:
             self._open[ref.edge_id] = _Frames(effect.seq)
-        self._to(ref.edge_id).append(Attach(turn.room_id, ref.number, turn.epoch, effect.seq, effect.messages))
+        self._to(ref.edge_id).append(
+            Attach(turn.room_id, ref.number, turn.epoch, effect.seq, effect.messages, effect.attempt)
+        )
 
     def _detach(self, effect: DetachConnection) -> None:
         ref = effect.ref

@@ -676,7 +676,7 @@ class Room:
         new = self._connect(ref, member, command)
         self._store_member(member)
         messages = self._greeting(member, command, re)
-        self._effects.append(AttachConnection(ref, self._seq, messages, new))
+        self._effects.append(AttachConnection(ref, self._seq, messages, new, command.attempt))
         self._limit_connections(member)
 
     def _admit_member(self, identity: Identity, blocks: frozenset[UserId]) -> Member:

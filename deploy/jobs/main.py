@@ -17,7 +17,7 @@ from procrastinate import App, JobContext
 from common.durable_postgres import PostgresStore
 from common.errors import RoomringError, SettingsError, StoreUnavailable
 from common.log import configure, get_logger
-from common.postgres_link import describe, one_line
+from common.postgres_link import describe, one_line, telling_outages
 from common.process import new_node_id, run_until_stopped
 from common.settings import JobsSettings
 from deploy.jobs import erasure, queue, records
@@ -27,6 +27,8 @@ from deploy.jobs.work import Interrupted, Work, open_connection
 _SILENT_HEARTBEATS: Final = 3
 _AGAIN_S: Final = 2.0
 """Between two tries to reach PostgreSQL."""
+_LOOK_S: Final = 30.0
+"""How long one look at what is to be taken up may take."""
 _HOURS_PER_DAY: Final = 24
 _ERROR_CHARACTERS_MAX: Final = 500
 
@@ -146,10 +148,13 @@ async def _watch(settings: JobsSettings, app: App, pause_s: float, silent_s: flo
     log = get_logger("jobs")
     async with open_connection(settings.database_url) as connection:
         while True:
-            for job in await queue.take_up(app, silent_s):
-                log.warning("job taken up", job=job.id, name=job.task_name, attempts=job.attempts)
-            for erasure_id in await queue.waiting_erasures(connection):
-                await queue.put_erasure(app, erasure_id)
+            # A server that hangs is one that is away.
+            with telling_outages():
+                async with asyncio.timeout(_LOOK_S):
+                    for job in await queue.take_up(app, silent_s):
+                        log.warning("job taken up", job=job.id, name=job.task_name, attempts=job.attempts)
+                    for erasure_id in await queue.waiting_erasures(connection):
+                        await queue.put_erasure(app, erasure_id)
             await asyncio.sleep(pause_s)
 
 

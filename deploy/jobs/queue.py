@@ -35,6 +35,15 @@ _LOCK: Final = "data"
 _ERASURE_PRIORITY: Final = 10
 _PAUSE_FIRST_S: Final = 5
 _CONNECTIONS_MAX: Final = 3
+_SILENT_HOST: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""After how long a connection to a host that is gone without a word fails; else calls of the library wait for many
+minutes, and the stop of a worker with them. Source: https://www.postgresql.org/docs/current/libpq-connect.html."""
 _MISSED_S: Final = 26 * 3_600
 """A job of the day that was missed, since no process ran, is made up for within this time."""
 
@@ -77,7 +86,7 @@ def make_app(url: str, timeout_ms: int) -> App:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     connector = PsycopgConnector(
         conninfo=url,
-        kwargs={"options": f"-c search_path={JOBS_SCHEMA},public", "application_name": APPLICATION_NAME},
+        kwargs={"options": f"-c search_path={JOBS_SCHEMA},public", "application_name": APPLICATION_NAME} | _SILENT_HOST,
         min_size=1,
         max_size=_CONNECTIONS_MAX,
         timeout=timeout_ms / 1000,

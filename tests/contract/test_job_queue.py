@@ -169,3 +169,32 @@ async def test_a_connection_that_breaks_in_the_middle_of_a_statement_does_not_en
     stop.set()
     assert await serving == 0
     assert failures == [statement]
+
+
+async def test_a_database_that_hangs_is_taken_for_away(
+    database_url: str, tmp_path: Path, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = queue.waiting_erasures
+    hung: list[bool] = []
+
+    async def hang_once(used: Connection) -> list[int]:
+        if not hung:
+            hung.append(True)
+            await asyncio.Event().wait()
+        return await right(used)
+
+    monkeypatch.setattr(queue, "waiting_erasures", hang_once)
+    monkeypatch.setattr(main, "configure", lambda *_, **__: None)
+    monkeypatch.setattr(main, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(main, "_LOOK_S", 0.5)
+    settings = JobsSettings(database_url=database_url, archive_dir=str(tmp_path), jobs_heartbeat_ms=100)
+    erasure_id, _, _ = await request_erasure(connection.fetch, "eve", "office")
+    stop = asyncio.Event()
+    serving = asyncio.create_task(main._serve(settings, stop))
+    done = "SELECT finished_at IS NOT NULL OR passes > 0 FROM erasures WHERE erasure_id = $1"
+    async with asyncio.timeout(20):
+        while not serving.done() and not await connection.fetchval(done, erasure_id):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    stop.set()
+    assert await serving == 0
+    assert hung == [True]

@@ -16,7 +16,7 @@ from common.ring import shard_of
 from deploy.devcluster import DevCluster
 from tests.integration.calls import call
 from tests.integration.client import Client, Event, new_id
-from tests.integration.conftest import People, _people, running_cluster
+from tests.integration.conftest import People, _people, mint, running_cluster
 
 SHARDS = 16
 WINDOW_MS = 600
@@ -306,6 +306,36 @@ async def test_a_store_that_forgot_all_begins_a_new_epoch_for_all(mortals: Peopl
     assert ann.position(room)[0] == bob.position(room)[0] > epoch
     late = await mortals.join(room, "late", edge=1, resume=(epoch, seq))
     assert late.all("room_state")[0]["payload"]["recovered"] is False
+
+
+async def test_a_store_that_forgot_all_is_told_once_in_every_room_also_while_people_talk(
+    mortals: People, room: str, person: Callable[[str], str]
+) -> None:
+    # Twice in rooms whose shards came back late. And not at all where what was said at once in the new epoch filled
+    # the edge's new stream up to its old position before it looked: its clients heard nothing any more.
+    name, rooms = person("ann"), [room, *(f"{room}-{number}" for number in range(12))]
+    ann = await mortals.join(room, name)
+    for other in rooms[1:]:
+        assert (await ann.join(other, name, token=mint(name, f"{room}*")))["t"] == "room_state"
+
+    async def talk() -> None:
+        for other in itertools.cycle(rooms):
+            await ann.send("local_chat", {"roomId": other, "text": "on and on", "mode": "local"}, id=new_id())
+            await asyncio.sleep(0.01)
+
+    talking = asyncio.create_task(talk())
+    mark = ann.mark()
+    async with Redis.from_url(mortals.cluster.redis_url) as redis:
+        await redis.flushall()
+    for other in rooms:
+        await ann.wait("resync", since=mark, within_s=10, roomId=other)
+    later = ann.mark()
+    for other in rooms:
+        await ann.wait("chat_broadcast", since=later, within_s=10, roomId=other)
+    talking.cancel()
+    assert sorted(event["payload"]["roomId"] for event in ann.all("resync", since=mark)) == sorted(rooms)
+    codes = {event["payload"]["code"] for event in ann.all("error", since=mark)}
+    assert codes <= {"busy"}
 
 
 async def test_a_second_start_goes_on_from_what_is_stored(

@@ -143,7 +143,7 @@ class Client:
         """Join, and let the worker agree."""
         (command,) = self.join(room, **options)
         assert isinstance(command, Join)
-        assert self.connection.attached(room)
+        assert self.connection.attached(room, 0)
         return self
 
     def leave(self, room: RoomId = HALL, *, id: str | None = None) -> list[Any]:
@@ -399,9 +399,9 @@ def test_leaving_twice_or_never_having_been_there_is_answered_at_once(client: Cl
 def test_an_attachment_that_comes_after_leaving_is_not_taken(client: Client) -> None:
     client.join()
     client.leave()
-    assert not client.connection.attached(HALL)
+    assert not client.connection.attached(HALL, 0)
     client.connection.detached(HALL, refused=False)
-    assert not client.connection.attached(HALL)
+    assert not client.connection.attached(HALL, 0)
     assert client.port.notes == [("left", HALL, "")]
 
 
@@ -412,7 +412,7 @@ def test_a_late_answer_to_leaving_does_not_undo_a_new_join(client: Client) -> No
     client.connection.detached(HALL, refused=False)
     assert client.rooms_wanted() == [HALL]
     assert isinstance(client.chat()[0], Post)
-    assert client.connection.attached(HALL)
+    assert client.connection.attached(HALL, 0)
     client.port.positions[HALL] = (Epoch(1), Seq(5))
     assert client.beat(HALL)[0]["payload"]["seq"] == 5
 
@@ -429,7 +429,7 @@ def test_a_kick_that_crosses_nothing_frees_the_room(client: Client) -> None:
 
 def test_an_attachment_is_noted_once(client: Client) -> None:
     client.enter()
-    assert client.connection.attached(HALL)
+    assert client.connection.attached(HALL, 0)
     assert client.port.notes == [("joined", HALL, "")]
 
 
@@ -449,10 +449,29 @@ def test_a_second_loss_before_the_answer_does_not_move_the_place(client: Client)
     again = client.connection.rejoin(HALL, (Epoch(9), Seq(60)))
     assert isinstance(again, Join)
     assert again.resume_seq == 40
-    client.connection.attached(HALL)
+    client.connection.attached(HALL, 0)
     later = client.connection.rejoin(HALL, (Epoch(9), Seq(70)))
     assert isinstance(later, Join)
     assert later.resume_seq == 70
+
+
+def test_of_several_repairs_only_the_last_one_s_answer_is_delivered(client: Client) -> None:
+    # After a loss of all data the edge noticed it twice, and the client was told `resync` twice.
+    client.enter()
+    first = client.connection.rejoin(HALL, (Epoch(9), Seq(40)))
+    second = client.connection.rejoin(HALL, (Epoch(9), Seq(40)))
+    assert isinstance(first, Join)
+    assert isinstance(second, Join)
+    assert not client.connection.attached(HALL, first.attempt)
+    # What nobody asked for, or the client did, is no answer to a repair.
+    assert client.connection.attached(HALL, 0)
+    assert client.connection.attached(HALL, second.attempt)
+    # Joining again keeps the count.
+    client.join()
+    third = client.connection.rejoin(HALL, (Epoch(9), Seq(41)))
+    assert isinstance(third, Join)
+    assert not client.connection.attached(HALL, second.attempt)
+    assert client.connection.attached(HALL, third.attempt)
 
 
 def test_joining_again_while_a_repair_is_under_way_does_not_move_the_place(client: Client) -> None:
@@ -698,8 +717,8 @@ acts: list[Act] = [
     lambda client: client.chat(),
     lambda client: client.beat(HALL, 0),
     lambda client: client.raw(b"nonsense"),
-    lambda client: client.connection.attached(HALL),
-    lambda client: client.connection.attached(YARD),
+    lambda client: client.connection.attached(HALL, 0),
+    lambda client: client.connection.attached(YARD, 0),
     lambda client: client.connection.detached(HALL, refused=False),
     lambda client: client.connection.detached(YARD, refused=True),
     lambda client: client.connection.rejoin(HALL, (Epoch(1), Seq(1))),

@@ -53,7 +53,7 @@ def test_while_the_cluster_is_busy_the_next_token_tries_again(client: Client) ->
 def test_the_quiet_inbox_is_not_logged_and_counts_for_no_limit() -> None:
     client = Client(rooms_per_connection_max=1)
     client.enter()
-    assert client.connection.attached(INBOX)
+    assert client.connection.attached(INBOX, 0)
     assert client.port.notes == [("joined", HALL, "")]
     assert told(client.join(YARD)[0])[2] == "too_many_rooms"
     client.connection.end()
@@ -73,7 +73,7 @@ def test_the_inbox_stays_as_long_as_any_token_and_ends_without_a_word(client: Cl
 
 def test_who_joins_the_inbox_is_told_of_it(client: Client) -> None:
     client.enter()
-    client.connection.attached(INBOX)
+    client.connection.attached(INBOX, 0)
     (command,) = client.join(INBOX, token=f"{ADA} {HALL} {TOKEN_LIFE_MS}", id="i")
     assert isinstance(command, Join)
     assert (command.quiet, command.re) == (False, "i")
@@ -84,7 +84,7 @@ def test_who_joins_the_inbox_is_told_of_it(client: Client) -> None:
 
 def test_a_quiet_inbox_is_repaired_quietly(client: Client) -> None:
     client.enter()
-    client.connection.attached(INBOX)
+    client.connection.attached(INBOX, 0)
     repair = client.connection.rejoin(INBOX, None)
     assert isinstance(repair, Join)
     assert (repair.quiet, repair.repair) == (True, True)

@@ -42,7 +42,7 @@ class Ear:
             self.writes.append(self._queued)
         self._queued = b""
 
-    def attached(self, room_id: RoomId) -> bool:
+    def attached(self, room_id: RoomId, attempt: int) -> bool:
         return self.wanted.get(room_id, False)
 
     def detached(self, room_id: RoomId, *, refused: bool) -> None:

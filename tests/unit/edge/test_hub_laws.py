@@ -178,8 +178,11 @@ class Person:
         for frame in parsed(data):
             self.copy.hear(json.loads(bytes(frame.data)))
 
-    def attached(self, room_id: RoomId) -> bool:
-        return self.connection.attached(room_id)
+    def attached(self, room_id: RoomId, attempt: int) -> bool:
+        return self.connection.attached(room_id, attempt)
+
+    def is_joined(self, room_id: RoomId) -> bool:
+        return self.connection.is_joined(room_id)
 
     def detached(self, room_id: RoomId, *, refused: bool) -> None:
         self.connection.detached(room_id, refused=refused)

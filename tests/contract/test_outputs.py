@@ -106,17 +106,17 @@ async def test_a_waiting_read_past_the_end_of_a_new_stream_gets_what_comes(bus: 
 
 async def test_a_new_stream_that_passes_the_old_position_at_once_is_read_from_its_beginning(bus: Bus) -> None:
     """The entry that the edge waited for came, so it noticed nothing: its clients never heard of their rooms again."""
-    lease = await take(bus, 1)
+    lease = await take(bus, S1)
     await bus.announce("edge", E1, b"", LONG_MS)
     for version in range(3):
-        await bus.commit(P0, commit(part(1, lease, version), outputs={E1: b"old"}))
+        await bus.commit(P0, commit(part(S1, lease, version), outputs={E1: b"old"}))
     assert len(await bus.read_output(P0, E1, 0, 0)) == 3
     await bus.withdraw("edge", E1)
     waiting = asyncio.create_task(bus.read_output(P0, E1, 3, 1_000))
     await asyncio.sleep(0.01)
     assert not await bus.announce("edge", E1, b"", LONG_MS)
     for version in range(3, 8):
-        await bus.commit(P0, commit(part(1, lease, version), outputs={E1: b"new"}))
+        await bus.commit(P0, commit(part(S1, lease, version), outputs={E1: b"new"}))
     found = await asyncio.wait_for(waiting, 2)
     found += await bus.read_output(P0, E1, found[-1].position, 0)
     assert [entry.position for entry in found] == [1, 2, 3, 4, 5]

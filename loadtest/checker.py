@@ -43,6 +43,10 @@ Place = tuple[int, int]
 """(epoch, seq)."""
 
 
+_EITHER: Final = -1
+"""Stands for the epoch of an answer that may be of the one before or of the one after."""
+
+
 class Violation(Struct, frozen=True):
     """A promise that did not hold: which, for whom, and what shows it."""
 
@@ -126,7 +130,8 @@ class _Message(Struct):
     sent_count: int = 0
     refused: bool = False
     acks: list[tuple[float, int, int]] = field(default_factory=list)
-    """(at_ms, epoch of the newest state there, seq)."""
+    """(at_ms, epoch of the newest state there, seq). An answer has no epoch of its own: where the next thing that the
+    client hears of the room is a new one, it may be of either (`_EITHER`)."""
 
 
 class _Run:
@@ -184,7 +189,7 @@ class _Run:
         if message.refused and message.sent_count == 1 and not message.acks and stands:
             self._add("refused", message, f"was refused, and stands at {stands}")
         for at_ms, epoch, seq in message.acks:
-            if any(other != seq and of == epoch for _, of, other in message.acks):
+            if epoch != _EITHER and any(other != seq and of == epoch for _, of, other in message.acks):
                 self._add("answer", message, f"was answered differently: {[ack[1:] for ack in message.acks]}")
                 break
             if not message.text:
@@ -235,7 +240,7 @@ class _Run:
 class _Standing:
     """How far a client is in a room."""
 
-    __slots__ = ("attached", "epoch", "heartbeats", "is_repair", "last", "repeating", "replay_to")
+    __slots__ = ("attached", "epoch", "heartbeats", "is_repair", "last", "latest_acks", "repeating", "replay_to")
 
     def __init__(self) -> None:
         self.is_repair = False
@@ -249,6 +254,8 @@ class _Standing:
         """What came after these numbers may come again, once for each."""
         self.repeating = 0
         """The last place that came again for a heartbeat."""
+        self.latest_acks: list[tuple[_Message, int]] = []
+        """The answers since the last event or state: the message, and which of its answers."""
 
 
 class _Reader:
@@ -321,6 +328,11 @@ class _Reader:
                 self._add("replay", seen, f"recovered at {seen.epoch}/{seen.seq}, from {asked}")
             else:
                 start = asked[1]
+        if seen.epoch != room.epoch:
+            for message, number in room.latest_acks:
+                at_ms, _, seq = message.acks[number]
+                message.acks[number] = at_ms, _EITHER, seq
+        room.latest_acks.clear()
         room.attached = True
         room.is_repair = seen.recovered and seen.resumed_from is None
         room.epoch, room.last, room.replay_to = seen.epoch, start, seen.seq
@@ -335,6 +347,7 @@ class _Reader:
             where = "no room_state" if room is None or not room.attached else f"epoch {room.epoch}"
             self._add("unannounced", seen, f"{seen.name} at {seen.epoch}/{seen.seq} after {where}")
             return
+        room.latest_acks.clear()
         seq = seen.seq
         if seen.replay:
             self._counts.replayed += 1
@@ -422,6 +435,8 @@ class _Reader:
             return
         room = self._rooms.get(seen.room)
         message.acks.append((seen.at_ms, 0 if room is None else room.epoch, seen.seq))
+        if room is not None:
+            room.latest_acks.append((message, len(message.acks) - 1))
 
     def _add(self, kind: str, seen: AnyObservation, evidence: str) -> None:
         self._verdict.add(kind, seen.room, f"{seen.client} at {seen.at_ms:.0f} ms: {evidence}")

@@ -188,3 +188,11 @@ def test_lists_survive_the_file(tmp_path: Path) -> None:
     log = BAD["causal"][0]
     write_log(tmp_path / "a1", log)
     assert read_log(tmp_path / "a1") == log
+
+
+def test_an_answer_just_before_a_new_epoch_may_be_of_it() -> None:
+    """The store lost what was answered first; it was taken again, and the answer overtook the resync."""
+    log = in_room().said("t1.1").got(1).acked("t1.1", 1).said("t1.1").acked("t1.1", 5).resync().state(6, epoch=2)
+    assert check([log]).holds
+    log = in_room().said("t1.1").got(1).acked("t1.1", 1).said("t1.1").acked("t1.1", 5).got(2).resync().state(6, epoch=2)
+    assert [violation.kind for violation in check([log]).violations] == ["answer"]

@@ -10,12 +10,13 @@ A server that is named in the URL itself needs no finding, and the calls to it c
 import asyncio
 import math
 import random
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
@@ -190,6 +191,15 @@ class _Sentinels:
     async def find(self) -> list[Place | None]:
         try:
             host, port = await self._sentinel.discover_master(self._url.service)
+        except MasterNotFoundError as error:
+            # Its text shows every client with all its options.
+            asked = ", ".join(f"{host}:{port}" for host, port in self._url.places)
+            reasons = (
+                ", ".join(dict.fromkeys(re.findall(r" - \S*?(\w+Error)\b", str(error)))) or "unknown or taken for dead"
+            )
+            raise BusUnavailable(
+                f"Redis: no Sentinel ({asked}) names a primary {self._url.service!r}: {reasons}"
+            ) from error
         except (RedisError, OSError) as error:
             raise BusUnavailable(describe(error)) from error
         place = (str(host), int(port))

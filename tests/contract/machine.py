@@ -45,7 +45,7 @@ READ_MAX: Final = 100
 LIVES_MS: Final = [20_000, 100_000]
 OUTPUT_TTL_MS: Final = 60_000
 PASSES_MS: Final = [40_000, 80_000]
-"""No sum of these is near a life, so what a step takes really decides nothing. A wish and a wake end with any of them."""
+"""No sum of these is near a life, so what a step takes really decides nothing. Any of them ends a wish and a wake."""
 
 SLACK_MS: Final = 3_000
 """The server's clock moves within a step."""

@@ -22,13 +22,13 @@ from msgspec import structs
 from common.ids import RoomId
 from common.ring import shard_of
 from deploy.devcluster import DevCluster, StartFailed
-from loadtest.chaos.client import now_ms
 from loadtest.chaos.crowd import Crowd
 from loadtest.chaos.losses import Finding, find_losses
 from loadtest.chaos.plan import Fault, Load, order_faults
 from loadtest.chaos.proxy import Command, Direction
 from loadtest.chaos.report import Report, Trial
 from loadtest.chaos.store import Store
+from loadtest.chaos.visitor import now_ms
 from loadtest.checker import check
 from loadtest.observations import read_log
 

@@ -31,7 +31,6 @@ class Store:
         self._proxy: asyncio.subprocess.Process | None = None
         self._proxy_port = 0
         self._turn = asyncio.Lock()
-        self._redis: Redis | None = None
 
     @property
     def url(self) -> str:
@@ -47,8 +46,6 @@ class Store:
     async def start(self) -> None:
         """Start both."""
         await self._start_server()
-        # Past the proxy: faults must not hit who makes them.
-        self._redis = Redis.from_url(self._server.url)
         self._proxy = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -63,8 +60,6 @@ class Store:
 
     async def close(self) -> None:
         """End both."""
-        if self._redis is not None:
-            await self._redis.aclose()
         if self._proxy is not None:
             assert self._proxy.stdin is not None
             self._proxy.stdin.close()
@@ -93,8 +88,9 @@ class Store:
 
     async def command(self, *words: str | int) -> object:
         """Run a command on the server."""
-        assert self._redis is not None
-        return await self._redis.execute_command(*words)  # type: ignore[no-untyped-call]
+        # Past the proxy: faults must not hit who makes them. Anew each time: the server may have been another since.
+        async with Redis.from_url(self._server.url) as redis:
+            return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def _start_server(self) -> None:
         await self._in_thread(self._server.start)

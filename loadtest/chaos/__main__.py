@@ -44,6 +44,12 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--every", type=positive, default=4.0, metavar="S", help="seconds between faults (default %(default)s)"
     )
+    parser.add_argument(
+        "--database", action="store_true", help="with a PostgreSQL: kept chat, direct messages, notes, and its faults"
+    )
+    parser.add_argument(
+        "--talkers", type=count, default=20, metavar="N", help="pairs of friends, with --database (default %(default)s)"
+    )
     parser.add_argument("--seed", type=_not_negative, default=None, metavar="N", help="default: a random one")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="leave observations, logs and data there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report there, as JSON")
@@ -54,8 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and print the report."""
     options = _arguments().parse_args(arguments)
     plan = ChaosPlan(
-        Load(options.rooms, options.clients, options.chat, options.moves),
-        default_times(options.kills, options.edge_kills, options.drains, options.others),
+        Load(
+            options.rooms,
+            options.clients,
+            options.chat,
+            options.moves,
+            talkers=2 * options.talkers if options.database else 0,
+        ),
+        default_times(options.kills, options.edge_kills, options.drains, options.others, database=options.database),
         secrets.randbelow(1 << 32) if options.seed is None else options.seed,
         workers=options.workers,
         edges=options.edges,

@@ -22,7 +22,9 @@ from msgspec import structs
 from common.ids import RoomId
 from common.ring import shard_of
 from deploy.devcluster import DevCluster, StartFailed
+from loadtest.chaos.conversations import Kept, judge, without_threads
 from loadtest.chaos.crowd import Crowd
+from loadtest.chaos.kept import read_kept
 from loadtest.chaos.losses import Finding, find_losses
 from loadtest.chaos.plan import Fault, Load, order_faults
 from loadtest.chaos.proxy import Command, Direction
@@ -30,7 +32,8 @@ from loadtest.chaos.report import Report, Trial
 from loadtest.chaos.store import Store
 from loadtest.chaos.visitor import now_ms
 from loadtest.checker import check
-from loadtest.observations import read_log
+from loadtest.database import Database, Outage
+from loadtest.observations import AnyObservation, read_log
 
 SHARDS: Final = 64
 MEND_S: Final = 30.0
@@ -39,6 +42,8 @@ LOOK_S: Final = 0.02
 START_AGAIN_S: Final = 0.25
 DRAIN_MS: Final = 1_000
 DELAY_MS: Final = 50.0
+AWAY_S: Final = 5.0
+"""How long the database stands still."""
 HELD_S: Final = 2.0
 """How long a delay and a full memory last."""
 EPSILON_MS: Final = 2.0
@@ -89,6 +94,8 @@ class Chaos:
         self._say = say
         self._dice = random.Random(plan.seed)  # noqa: S311 - the same seed, the same faults
         self._store = Store(folder)
+        self._database = Database(folder / "postgres") if plan.load.talkers else None
+        self._kept = Kept()
         self._cluster: DevCluster
         self._crowd: Crowd
         self._http: aiohttp.ClientSession
@@ -107,6 +114,7 @@ class Chaos:
             keeper = asyncio.create_task(self._keep_alive())
             self._crowd = Crowd(self._plan.load, urls, self._folder, self._dice)
             try:
+                await self._befriend()
                 await self._crowd.enter(MEND_S)
                 self._crowd.speak(speaking=True)
                 await asyncio.sleep(1.0)
@@ -134,12 +142,16 @@ class Chaos:
         }
         try:
             await self._store.start()
+            if self._database is not None:
+                await self._database.start()
             self._cluster = DevCluster(
                 edges=self._plan.edges,
                 workers=self._plan.workers,
                 redis_url=self._store.url,
                 data_dir=self._folder / "cluster",
-                database=False,
+                database=self._database is not None,
+                database_url=None if self._database is None else self._database.url,
+                jobs=False,
                 environ=environ,
                 # This run decides when who starts again; the cluster would wait longer each time.
                 restart=False,
@@ -152,6 +164,8 @@ class Chaos:
                 await asyncio.to_thread(self._cluster.stop)
         finally:
             await self._store.close()
+            if self._database is not None:
+                await self._database.stop()
 
     # --- one fault ----------------------------------------------------------------------------------------
 
@@ -218,6 +232,8 @@ class Chaos:
                 trial.at_ms = now_ms()
                 await self._store.command("FLUSHALL", "SYNC")
                 await self._go_on(trial, self._rooms())
+            case Fault.DATABASE_KILL | Fault.DATABASE_AWAY:
+                await self._lose_database(trial)
 
     async def _lose_worker(self, trial: Trial) -> None:
         """SIGKILL, and a new start; or SIGSTOP for three leases."""
@@ -306,6 +322,16 @@ class Chaos:
         await self._store.tell_proxy(Command("shape"))
         # What the worker had sent may have been carried out just after the fault began.
         await self._go_on(trial, rooms, since_ms=trial.at_ms + 1000 * (time.monotonic() - began_s) / 2)
+
+    async def _lose_database(self, trial: Trial) -> None:
+        """SIGKILL and a new start, or SIGSTOP for a while. What is kept is said all the same."""
+        assert self._database is not None
+        outage: Outage = "kill" if trial.fault == Fault.DATABASE_KILL else "stop"
+        trial.at_ms = now_ms()
+        await self._database.take_away(outage)
+        await asyncio.sleep(START_AGAIN_S if outage == "kill" else AWAY_S)
+        await self._database.bring_back(outage)
+        self._waits(trial, {room for talker in self._crowd.talkers for room in (talker.lobby, talker.board)}, now_ms())
 
     # --- looking ------------------------------------------------------------------------------------------
 
@@ -425,6 +451,14 @@ class Chaos:
     def _violated(self, trial: Trial, text: str) -> None:
         self._report.findings.append(Finding(trial.at_ms, text))
 
+    async def _befriend(self) -> None:
+        """Make friends of those who will write to each other."""
+        headers = {"Authorization": f"Bearer {self._cluster.admin_key}"}
+        for talker in self._crowd.talkers[::2]:
+            url = f"{self._cluster.edges[0].internal_url}/admin/users/{talker.user}/friends/{talker.friend}"
+            async with self._http.put(url, headers=headers) as answer:
+                answer.raise_for_status()
+
     # --- the end ------------------------------------------------------------------------------------------
 
     async def _end(self) -> None:
@@ -447,6 +481,19 @@ class Chaos:
             self._violated(last, f"at the end {waiting} clients wait for answers; not at one place: {apart}")
         for worker in self._cluster.workers:
             await self._read_refused(worker.name)
+        if self._database is not None:
+            await self._read_kept(self._database.url)
+
+    async def _read_kept(self, url: str) -> None:
+        """Read what is kept, when nothing is added any more: the last thing that each said is there."""
+        said = {text for talker in self._crowd.talkers for text in talker.last_kept.values()}
+        deadline_s = time.monotonic() + MEND_S
+        while time.monotonic() < deadline_s:
+            self._kept = await read_kept(url)
+            stored = {row.text for row in self._kept.messages} | {row.text for row in self._kept.revisions}
+            if said <= stored:
+                return
+            await asyncio.sleep(0.2)
 
     def _judge(self) -> None:
         report, crowd = self._report, self._crowd
@@ -460,11 +507,10 @@ class Chaos:
             report.refusals += client.refusals
         for clients in by_room.values():
             logs = [read_log(client.log.path) for client in clients]
-            verdict = check(logs, settled=self._is_settled)
-            report.findings += [Finding(0.0, str(violation)) for violation in verdict.violations]
-            for name, number in structs.asdict(verdict.counts).items():
-                setattr(report.checked, name, getattr(report.checked, name) + number)
+            self._check(logs)
             report.losses.add(find_losses(logs, flushes_ms))
+        if crowd.talkers:
+            self._judge_conversations(flushes_ms)
         report.findings += report.losses.findings
         report.waits_ms = crowd.pace.all_waits_ms()
         report.lags_ms = crowd.lags_ms
@@ -472,6 +518,24 @@ class Chaos:
         for counts in self._refused.values():
             for reason, number in counts.items():
                 report.refused_commits[reason] = report.refused_commits.get(reason, 0) + number
+
+    def _check(self, logs: Sequence[Sequence[AnyObservation]]) -> None:
+        report = self._report
+        verdict = check(logs, settled=self._is_settled)
+        report.findings += [Finding(0.0, str(violation)) for violation in verdict.violations]
+        for name, number in structs.asdict(verdict.counts).items():
+            setattr(report.checked, name, getattr(report.checked, name) + number)
+
+    def _judge_conversations(self, flushes_ms: Sequence[float]) -> None:
+        report = self._report
+        logs = [read_log(talker.log.path) for talker in self._crowd.talkers]
+        self._check([without_threads(log) for log in logs])
+        report.conversations = judge(logs, self._kept, flushes_ms)
+        report.findings += report.conversations.findings
+        for talker in self._crowd.talkers:
+            report.findings += [Finding(0.0, failure) for failure in talker.failures]
+            report.resent += talker.resent
+            report.refusals += talker.refusals
 
 
 async def run_chaos(

@@ -30,7 +30,8 @@ class Losses:
     lost: list[Finding] = field(default_factory=list)
     """Acknowledged, and seen by nobody."""
     lost_with_the_store: int = 0
-    """The same, in an epoch that ended because the store lost its data."""
+    """The same, in an epoch that ended because the store lost its data; or in the next one, where everybody began
+    behind it, and was told to."""
     duplicates: list[Finding] = field(default_factory=list)
     """At two places of the order."""
     duplicates_with_the_store: int = 0
@@ -74,6 +75,8 @@ class _Room:
         self._places: dict[str, set[Place]] = {}
         self._acks: dict[str, tuple[Place, float]] = {}
         self._first_seen_ms: dict[int, float] = {}
+        self._begun_at: dict[int, int] = {}
+        """Epoch -> the first place from which a client was to get all."""
         self._sent: set[str] = set()
 
     def look(self, logs: Sequence[Iterable[AnyObservation]]) -> Losses:
@@ -83,7 +86,7 @@ class _Room:
         losses.sent, losses.acknowledged = len(self._sent), len(self._acks)
         for message_id, (place, at_ms) in self._acks.items():
             if message_id not in self._places:
-                if self._was_flushed(place[0]):
+                if self._was_flushed(place[0]) or self._is_before_all(place):
                     losses.lost_with_the_store += 1
                 else:
                     losses.lost.append(Finding(at_ms, f"{message_id} was acknowledged at {place}, and nobody saw it"))
@@ -106,6 +109,10 @@ class _Room:
         begun_ms = self._first_seen_ms.get(epoch, 0.0)
         return any(begun_ms <= flush_ms for flush_ms in self._flushes_ms)
 
+    def _is_before_all(self, place: Place) -> bool:
+        """Whether every client began an epoch at that place or behind it: then nobody was to hear of it."""
+        return place[1] <= self._begun_at.get(place[0], 0)
+
     def _look_at(self, log: Iterable[AnyObservation]) -> None:
         at: Place | None = None
         must_hear_state = True
@@ -116,6 +123,8 @@ class _Room:
                 case State():
                     self._first_seen(each.epoch, each.at_ms)
                     at = (each.resumed_from or at) if each.recovered else (each.epoch, each.seq)
+                    if at is not None:
+                        self._begun_at[at[0]] = min(at[1], self._begun_at.get(at[0], at[1]))
                     must_hear_state = False
                 case Acked() if at is not None:
                     self._acks[each.id] = ((at[0], each.seq), each.at_ms)

@@ -27,10 +27,17 @@ class Fault(StrEnum):
     SCRIPT_FLUSH = "SCRIPT FLUSH"
     MEMORY = "Valkey at maxmemory"
     FLUSH = "FLUSHALL"
+    DATABASE_KILL = "PostgreSQL SIGKILL, restart"
+    DATABASE_AWAY = "PostgreSQL away for 5 s"
 
 
 LOSES_DATA: Final = frozenset({Fault.FLUSH})
 """After it acknowledged events may be missing: what was lost is Valkey's, and a new epoch says so."""
+
+OF_THE_DATABASE: Final = frozenset({Fault.DATABASE_KILL, Fault.DATABASE_AWAY})
+"""Only where the cluster has one."""
+
+TALKERS_OF_LOBBY: Final = 10
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,16 @@ class Load:
     """Of each client."""
     moves_per_second: float
     """Of each client."""
+    talkers: int = 0
+    """Persons beside them who talk where it is kept, as often as the others chat; only with a database. Even."""
 
     def room_of(self, number: int) -> str:
         """Return the room of a client."""
         return f"chaos-{number % self.rooms}"
+
+    def hall_of(self, talker: int) -> str:
+        """Return what the lobby and the board of a talker are called, behind their kinds."""
+        return f"chaos-{talker // TALKERS_OF_LOBBY}"
 
 
 class Dice(Protocol):
@@ -68,10 +81,13 @@ def order_faults(times: dict[Fault, int], dice: Dice) -> list[Fault]:
     return [*order[:late], *(fault for fault in LOSES_DATA for _ in range(times.get(fault, 0))), *order[late:]]
 
 
-def default_times(worker_kills: int, edge_kills: int, drains: int, others: int) -> dict[Fault, int]:
+def default_times(
+    worker_kills: int, edge_kills: int, drains: int, others: int, *, database: bool = False
+) -> dict[Fault, int]:
     """Return how often each fault is tried: `drains` is of workers, `others` of all the rest."""
     told = {Fault.WORKER_KILL: worker_kills, Fault.EDGE_KILL: edge_kills, Fault.WORKER_DRAIN: drains}
-    rare = {fault: others for fault in Fault if fault not in told and fault not in LOSES_DATA}
+    left_out = set() if database else OF_THE_DATABASE
+    rare = {fault: others for fault in Fault if fault not in {*told, *LOSES_DATA, *left_out}}
     once = {fault: min(1, others) for fault in LOSES_DATA}
     return told | rare | once
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from loadtest.chaos.conversations import Conversations
 from loadtest.chaos.losses import Finding, Losses
 from loadtest.chaos.plan import Fault, percentile
 from loadtest.checker import Counts
@@ -42,6 +43,8 @@ class Report:
     losses: Losses = field(default_factory=Losses)
     findings: list[Finding] = field(default_factory=list)
     """Everything that must not be, by the checker, by the losses, and by what did not mend in time."""
+    conversations: Conversations | None = None
+    """Of a run with a database."""
     checked: Counts = field(default_factory=Counts)
     """What the checker counted, over all rooms."""
     resynced: list[tuple[float, str]] = field(default_factory=list)
@@ -73,6 +76,7 @@ class Report:
             "",
             *render_table(self._figures()),
             "",
+            *self._conversations(),
             *self._notes(losses),
             *self._verdict(),
         ]
@@ -94,6 +98,7 @@ class Report:
             "trials": [asdict(trial) for trial in self.trials],
             "losses": asdict(self.losses),
             "violations": [asdict(finding) for finding in self.findings],
+            "conversations": None if self.conversations is None else asdict(self.conversations),
             "checked": structs.asdict(self.checked),
             "resent": self.resent,
             "refusals": self.refusals,
@@ -151,6 +156,22 @@ class Report:
             ("clients' process, share of one core", f"{100 * self.cpu_share:.0f} %"),
             ("its loop's lag, p99", _ms(lag), _limit(lag, LAG_P99_MS)),
         ]
+
+    def _conversations(self) -> list[str]:
+        found = self.conversations
+        if found is None:
+            return []
+        rows = [
+            ("direct messages acknowledged", f"{found.direct:,}"),
+            ("kept chat acknowledged", f"{found.chats:,}"),
+            ("changes of notes acknowledged; conflicts", f"{found.notes:,}; {found.conflicts:,}"),
+            ("messages and revisions in the database", f"{found.stored:,}"),
+            ("acknowledged or seen, and not kept", f"{len(found.lost):,}"),
+            ("kept, or in an inbox, twice", f"{len(found.doubles):,}"),
+            ("kept elsewhere than seen; revisions with a hole", f"{len(found.misplaced):,}"),
+            ("gone, twice, with the store's data", f"{found.lost_with_the_store:,}; {found.doubles_with_the_store:,}"),
+        ]
+        return [*render_table(rows), ""]
 
     def _refused(self, reason: str) -> str:
         return f"{self.refused_commits.get(reason, 0):,}"

@@ -27,7 +27,7 @@ def _arguments() -> argparse.ArgumentParser:
         ("--kills", 4, "SIGKILLs of workers"),
         ("--edge-kills", 2, "SIGKILLs of edges"),
         ("--drains", 2, "SIGTERMs of workers"),
-        ("--others", 1, "how often each other fault is tried; FLUSHALL at most once"),
+        ("--others", 1, "how often each other fault is tried; FLUSHALL at most once, and once more with an edge"),
     ):
         text = f"{what} (default {default})"
         parser.add_argument(name, type=_not_negative, default=default, metavar="N", help=text)

@@ -75,6 +75,8 @@ class ChaosClient(Visitor):
     def __init__(self, user: str, room: str, urls: list[str], log: Log, pace: Pace, dice: random.Random) -> None:
         super().__init__(user, urls, log, dice)
         self.room = room
+        self.members: set[str] = set()
+        """Who is in the room, by the newest state and all that followed it."""
         self.position: tuple[int, int] | None = None
         self.pending: dict[str, _Pending] = {}
         self._pace = pace
@@ -211,6 +213,7 @@ class ChaosClient(Visitor):
     def _state(self, frame: _Frame, at_ms: float) -> None:
         payload = frame.payload
         members = [member.userId for member in payload.members]
+        self.members = set(members)
         # Only the first state after `join_room` answers it. An edge that was forgotten asks of its own accord.
         asked, self._resume_asked = self._resume_asked, None
         self.log.add(
@@ -263,6 +266,10 @@ class ChaosClient(Visitor):
         self.log.add(
             Received(self.user, self.user, at_ms, self.room, frame.t, frame.epoch, frame.seq, actor, text, frame.replay)
         )
+        if frame.t == "member_joined":
+            self.members.add(actor)
+        elif frame.t == "member_left":
+            self.members.discard(actor)
         place = (frame.epoch, frame.seq)
         if self.position is None or place > self.position:
             self.position = place

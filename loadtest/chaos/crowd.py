@@ -60,6 +60,9 @@ class Crowd:
             for number in range(load.talkers)
         ]
         self._all: list[ChaosClient | Talker] = [*self.clients, *self.talkers]
+        self._visitors: list[ChaosClient] = []
+        self._urls = urls
+        self._folder = folder
         self._load = load
         self._speaking = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,8 +103,34 @@ class Crowd:
             client.say()
 
     def places(self, room: str) -> set[tuple[int, int] | None]:
-        """Return the positions at which the clients of a room stand."""
-        return {client.position for client in self.clients if client.room == room}
+        """Return the positions at which the clients of a room stand who are still there."""
+        return {client.position for client in self.clients if client.room == room and not client.is_stopping()}
+
+    def send_half_away(self) -> None:
+        """Have every second client leave for good, and one of every second pair of talkers."""
+        for client in [*self.clients[1::2], *self.talkers[1::4]]:
+            client.stop()
+
+    async def visit(self, room: str, within_s: float) -> set[str]:
+        """Let somebody new come into a room, and leave again. Returns whom the room showed.
+
+        Raises:
+            TimeoutError: the room did not let anybody in.
+        """
+        dice = random.Random(len(self._visitors))  # noqa: S311 - for a test
+        name = f"visitor{len(self._visitors)}"
+        visitor = ChaosClient(name, room, self._urls, Log(self._folder / f"{name}.jsonl"), self.pace, dice)
+        self._visitors.append(visitor)
+        task = asyncio.create_task(visitor.run())
+        self._tasks.append(task)
+        try:
+            async with asyncio.timeout(within_s):
+                while not visitor.joined:
+                    visitor.look_after(time.monotonic())
+                    await asyncio.sleep(LOOK_S)
+            return visitor.members - {name}
+        finally:
+            visitor.stop()
 
     async def close(self) -> None:
         """Send all away, and put what they saw on disk."""

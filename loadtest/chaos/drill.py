@@ -26,7 +26,8 @@ from loadtest.chaos.conversations import Kept, judge, without_threads
 from loadtest.chaos.crowd import Crowd
 from loadtest.chaos.kept import read_kept
 from loadtest.chaos.losses import Finding, find_losses
-from loadtest.chaos.plan import Fault, Load, order_faults
+from loadtest.chaos.plan import LOSES_DATA, Fault, Load, order_faults
+from loadtest.chaos.presence import expected_members, wrong_at_clients, wrong_at_talkers, wrong_in_rooms
 from loadtest.chaos.proxy import Command, Direction
 from loadtest.chaos.report import Report, Trial
 from loadtest.chaos.store import Store
@@ -232,6 +233,8 @@ class Chaos:
                 trial.at_ms = now_ms()
                 await self._store.command("FLUSHALL", "SYNC")
                 await self._go_on(trial, self._rooms())
+            case Fault.EDGE_AND_WORKER_KILL | Fault.STORE_AND_EDGE_KILL | Fault.FLUSH_AND_EDGE_KILL:
+                await self._lose_two(trial)
             case Fault.DATABASE_KILL | Fault.DATABASE_AWAY:
                 await self._lose_database(trial)
 
@@ -295,6 +298,31 @@ class Chaos:
             lost = [at_ms for at_ms in client.lost_ms if at_ms > trial.at_ms]
             if back and lost:
                 trial.pauses_ms.append(back[0] - min(lost))
+
+    async def _lose_two(self, trial: Trial) -> None:
+        """SIGKILL of an edge, and at once of a worker or of Valkey, or the loss of all data."""
+        edge = self._dice.choice([edge.name for edge in self._cluster.edges])
+        worker = self._dice.choice([worker.name for worker in self._cluster.workers])
+        trial.target = edge
+        rooms = set(self._rooms())
+        if trial.fault == Fault.EDGE_AND_WORKER_KILL:
+            rooms = set(await self._rooms_of(worker))
+            await self._read_refused(worker)
+            self._dead |= await self._ids_of(worker)
+        trial.at_ms = now_ms() + EPSILON_MS
+        match trial.fault:
+            case Fault.EDGE_AND_WORKER_KILL:
+                self._strike(worker, signal.SIGKILL)
+                self._strike(edge, signal.SIGKILL)
+            case Fault.STORE_AND_EDGE_KILL:
+                restart = asyncio.create_task(self._store.restart(crash=True, pause_s=0.5))
+                await asyncio.sleep(0.25)
+                self._strike(edge, signal.SIGKILL)
+                await restart
+            case _:
+                self._strike(edge, signal.SIGKILL)
+                await self._store.command("FLUSHALL", "SYNC")
+        await self._go_on(trial, rooms)
 
     async def _pause_edge(self, trial: Trial) -> None:
         """SIGSTOP for three leases. The others must not feel it."""
@@ -483,6 +511,51 @@ class Chaos:
             await self._read_refused(worker.name)
         if self._database is not None:
             await self._read_kept(self._database.url)
+        if self._is_settled:
+            await self._send_half_away(last)
+
+    async def _send_half_away(self, last: Trial) -> None:
+        """Have half of the people leave. When their time has run out they are nowhere, and all others are there."""
+        crowd = self._crowd
+        crowd.send_half_away()
+        expected = expected_members(crowd.clients, crowd.talkers)
+        deadline_s = time.monotonic() + MEND_S
+        wrong = await self._wrong_about(expected)
+        while wrong and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.2)
+            wrong = await self._wrong_about(expected)
+        for room in self._rooms():
+            shown = await crowd.visit(room, MEND_S)
+            if shown != expected[room]:
+                wrong.append(f"somebody new sees {sorted(shown)} in {room}, where {sorted(expected[room])} are")
+        for text in wrong:
+            self._violated(last, text)
+        self._report.rooms_compared = len(expected)
+        async with asyncio.timeout(MEND_S):
+            # The visitors were seen by all.
+            while any(len(crowd.places(room)) > 1 for room in self._rooms()):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+    async def _wrong_about(self, expected: dict[str, set[str]]) -> list[str]:
+        """Return what anybody says of who is where that is not so."""
+        try:
+            edges = {edge["id"] for edge in (await self._cluster_seen())["edges"]}
+            rooms = [await self._room_seen(room) for room in expected]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return [f"the rooms could not be asked: {error!r}"]
+        return [
+            *wrong_in_rooms(expected, rooms, edges),
+            *wrong_at_clients(expected, self._crowd.clients),
+            *wrong_at_talkers(expected, self._crowd.talkers),
+        ]
+
+    async def _room_seen(self, room: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._cluster.admin_key}"}
+        async with self._http.get(
+            f"{self._cluster.edges[0].internal_url}/admin/rooms/{room}", headers=headers
+        ) as answer:
+            answer.raise_for_status()
+            return dict(await answer.json())
 
     async def _read_kept(self, url: str) -> None:
         """Read what is kept, when nothing is added any more: the last thing that each said is there."""
@@ -497,7 +570,7 @@ class Chaos:
 
     def _judge(self) -> None:
         report, crowd = self._report, self._crowd
-        flushes_ms = [trial.at_ms for trial in report.trials if trial.fault == Fault.FLUSH]
+        flushes_ms = [trial.at_ms for trial in report.trials if trial.fault in LOSES_DATA]
         by_room = defaultdict(list)
         for client in crowd.clients:
             by_room[client.room].append(client)

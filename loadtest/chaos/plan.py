@@ -27,11 +27,14 @@ class Fault(StrEnum):
     SCRIPT_FLUSH = "SCRIPT FLUSH"
     MEMORY = "Valkey at maxmemory"
     FLUSH = "FLUSHALL"
+    EDGE_AND_WORKER_KILL = "edge and worker SIGKILL"
+    STORE_AND_EDGE_KILL = "Valkey SIGKILL, then edge SIGKILL"
+    FLUSH_AND_EDGE_KILL = "edge SIGKILL, then FLUSHALL"
     DATABASE_KILL = "PostgreSQL SIGKILL, restart"
     DATABASE_AWAY = "PostgreSQL away for 5 s"
 
 
-LOSES_DATA: Final = frozenset({Fault.FLUSH})
+LOSES_DATA: Final = (Fault.FLUSH, Fault.FLUSH_AND_EDGE_KILL)
 """After it acknowledged events may be missing: what was lost is Valkey's, and a new epoch says so."""
 
 OF_THE_DATABASE: Final = frozenset({Fault.DATABASE_KILL, Fault.DATABASE_AWAY})

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from loadtest.chaos.conversations import Conversations
 from loadtest.chaos.losses import Finding, Losses
-from loadtest.chaos.plan import Fault, percentile
+from loadtest.chaos.plan import LOSES_DATA, Fault, percentile
 from loadtest.checker import Counts
 from loadtest.table import render_table
 
@@ -51,6 +51,8 @@ class Report:
     """When which client had to begin from a new state."""
     resent: int = 0
     refusals: int = 0
+    rooms_compared: int = 0
+    """Rooms whose members were compared at the end, after half of the people had left."""
     own_ends: int = 0
     """Processes that ended without having been told: those that start need a Valkey that takes writes."""
     refused_commits: dict[str, int] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class Report:
             "checked": structs.asdict(self.checked),
             "resent": self.resent,
             "refusals": self.refusals,
+            "roomsCompared": self.rooms_compared,
             "ownEnds": self.own_ends,
             "refusedCommits": self.refused_commits,
             "waitMs": _spread(self.waits_ms),
@@ -148,6 +151,7 @@ class Report:
             ("commits of zombies (two events at one place)", f"{len(self.losses.forks):,}"),
             ("commits refused as fenced, as stale", f"{self._refused('fenced')}, {self._refused('stale')}"),
             ("sent again; refused meanwhile", f"{self.resent:,}; {self.refusals:,}"),
+            ("rooms whose members were compared at the end", f"{self.rooms_compared:,}"),
             ("processes that ended of themselves", f"{self.own_ends:,}"),
             ("observations checked", f"{self.checked.observations:,}"),
             ("events; resumed without a loss", f"{self.checked.events:,}; {self.checked.resumed:,}"),
@@ -178,7 +182,7 @@ class Report:
 
     def _notes(self, losses: Losses) -> list[str]:
         notes = []
-        if any(trial.fault == Fault.FLUSH for trial in self.trials):
+        if any(trial.fault in LOSES_DATA for trial in self.trials):
             notes.append(
                 f"  FLUSHALL is a loss of the store's data: new epochs, resync for all. {losses.lost_with_the_store} "
                 f"acknowledged events went with it, and {losses.duplicates_with_the_store} that were sent again "

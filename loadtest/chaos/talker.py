@@ -43,6 +43,7 @@ class _Payload(Struct, gc=False):
     reason: str | None = ""
     reconnectAfterMs: int = 0  # noqa: N815
     memberCount: int | None = None  # noqa: N815
+    status: str = ""
     note: _Note | None = None
     notes: list[_Note] = []
 
@@ -86,6 +87,8 @@ class Talker(Visitor):
         self.thread = thread_of(UserId(user), UserId(friend))
         self.member_count: int | None = None
         """Of the lobby, as told last."""
+        self.friend_status = ""
+        """As told last."""
         self.last_kept: dict[str, str] = {}
         """Room -> the last thing there that was acknowledged: when it is in the database, all is."""
         self.pending: dict[str, _Pending] = {}
@@ -217,6 +220,8 @@ class Talker(Visitor):
                 self._draining(payload.reconnectAfterMs / 1000)
             case "member_count":
                 self._counted(payload)
+            case "presence" if payload.userId == self.friend:
+                self.friend_status = payload.status
             case _ if frame.epoch:
                 self._received(frame, at_ms)
 
@@ -231,6 +236,9 @@ class Talker(Visitor):
             self._places[room] = (payload.epoch, payload.seq)
         if room == self.board:
             self._revision = max((note.revision for note in payload.notes if note.noteId == NOTE), default=0)
+        if room == self.inbox:
+            # Presence has no place in an order, so what was missed is asked for.
+            self._send("presence_subscribe", {"userIds": [self.friend]})
         self._counted(payload)
         self._inside.add(room)
         if not self.joined and self._inside >= set(self._rooms):

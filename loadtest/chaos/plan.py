@@ -34,7 +34,7 @@ class Fault(StrEnum):
     DATABASE_AWAY = "PostgreSQL away for 5 s"
 
 
-LOSES_DATA: Final = (Fault.FLUSH, Fault.FLUSH_AND_EDGE_KILL)
+LOSES_DATA: Final = frozenset({Fault.FLUSH, Fault.FLUSH_AND_EDGE_KILL})
 """After it acknowledged events may be missing: what was lost is Valkey's, and a new epoch says so."""
 
 OF_THE_DATABASE: Final = frozenset({Fault.DATABASE_KILL, Fault.DATABASE_AWAY})
@@ -78,10 +78,11 @@ def order_faults(times: dict[Fault, int], dice: Dice) -> list[Fault]:
 
     FLUSHALL, which ends the epochs of all rooms, stands behind three quarters of the others, so that epochs get old.
     """
+    losses = [fault for fault in Fault if fault in LOSES_DATA for _ in range(times.get(fault, 0))]
     order = [fault for fault, number in times.items() if fault not in LOSES_DATA for _ in range(number)]
     dice.shuffle(order)
     late = len(order) * 3 // 4
-    return [*order[:late], *(fault for fault in LOSES_DATA for _ in range(times.get(fault, 0))), *order[late:]]
+    return [*order[:late], *losses, *order[late:]]
 
 
 def default_times(
@@ -89,8 +90,9 @@ def default_times(
 ) -> dict[Fault, int]:
     """Return how often each fault is tried: `drains` is of workers, `others` of all the rest."""
     told = {Fault.WORKER_KILL: worker_kills, Fault.EDGE_KILL: edge_kills, Fault.WORKER_DRAIN: drains}
-    left_out = set() if database else OF_THE_DATABASE
-    rare = {fault: others for fault in Fault if fault not in {*told, *LOSES_DATA, *left_out}}
+    rare = {fault: others for fault in Fault if fault not in {*told, *LOSES_DATA}}
+    if not database:
+        rare |= dict.fromkeys(OF_THE_DATABASE, 0)
     once = {fault: min(1, others) for fault in LOSES_DATA}
     return told | rare | once
 

@@ -43,6 +43,7 @@ class _Payload(Struct, gc=False):
     reason: str | None = ""
     reconnectAfterMs: int = 0  # noqa: N815
     memberCount: int | None = None  # noqa: N815
+    count: int | None = None
     status: str = ""
     note: _Note | None = None
     notes: list[_Note] = []
@@ -219,7 +220,7 @@ class Talker(Visitor):
             case "server_draining":
                 self._draining(payload.reconnectAfterMs / 1000)
             case "member_count":
-                self._counted(payload)
+                self._counted(payload.roomId, payload.count)
             case "presence" if payload.userId == self.friend:
                 self.friend_status = payload.status
             case _ if frame.epoch:
@@ -239,7 +240,7 @@ class Talker(Visitor):
         if room == self.inbox:
             # Presence has no place in an order, so what was missed is asked for.
             self._send("presence_subscribe", {"userIds": [self.friend]})
-        self._counted(payload)
+        self._counted(room, payload.memberCount)
         self._inside.add(room)
         if not self.joined and self._inside >= set(self._rooms):
             self.joined = True
@@ -247,11 +248,11 @@ class Talker(Visitor):
             if self.pending:
                 self._send_again()
 
-    def _counted(self, payload: _Payload) -> None:
-        if payload.roomId == self.lobby and payload.memberCount is not None:
-            self.member_count = payload.memberCount
-            if payload.memberCount < 0:
-                self.failures.append(f"{self.user} was told of {payload.memberCount} members of {self.lobby}")
+    def _counted(self, room: str, count: int | None) -> None:
+        if room == self.lobby and count is not None:
+            self.member_count = count
+            if count < 0:
+                self.failures.append(f"{self.user} was told of {count} members of {room}")
 
     def _acknowledged(self, frame: _Frame, at_ms: float) -> None:
         pending = self.pending.pop(frame.re, None)

@@ -16,6 +16,7 @@ FIRST_FOUND: dict[str, tuple[int, str]] = {
     "deliver_before_the_attachment": (0, "unannounced in"),
     "apply_old_movements": (0, "moved_back in"),
     "ignore_a_hole": (5, "unannounced in"),
+    "keep_what_dead_edges_had": (0, "knows edges"),
 }
 """The first seed from 0 on that finds it, and what it says. A change may move it; the search begins here."""
 

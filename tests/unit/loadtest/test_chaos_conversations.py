@@ -86,9 +86,7 @@ def test_a_hole_in_the_revisions_of_the_database_is_found() -> None:
 
 
 def test_conflicts_are_counted_and_threads_are_left_to_this_judge() -> None:
-    log = [
-        Refused("ann", "ann", 1.0, BOARD, "a-1", "note_conflict"),
-        Sent("ann", "ann", 1.0, THREAD, "x", "direct_send"),
-    ]
+    conflict = Refused("ann", "ann", 1.0, BOARD, "a-1", "note_conflict")
+    log = [conflict, Sent("ann", "ann", 1.0, THREAD, "x", "direct_send")]
     assert look(*log).conflicts == 1
     assert without_threads(log) == [conflict]

@@ -30,6 +30,7 @@ from loadtest.chaos.plan import LOSES_DATA, Fault, Load, order_faults
 from loadtest.chaos.presence import expected_members, wrong_at_clients, wrong_at_talkers, wrong_in_rooms
 from loadtest.chaos.proxy import Command, Direction
 from loadtest.chaos.report import Report, Trial
+from loadtest.chaos.source import code_digest
 from loadtest.chaos.store import Store
 from loadtest.chaos.visitor import now_ms
 from loadtest.checker import check
@@ -110,6 +111,7 @@ class Chaos:
     async def run(self) -> Report:
         """Do everything."""
         began_s = time.monotonic()
+        code = code_digest()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as self._http, self._running():
             urls = [edge.ws_url for edge in self._cluster.edges]
             keeper = asyncio.create_task(self._keep_alive())
@@ -128,6 +130,7 @@ class Chaos:
                 with contextlib.suppress(asyncio.CancelledError):
                     await keeper
         self._report.seconds = time.monotonic() - began_s
+        self._report.code_changed = code_digest() != code
         self._judge()
         return self._report
 
@@ -359,7 +362,15 @@ class Chaos:
         await self._database.take_away(outage)
         await asyncio.sleep(START_AGAIN_S if outage == "kill" else AWAY_S)
         await self._database.bring_back(outage)
-        self._waits(trial, {room for talker in self._crowd.talkers for room in (talker.lobby, talker.board)}, now_ms())
+        lobbies = {talker.lobby for talker in self._crowd.talkers}
+        pace = self._crowd.pace
+        deadline_s = time.monotonic() + MEND_S
+        while any(pace.longest_wait_ms(lobby, trial.at_ms, now_ms()) is None for lobby in lobbies):
+            if time.monotonic() > deadline_s:
+                self._violated(trial, f"after {MEND_S:.0f} s nothing goes on in {', '.join(sorted(lobbies))}")
+                return
+            await asyncio.sleep(LOOK_S)
+        self._waits(trial, lobbies, now_ms())
 
     # --- looking ------------------------------------------------------------------------------------------
 

@@ -51,6 +51,8 @@ class Report:
     """When which client had to begin from a new state."""
     resent: int = 0
     refusals: int = 0
+    code_changed: bool = False
+    """Of the cluster, during the run: then the figures are of no one version."""
     rooms_compared: int = 0
     """Rooms whose members were compared at the end, after half of the people had left."""
     own_ends: int = 0
@@ -104,6 +106,7 @@ class Report:
             "checked": structs.asdict(self.checked),
             "resent": self.resent,
             "refusals": self.refusals,
+            "codeChanged": self.code_changed,
             "roomsCompared": self.rooms_compared,
             "ownEnds": self.own_ends,
             "refusedCommits": self.refused_commits,
@@ -152,6 +155,7 @@ class Report:
             ("commits refused as fenced, as stale", f"{self._refused('fenced')}, {self._refused('stale')}"),
             ("sent again; refused meanwhile", f"{self.resent:,}; {self.refusals:,}"),
             ("rooms whose members were compared at the end", f"{self.rooms_compared:,}"),
+            ("the cluster's code changed during the run", "yes" if self.code_changed else "no"),
             ("processes that ended of themselves", f"{self.own_ends:,}"),
             ("observations checked", f"{self.checked.observations:,}"),
             ("events; resumed without a loss", f"{self.checked.events:,}; {self.checked.resumed:,}"),

@@ -526,9 +526,18 @@ class Chaos:
             await self._send_half_away(last)
 
     async def _send_half_away(self, last: Trial) -> None:
-        """Have half of the people leave. When their time has run out they are nowhere, and all others are there."""
+        """Have half of the people leave. When their time has run out they are nowhere, and all others are there.
+
+        Meanwhile an edge stands still: it hears of those who left it only when it was taken for dead, and lives on.
+        """
         crowd = self._crowd
-        crowd.send_half_away()
+        name = self._dice.choice([edge.name for edge in self._cluster.edges])
+        self._cluster.kill(name, signal.SIGSTOP)
+        try:
+            crowd.send_half_away()
+            await asyncio.sleep(3 * self._plan.lease_ms / 1000)
+        finally:
+            self._cluster.kill(name, signal.SIGCONT)
         expected = expected_members(crowd.clients, crowd.talkers)
         deadline_s = time.monotonic() + MEND_S
         wrong = await self._wrong_about(expected)

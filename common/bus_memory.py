@@ -94,7 +94,7 @@ class MemoryStore:
         self._active: dict[Shard, set[RoomId]] = {}
         self._rooms: dict[RoomId, dict[str, bytes]] = {}
         self._room_until_ms: dict[RoomId, int] = {}
-        self._logs: dict[RoomId, deque[tuple[Epoch, Seq, bytes]]] = {}
+        self._logs: dict[RoomId, _Log] = {}
         self._log_until_ms: dict[RoomId, int] = {}
         self._people: dict[UserId, _PersonFields] = {}
 
@@ -403,7 +403,8 @@ class MemoryStore:
     def load_history(self, room_id: RoomId, epoch: Epoch, after: Seq) -> list[tuple[Seq, bytes]]:
         """See `WorkerBus.load_history`."""
         self._expire(room_id)
-        return [(seq, event) for of, seq, event in self._logs.get(room_id, ()) if of == epoch and seq > after]
+        log = self._logs.get(room_id, _NO_LOG)
+        return [(seq, event) for of, seq, event in log.events if of == epoch and seq > after]
 
     def commit(self, partition: Partition, commit: Commit, *, moved: bool = False) -> CommitAnswer:
         """See `WorkerBus.commit`.
@@ -515,11 +516,11 @@ class MemoryStore:
                 self._room_until_ms.pop(room_id, None)
         if patch.history:
             self._append_history(patch)
-        if patch.redacted:
-            log = self._logs.get(room_id, deque())
-            kept = [entry for entry in log if entry[0] != patch.epoch or entry[1] not in patch.redacted]
-            log.clear()
-            log.extend(kept)
+        if patch.redacted and room_id in self._logs:
+            log = self._logs[room_id]
+            log.events = deque(
+                entry for entry in log.events if entry[0] != patch.epoch or entry[1] not in patch.redacted
+            )
         if patch.ttl_ms is not None:
             for stored, until in ((self._rooms, self._room_until_ms), (self._logs, self._log_until_ms)):
                 if room_id in stored and patch.ttl_ms:
@@ -528,14 +529,15 @@ class MemoryStore:
                     until.pop(room_id, None)
 
     def _append_history(self, patch: RoomPatch) -> None:
-        log = self._logs.setdefault(patch.room_id, deque())
+        log = self._logs.setdefault(patch.room_id, _Log())
         for seq, event in patch.history:
-            if log and log[-1][:2] >= (patch.epoch, seq):
+            if log.top >= (patch.epoch, seq):
                 # The log is left over from a state that the store lost.
-                log.clear()
-            log.append((patch.epoch, seq, event))
-        while len(log) > self._history_events_max:
-            log.popleft()
+                log.events.clear()
+            log.events.append((patch.epoch, seq, event))
+            log.top = (patch.epoch, seq)
+        while len(log.events) > self._history_events_max:
+            log.events.popleft()
 
     def _expire(self, room_id: RoomId) -> None:
         now_ms = self._now_ms()
@@ -887,6 +889,20 @@ class _Stream:
         start = max(position - before, 0)
         stop = None if count is None else start + count
         return [(before + start + n, data) for n, data in enumerate(islice(self._entries, start, stop), start=1)]
+
+
+class _Log:
+    """A room's history. `top` is the last place that was given out, also where that event was redacted since."""
+
+    __slots__ = ("events", "top")
+
+    def __init__(self) -> None:
+        self.events: deque[tuple[Epoch, Seq, bytes]] = deque()
+        self.top: tuple[int, int] = (0, 0)
+
+
+_NO_LOG: Final = _Log()
+"""Stands for a room without a history. Never changed."""
 
 
 class _DeadStream:

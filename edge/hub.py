@@ -9,7 +9,7 @@ they receive nothing of the room, so nobody sees a gap or an old event after a n
 from collections.abc import Iterable
 from typing import Protocol, assert_never
 
-from common.commands import AnyRoomCommand, CatchUp
+from common.commands import AnyRoomCommand, CatchUp, Disconnect
 from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Stranger
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
@@ -230,7 +230,11 @@ class Hub:
 
     def _attach(self, delivery: Attach) -> None:
         listener = self.listeners.get(delivery.conn)
-        if listener is None or not listener.attached(delivery.room_id, delivery.attempt):
+        if listener is None:
+            # The room may not know that it ended: a store that came back older has lost what was said of it.
+            self._port.forward(Disconnect(delivery.room_id, delivery.conn))
+            return
+        if not listener.attached(delivery.room_id, delivery.attempt):
             return
         room = self._rooms.get(delivery.room_id)
         if room is not None and (room.epoch, room.seq) != (delivery.epoch, delivery.seq):

@@ -15,7 +15,8 @@ What is looked at, each under the name of its violation:
 - `behind`: where the run ended in peace, everybody who is still connected stands at the end.
 
 A later epoch begins only where the store lost data. What was acknowledged in an earlier one and seen by nobody, or
-took effect again in a later one, is counted and is no violation. Blocks hide events, so a run has none.
+took effect again in a later one, is counted and is no violation. So is what was sent before anybody had begun the epoch
+that took it, where all were told to begin behind it. Blocks hide events, so a run has none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -143,6 +144,14 @@ class _Run:
         self.newest: dict[str, Place] = {}
         self.epochs: dict[str, set[int]] = {}
         self.messages: dict[tuple[str, str, str], _Message] = {}
+        self.begun: dict[tuple[str, int], tuple[int, float]] = {}
+        """(room, epoch) -> the first place from which somebody was to get all, and when the first was told so."""
+
+    def begins(self, seen: State, start: int) -> None:
+        """Somebody is to get all of a room after a place."""
+        key = (seen.room, seen.epoch)
+        seq, at_ms = self.begun.get(key, (start, seen.at_ms))
+        self.begun[key] = min(seq, start), min(at_ms, seen.at_ms)
 
     def stands(self, room: str, place: Place) -> None:
         """Somebody was told that a room stands at a place."""
@@ -197,12 +206,21 @@ class _Run:
             here = [place for place in stands if place[1] == seq]
             if here:
                 found.append((at_ms, min(here)))
-            elif epoch < self.newest.get(message.room, (0, 0))[0] or self._has_epochs(message.room):
+            elif (
+                epoch < self.newest.get(message.room, (0, 0))[0]
+                or self._has_epochs(message.room)
+                or self._is_before_all(message, epoch, seq)
+            ):
                 self.verdict.counts.lost_with_data += 1
             else:
                 self.verdict.counts.lost_acknowledged += 1
                 self._add("lost", message, f"acknowledged at {epoch}/{seq}; seen at {stands or 'no place'}")
         return found
+
+    def _is_before_all(self, message: _Message, epoch: int, seq: int) -> bool:
+        """Whether a message stands where everybody began its epoch or before, and was sent before anybody did."""
+        begun_seq, begun_ms = self.begun.get((message.room, epoch), (0, 0.0))
+        return seq <= begun_seq and message.first_sent_at_ms < begun_ms
 
     def _has_epochs(self, room: str) -> bool:
         return len(self.epochs.get(room, ())) > 1
@@ -338,6 +356,7 @@ class _Reader:
         room.epoch, room.last, room.replay_to = seen.epoch, start, seen.seq
         room.repeating = 0
         self._run.stands(seen.room, (seen.epoch, seen.seq))
+        self._run.begins(seen, start)
 
     def _received(self, seen: Received) -> None:
         self._counts.received += 1

@@ -67,7 +67,7 @@ class State(Observation, frozen=True):
 
 
 class Received(Observation, frozen=True):
-    """A reliable event. `actor` is the person who caused it; `text` of chat."""
+    """A reliable event. `actor` is the person who caused it; `text` of chat, of a direct message, of a note."""
 
     name: str
     epoch: int
@@ -75,6 +75,8 @@ class Received(Observation, frozen=True):
     actor: str
     text: str
     replay: bool
+    revision: int = 0
+    """Of a note."""
 
 
 class Moved(Observation, frozen=True):

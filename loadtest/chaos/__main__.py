@@ -27,7 +27,7 @@ def _arguments() -> argparse.ArgumentParser:
         ("--kills", 4, "SIGKILLs of workers"),
         ("--edge-kills", 2, "SIGKILLs of edges"),
         ("--drains", 2, "SIGTERMs of workers"),
-        ("--others", 1, "how often each other fault is tried; FLUSHALL at most once"),
+        ("--others", 1, "how often each other fault is tried; FLUSHALL at most once, and once more with an edge"),
     ):
         text = f"{what} (default {default})"
         parser.add_argument(name, type=_not_negative, default=default, metavar="N", help=text)
@@ -51,6 +51,12 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--every", type=positive, default=4.0, metavar="S", help="seconds between faults (default %(default)s)"
     )
+    parser.add_argument(
+        "--database", action="store_true", help="with a PostgreSQL: kept chat, direct messages, notes, and its faults"
+    )
+    parser.add_argument(
+        "--talkers", type=count, default=20, metavar="N", help="pairs of friends, with --database (default %(default)s)"
+    )
     parser.add_argument("--seed", type=_not_negative, default=None, metavar="N", help="default: a random one")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="leave observations, logs and data there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report there, as JSON")
@@ -61,8 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, and print the report."""
     options = _arguments().parse_args(arguments)
     plan = ChaosPlan(
-        Load(options.rooms, options.clients, options.chat, options.moves),
-        default_times(options.kills, options.edge_kills, options.drains, options.others, options.store),
+        Load(
+            options.rooms,
+            options.clients,
+            options.chat,
+            options.moves,
+            talkers=2 * options.talkers if options.database else 0,
+        ),
+        default_times(
+            options.kills,
+            options.edge_kills,
+            options.drains,
+            options.others,
+            options.store,
+            database=options.database,
+        ),
         secrets.randbelow(1 << 32) if options.seed is None else options.seed,
         workers=options.workers,
         edges=options.edges,

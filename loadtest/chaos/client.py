@@ -3,7 +3,6 @@
 It never decides when to speak; `crowd.py` does. It writes down everything that it sends, is answered and receives.
 """
 
-import asyncio
 import random
 import time
 from dataclasses import dataclass
@@ -11,23 +10,19 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct, json
-from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from common.messages import SUBPROTOCOL
 from common.settings import DEV_TOKEN_SECRET
 from edge.tokens import mint
 from loadtest.chaos.journal import Log, Pace
-from loadtest.observations import Acked, Closed, Moved, Opened, Received, Refused, Resynced, Sent, State
+from loadtest.chaos.visitor import Visitor, now_ms
+from loadtest.observations import Acked, Moved, Received, Refused, Resynced, Sent, State
 
-CONNECT_TIMEOUT_S: Final = 3.0
 ANSWER_TIMEOUT_S: Final = 5.0
 """What was not answered for so long is sent again: above a takeover."""
 RETRY_S: Final = 0.3
 """After `busy` and its like."""
-BACKOFF_S: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
 HEARTBEAT_S: Final = 10.0
 PENDING_MAX: Final = 64
-ABNORMAL_CLOSURE: Final = 1006
 
 
 class _Member(Struct, gc=False):
@@ -62,7 +57,6 @@ class _Frame(Struct, gc=False):
 
 
 _decode: Final = json.Decoder(_Frame).decode
-_encode: Final = json.Encoder().encode
 
 
 @dataclass
@@ -75,40 +69,17 @@ class _Pending:
     times: int = 1
 
 
-def now_ms() -> float:
-    """Return the clock of all observations, milliseconds."""
-    return time.time() * 1000
-
-
-class ChaosClient:
+class ChaosClient(Visitor):
     """One person in one room. `run` lives until `stop`."""
 
     def __init__(self, user: str, room: str, urls: list[str], log: Log, pace: Pace, dice: random.Random) -> None:
-        self.user = user
+        super().__init__(user, urls, log, dice)
         self.room = room
-        self.log = log
-        self.edge = dice.randrange(len(urls))
-        """Which of the URLs it is connected to, or tries next."""
-        self.joined = False
-        self.joined_ms: list[float] = []
-        """When it was let in, each time."""
-        self.lost_ms: list[float] = []
-        """When its connection ended, each time."""
-        self.resynced_ms: list[float] = []
-        """When it had to start from a new state, after `resync` or a resume that was not recovered."""
-        self.refusals = 0
-        self.resent = 0
-        self.failures: list[str] = []
-        """What no fault excuses: frames that are none, refused tokens, errors that blame the client."""
+        self.members: set[str] = set()
+        """Who is in the room, by the newest state and all that followed it."""
         self.position: tuple[int, int] | None = None
         self.pending: dict[str, _Pending] = {}
-        self._urls = urls
         self._pace = pace
-        self._dice = dice
-        self._socket: _Socket | None = None
-        self._stopping = False
-        self._come_back_s = 0.0
-        self._leave_timer: asyncio.TimerHandle | None = None
         self._resume_asked: tuple[int, int] | None = None
         self._said = 0
         self._step = 0
@@ -132,68 +103,9 @@ class ChaosClient:
         }
         self._token = mint(DEV_TOKEN_SECRET, algorithm="HS256", claims=claims)
 
-    # --- the connection -----------------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Be connected, and connect again, until `stop`."""
-        attempt = 0
-        while not self.is_stopping():
-            await asyncio.sleep(max(0.0, self._come_back_s - time.monotonic()))
-            socket = _Socket(self)
-            try:
-                await ws_connect(
-                    lambda socket=socket: socket,
-                    self._urls[self.edge],
-                    websocket_handshake_timeout=CONNECT_TIMEOUT_S,
-                    extra_headers={"Sec-WebSocket-Protocol": SUBPROTOCOL},
-                )
-            except (OSError, WSError, TimeoutError):
-                self.edge = (self.edge + 1) % len(self._urls)
-                self._come_back_s = time.monotonic() + self._backoff_s(attempt)
-                attempt += 1
-                continue
-            if self.is_stopping():
-                socket.close()
-            await socket.closed.wait()
-            attempt = 0 if self.joined else attempt + 1
-            self._ended(socket.close_code or ABNORMAL_CLOSURE)
-            self._come_back_s = max(self._come_back_s, time.monotonic() + self._backoff_s(attempt))
-
-    def opened(self, socket: "_Socket") -> None:
-        """Take note that a connection is open."""
-        self._socket = socket
-        self.log.add(Opened(self.user, self.user, now_ms(), ""))
-
-    def is_stopping(self) -> bool:
-        """Whether it was told to leave for good."""
-        return self._stopping
-
-    def stop(self) -> None:
-        """Leave for good."""
-        self._stopping = True
-        if self._socket is not None:
-            self._socket.close()
-
-    def _backoff_s(self, attempt: int) -> float:
-        return BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)] * self._dice.uniform(0.5, 1.0)
-
-    def _ended(self, code: int) -> None:
-        at_ms = now_ms()
-        self.log.add(Closed(self.user, self.user, at_ms, "", code))
-        self.lost_ms.append(at_ms)
-        self._socket = None
-        self.joined = False
+    def left(self) -> None:
+        """Take note that the connection is gone."""
         self._moves.clear()
-        if self._leave_timer is not None:
-            self._leave_timer.cancel()
-            self._leave_timer = None
-        # As a load balancer would: any other than the one that went.
-        others = [number for number in range(len(self._urls)) if number != self.edge] or [self.edge]
-        self.edge = self._dice.choice(others)
-
-    def _send(self, t: str, payload: dict[str, Any], **envelope: str) -> None:
-        if self._socket is not None:
-            self._socket.send(_encode({"v": 1, "t": t, "ts": int(time.time() * 1000), "payload": payload, **envelope}))
 
     def _join(self) -> None:
         self._join_again_s = time.monotonic() + ANSWER_TIMEOUT_S
@@ -301,6 +213,7 @@ class ChaosClient:
     def _state(self, frame: _Frame, at_ms: float) -> None:
         payload = frame.payload
         members = [member.userId for member in payload.members]
+        self.members = set(members)
         # Only the first state after `join_room` answers it. An edge that was forgotten asks of its own accord.
         asked, self._resume_asked = self._resume_asked, None
         self.log.add(
@@ -346,12 +259,6 @@ class ChaosClient:
         if code not in ("busy", "internal", "not_joined"):
             self.failures.append(f"{self.user} was refused: {code}")
 
-    def _draining(self, wait_s: float) -> None:
-        self._come_back_s = time.monotonic() + wait_s
-        socket = self._socket
-        if socket is not None:
-            self._leave_timer = asyncio.get_running_loop().call_later(wait_s, socket.close)
-
     def _received(self, frame: _Frame, at_ms: float) -> None:
         payload = frame.payload
         actor = payload.userId or (payload.member.userId if payload.member else "")
@@ -359,47 +266,11 @@ class ChaosClient:
         self.log.add(
             Received(self.user, self.user, at_ms, self.room, frame.t, frame.epoch, frame.seq, actor, text, frame.replay)
         )
+        if frame.t == "member_joined":
+            self.members.add(actor)
+        elif frame.t == "member_left":
+            self.members.discard(actor)
         place = (frame.epoch, frame.seq)
         if self.position is None or place > self.position:
             self.position = place
         self._pace.event(self.room, place, frame.ts, at_ms)
-
-
-class _Socket(WSListener):
-    """One WebSocket of a client."""
-
-    def __init__(self, client: ChaosClient) -> None:
-        self.closed = asyncio.Event()
-        self.close_code = 0
-        self.is_welcome = False
-        self._client = client
-        self._transport: WSTransport | None = None
-
-    def send(self, data: bytes) -> None:
-        """Send a text frame, unless the socket is closed."""
-        if self._transport is not None and not self.closed.is_set():
-            self._transport.send(WSMsgType.TEXT, data)
-
-    def close(self) -> None:
-        """Close from this side."""
-        if self._transport is not None and not self.closed.is_set():
-            self.close_code = self.close_code or 1000
-            self._transport.send_close(WSCloseCode.OK)
-            self._transport.disconnect()
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._transport = transport
-        # `welcome`, and all that follows from it, may come before `ws_connect` has returned.
-        self._client.opened(self)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == WSMsgType.TEXT:
-            self._client.take(frame.get_payload_as_bytes())
-        elif frame.msg_type == WSMsgType.CLOSE:
-            payload = frame.get_payload_as_bytes()
-            self.close_code = self.close_code or (int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005)
-            transport.send_close(WSCloseCode.OK)
-            transport.disconnect()
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self.closed.set()

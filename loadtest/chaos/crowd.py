@@ -10,17 +10,20 @@ import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from loadtest.chaos.client import ChaosClient
 from loadtest.chaos.journal import Log, Pace
 from loadtest.chaos.plan import Load
+from loadtest.chaos.talker import Talker
 
 TICK_S: Final = 0.02
 LOOK_S: Final = 0.1
 FLUSH_S: Final = 3.0
 JOINS_AT_ONCE_S: Final = 0.005
 """Between two first connections."""
+
+_Speaker = TypeVar("_Speaker")
 
 
 class Crowd:
@@ -43,6 +46,23 @@ class Crowd:
             )
             for number in range(load.clients)
         ]
+        self.talkers = [
+            Talker(
+                f"t{number}",
+                f"t{number ^ 1}",
+                f"lobby:{load.hall_of(number)}",
+                f"notes:{load.hall_of(number)}",
+                urls,
+                Log(folder / f"t{number}.jsonl"),
+                self.pace,
+                random.Random(dice.random()),  # noqa: S311 - for a test
+            )
+            for number in range(load.talkers)
+        ]
+        self._all: list[ChaosClient | Talker] = [*self.clients, *self.talkers]
+        self._visitors: list[ChaosClient] = []
+        self._urls = urls
+        self._folder = folder
         self._load = load
         self._speaking = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -55,7 +75,7 @@ class Crowd:
             TimeoutError: some are not.
         """
         self._ticking = asyncio.create_task(self._tick())
-        for client in self.clients:
+        for client in self._all:
             self._tasks.append(asyncio.create_task(client.run()))
             await asyncio.sleep(JOINS_AT_ONCE_S)
         async with asyncio.timeout(within_s):
@@ -63,7 +83,7 @@ class Crowd:
 
     async def all_joined(self) -> None:
         """Wait until every client is in its room."""
-        while not all(client.joined for client in self.clients):
+        while not all(client.joined for client in self._all):
             self._raise_failure()
             await asyncio.sleep(LOOK_S)
 
@@ -73,22 +93,48 @@ class Crowd:
 
     async def all_answered(self) -> None:
         """Wait until every client is in its room, and all that was said is acknowledged."""
-        while not all(client.joined and not client.pending for client in self.clients):
+        while not all(client.joined and not client.pending for client in self._all):
             self._raise_failure()
             await asyncio.sleep(LOOK_S)
 
     async def say_once(self) -> None:
         """Have each say one thing."""
-        for client in self.clients:
+        for client in self._all:
             client.say()
 
     def places(self, room: str) -> set[tuple[int, int] | None]:
-        """Return the positions at which the clients of a room stand."""
-        return {client.position for client in self.clients if client.room == room}
+        """Return the positions at which the clients of a room stand who are still there."""
+        return {client.position for client in self.clients if client.room == room and not client.is_stopping()}
+
+    def send_half_away(self) -> None:
+        """Have every second client leave for good, and one of every second pair of talkers."""
+        for client in [*self.clients[1::2], *self.talkers[1::4]]:
+            client.stop()
+
+    async def visit(self, room: str, within_s: float) -> set[str]:
+        """Let somebody new come into a room, and leave again. Returns whom the room showed.
+
+        Raises:
+            TimeoutError: the room did not let anybody in.
+        """
+        dice = random.Random(len(self._visitors))  # noqa: S311 - for a test
+        name = f"visitor{len(self._visitors)}"
+        visitor = ChaosClient(name, room, self._urls, Log(self._folder / f"{name}.jsonl"), self.pace, dice)
+        self._visitors.append(visitor)
+        task = asyncio.create_task(visitor.run())
+        self._tasks.append(task)
+        try:
+            async with asyncio.timeout(within_s):
+                while not visitor.joined:
+                    visitor.look_after(time.monotonic())
+                    await asyncio.sleep(LOOK_S)
+            return visitor.members - {name}
+        finally:
+            visitor.stop()
 
     async def close(self) -> None:
         """Send all away, and put what they saw on disk."""
-        for client in self.clients:
+        for client in self._all:
             client.stop()
         _, waiting = await asyncio.wait(self._tasks, timeout=5) if self._tasks else (set(), set())
         for task in waiting:
@@ -96,36 +142,36 @@ class Crowd:
         if self._ticking is not None:
             self._ticking.cancel()
         await asyncio.gather(*self._tasks, *([self._ticking] if self._ticking else []), return_exceptions=True)
-        for client in self.clients:
+        for client in self._all:
             client.log.flush()
 
     async def _tick(self) -> None:
         load = self._load
-        chats = _Turns(self.clients, load.chats_per_second)
+        chats = _Turns(self._all, load.chats_per_second)
         moves = _Turns(self.clients, load.moves_per_second)
         began_s, began_cpu_s = time.monotonic(), _cpu_s()
         due_s = look_s = flush_s = began_s
-        to_flush = itertools.cycle(self.clients)
+        to_flush = itertools.cycle(self._all)
         while True:
             due_s += TICK_S
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             now_s = time.monotonic()
             self.lags_ms.append(1000 * (now_s - due_s))
             if self._speaking:
-                for client in moves.take(now_s):
-                    client.move()
-                for client in chats.take(now_s):
-                    client.say()
+                for mover in moves.take(now_s):
+                    mover.move()
+                for speaker in chats.take(now_s):
+                    speaker.say()
             else:
                 chats.skip_to(now_s)
                 moves.skip_to(now_s)
             if now_s >= look_s:
                 look_s = now_s + LOOK_S
-                for client in self.clients:
-                    client.look_after(now_s)
+                for each in self._all:
+                    each.look_after(now_s)
                 self.cpu_share = (_cpu_s() - began_cpu_s) / (now_s - began_s)
             if now_s >= flush_s:
-                flush_s = now_s + FLUSH_S / len(self.clients)
+                flush_s = now_s + FLUSH_S / len(self._all)
                 next(to_flush).log.flush()
             due_s = max(due_s, now_s - TICK_S)
 
@@ -135,18 +181,18 @@ class Crowd:
                 task.result()
 
 
-class _Turns:
+class _Turns(Generic[_Speaker]):
     """Whose turn it is, so that all together keep the rate and come one after the other, evenly."""
 
-    def __init__(self, clients: Sequence[ChaosClient], per_second: float) -> None:
+    def __init__(self, clients: Sequence[_Speaker], per_second: float) -> None:
         self._clients = clients
         self._every_s = 1 / (per_second * len(clients)) if per_second else float("inf")
         self._next_s = 0.0
         self._at = 0
 
-    def take(self, now_s: float) -> list[ChaosClient]:
+    def take(self, now_s: float) -> list[_Speaker]:
         """Return those whose turn has come."""
-        taken: list[ChaosClient] = []
+        taken: list[_Speaker] = []
         while self._next_s <= now_s and len(taken) < len(self._clients):
             taken.append(self._clients[self._at % len(self._clients)])
             self._at += 1

@@ -22,15 +22,20 @@ from msgspec import structs
 from common.ids import Partition, RoomId
 from common.ring import shard_of
 from deploy.devcluster import DevCluster, StartFailed
-from loadtest.chaos.client import now_ms
+from loadtest.chaos.conversations import Kept, judge, without_threads
 from loadtest.chaos.crowd import Crowd
+from loadtest.chaos.kept import read_kept
 from loadtest.chaos.losses import Finding, find_losses
-from loadtest.chaos.plan import FAILS_OVER, Fault, Load, StoreKind, order_faults
+from loadtest.chaos.plan import FAILS_OVER, LOSES_DATA, Fault, Load, StoreKind, order_faults
+from loadtest.chaos.presence import expected_members, wrong_at_clients, wrong_at_talkers, wrong_in_rooms
 from loadtest.chaos.proxy import Command, Direction
 from loadtest.chaos.report import Report, Trial
+from loadtest.chaos.source import code_digest
 from loadtest.chaos.store import Store
+from loadtest.chaos.visitor import now_ms
 from loadtest.checker import check
-from loadtest.observations import read_log
+from loadtest.database import Database, Outage
+from loadtest.observations import AnyObservation, read_log
 
 SHARDS: Final = 64
 MEND_S: Final = 30.0
@@ -39,6 +44,8 @@ LOOK_S: Final = 0.02
 START_AGAIN_S: Final = 0.25
 DRAIN_MS: Final = 1_000
 DELAY_MS: Final = 50.0
+AWAY_S: Final = 5.0
+"""How long the database stands still."""
 HELD_S: Final = 2.0
 """How long a delay and a full memory last."""
 BEHIND_S: Final = 0.5
@@ -91,6 +98,8 @@ class Chaos:
         self._say = say
         self._dice = random.Random(plan.seed)  # noqa: S311 - the same seed, the same faults
         self._store = Store(folder, plan.store)
+        self._database = Database(folder / "postgres") if plan.load.talkers else None
+        self._kept = Kept()
         self._cluster: DevCluster
         self._crowd: Crowd
         self._http: aiohttp.ClientSession
@@ -104,11 +113,13 @@ class Chaos:
     async def run(self) -> Report:
         """Do everything."""
         began_s = time.monotonic()
+        code = code_digest()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2.0)) as self._http, self._running():
             urls = [edge.ws_url for edge in self._cluster.edges]
             keeper = asyncio.create_task(self._keep_alive())
             self._crowd = Crowd(self._plan.load, urls, self._folder, self._dice)
             try:
+                await self._befriend()
                 await self._crowd.enter(MEND_S)
                 self._crowd.speak(speaking=True)
                 await asyncio.sleep(1.0)
@@ -121,6 +132,7 @@ class Chaos:
                 with contextlib.suppress(asyncio.CancelledError):
                     await keeper
         self._report.seconds = time.monotonic() - began_s
+        self._report.code_changed = code_digest() != code
         self._judge()
         return self._report
 
@@ -137,12 +149,16 @@ class Chaos:
         }
         try:
             await self._store.start()
+            if self._database is not None:
+                await self._database.start()
             self._cluster = DevCluster(
                 edges=self._plan.edges,
                 workers=self._plan.workers,
                 redis_url=self._store.url,
                 data_dir=self._folder / "cluster",
-                database=False,
+                database=self._database is not None,
+                database_url=None if self._database is None else self._database.url,
+                jobs=False,
                 environ=environ,
                 # This run decides when who starts again; the cluster would wait longer each time.
                 restart=False,
@@ -155,6 +171,8 @@ class Chaos:
                 await asyncio.to_thread(self._cluster.stop)
         finally:
             await self._store.close()
+            if self._database is not None:
+                await self._database.stop()
 
     # --- one fault ----------------------------------------------------------------------------------------
 
@@ -174,7 +192,7 @@ class Chaos:
         share = 0.5 if fault == Fault.EDGE_KILL else 1.0
         await asyncio.sleep(max(0.0, began_s + share * self._plan.every_s - time.monotonic()))
 
-    async def _do(self, trial: Trial) -> None:  # noqa: PLR0912 - one for each fault
+    async def _do(self, trial: Trial) -> None:  # noqa: PLR0912, PLR0915 - one for each fault
         match trial.fault:
             case Fault.WORKER_KILL | Fault.WORKER_PAUSE:
                 await self._lose_worker(trial)
@@ -223,6 +241,10 @@ class Chaos:
                 trial.at_ms = now_ms()
                 await self._store.command("FLUSHALL", "SYNC")
                 await self._go_on(trial, self._rooms())
+            case Fault.EDGE_AND_WORKER_KILL | Fault.STORE_AND_EDGE_KILL | Fault.FLUSH_AND_EDGE_KILL:
+                await self._lose_two(trial)
+            case Fault.DATABASE_KILL | Fault.DATABASE_AWAY:
+                await self._lose_database(trial)
 
     async def _lose_worker(self, trial: Trial) -> None:
         """SIGKILL, and a new start; or SIGSTOP for three leases."""
@@ -289,6 +311,31 @@ class Chaos:
             if back and lost:
                 trial.pauses_ms.append(back[0] - min(lost))
 
+    async def _lose_two(self, trial: Trial) -> None:
+        """SIGKILL of an edge, and at once of a worker or of Valkey, or the loss of all data."""
+        edge = self._dice.choice([edge.name for edge in self._cluster.edges])
+        worker = self._dice.choice([worker.name for worker in self._cluster.workers])
+        trial.target = edge
+        rooms = set(self._rooms())
+        if trial.fault == Fault.EDGE_AND_WORKER_KILL:
+            rooms = set(await self._rooms_of(worker))
+            await self._read_refused(worker)
+            self._dead |= await self._ids_of(worker)
+        trial.at_ms = now_ms() + EPSILON_MS
+        match trial.fault:
+            case Fault.EDGE_AND_WORKER_KILL:
+                self._strike(worker, signal.SIGKILL)
+                self._strike(edge, signal.SIGKILL)
+            case Fault.STORE_AND_EDGE_KILL:
+                restart = asyncio.create_task(self._store.restart(crash=True, pause_s=0.5))
+                await asyncio.sleep(0.25)
+                self._strike(edge, signal.SIGKILL)
+                await restart
+            case _:
+                self._strike(edge, signal.SIGKILL)
+                await self._store.command("FLUSHALL", "SYNC")
+        await self._go_on(trial, rooms)
+
     async def _pause_edge(self, trial: Trial) -> None:
         """SIGSTOP for three leases. The others must not feel it."""
         number = self._dice.randrange(self._plan.edges)
@@ -330,6 +377,24 @@ class Chaos:
         await self._store.tell_proxy(Command("shape"))
         # What the worker had sent may have been carried out just after the fault began.
         await self._go_on(trial, rooms, since_ms=trial.at_ms + 1000 * (time.monotonic() - began_s) / 2)
+
+    async def _lose_database(self, trial: Trial) -> None:
+        """SIGKILL and a new start, or SIGSTOP for a while. What is kept is said all the same."""
+        assert self._database is not None
+        outage: Outage = "kill" if trial.fault == Fault.DATABASE_KILL else "stop"
+        trial.at_ms = now_ms()
+        await self._database.take_away(outage)
+        await asyncio.sleep(START_AGAIN_S if outage == "kill" else AWAY_S)
+        await self._database.bring_back(outage)
+        lobbies = {talker.lobby for talker in self._crowd.talkers}
+        pace = self._crowd.pace
+        deadline_s = time.monotonic() + MEND_S
+        while any(pace.longest_wait_ms(lobby, trial.at_ms, now_ms()) is None for lobby in lobbies):
+            if time.monotonic() > deadline_s:
+                self._violated(trial, f"after {MEND_S:.0f} s nothing goes on in {', '.join(sorted(lobbies))}")
+                return
+            await asyncio.sleep(LOOK_S)
+        self._waits(trial, lobbies, now_ms())
 
     # --- looking ------------------------------------------------------------------------------------------
 
@@ -449,6 +514,14 @@ class Chaos:
     def _violated(self, trial: Trial, text: str) -> None:
         self._report.findings.append(Finding(trial.at_ms, text))
 
+    async def _befriend(self) -> None:
+        """Make friends of those who will write to each other."""
+        headers = {"Authorization": f"Bearer {self._cluster.admin_key}"}
+        for talker in self._crowd.talkers[::2]:
+            url = f"{self._cluster.edges[0].internal_url}/admin/users/{talker.user}/friends/{talker.friend}"
+            async with self._http.put(url, headers=headers) as answer:
+                answer.raise_for_status()
+
     # --- the end ------------------------------------------------------------------------------------------
 
     async def _end(self) -> None:
@@ -471,10 +544,77 @@ class Chaos:
             self._violated(last, f"at the end {waiting} clients wait for answers; not at one place: {apart}")
         for worker in self._cluster.workers:
             await self._read_refused(worker.name)
+        if self._database is not None:
+            await self._read_kept(self._database.url)
+        if self._is_settled:
+            await self._send_half_away(last)
+
+    async def _send_half_away(self, last: Trial) -> None:
+        """Have half of the people leave. When their time has run out they are nowhere, and all others are there.
+
+        Meanwhile an edge stands still: it hears of those who left it only when it was taken for dead, and lives on.
+        """
+        crowd = self._crowd
+        name = self._dice.choice([edge.name for edge in self._cluster.edges])
+        self._cluster.kill(name, signal.SIGSTOP)
+        try:
+            crowd.send_half_away()
+            await asyncio.sleep(3 * self._plan.lease_ms / 1000)
+        finally:
+            self._cluster.kill(name, signal.SIGCONT)
+        expected = expected_members(crowd.clients, crowd.talkers)
+        deadline_s = time.monotonic() + MEND_S
+        wrong = await self._wrong_about(expected)
+        while wrong and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.2)
+            wrong = await self._wrong_about(expected)
+        for room in self._rooms():
+            shown = await crowd.visit(room, MEND_S)
+            if shown != expected[room]:
+                wrong.append(f"somebody new sees {sorted(shown)} in {room}, where {sorted(expected[room])} are")
+        for text in wrong:
+            self._violated(last, text)
+        self._report.rooms_compared = len(expected)
+        async with asyncio.timeout(MEND_S):
+            # The visitors were seen by all.
+            while any(len(crowd.places(room)) > 1 for room in self._rooms()):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+    async def _wrong_about(self, expected: dict[str, set[str]]) -> list[str]:
+        """Return what anybody says of who is where that is not so."""
+        try:
+            edges = {edge["id"] for edge in (await self._cluster_seen())["edges"]}
+            rooms = [await self._room_seen(room) for room in expected]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return [f"the rooms could not be asked: {error!r}"]
+        return [
+            *wrong_in_rooms(expected, rooms, edges),
+            *wrong_at_clients(expected, self._crowd.clients),
+            *wrong_at_talkers(expected, self._crowd.talkers),
+        ]
+
+    async def _room_seen(self, room: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._cluster.admin_key}"}
+        async with self._http.get(
+            f"{self._cluster.edges[0].internal_url}/admin/rooms/{room}", headers=headers
+        ) as answer:
+            answer.raise_for_status()
+            return dict(await answer.json())
+
+    async def _read_kept(self, url: str) -> None:
+        """Read what is kept, when nothing is added any more: the last thing that each said is there."""
+        said = {text for talker in self._crowd.talkers for text in talker.last_kept.values()}
+        deadline_s = time.monotonic() + MEND_S
+        while time.monotonic() < deadline_s:
+            self._kept = await read_kept(url)
+            stored = {row.text for row in self._kept.messages} | {row.text for row in self._kept.revisions}
+            if said <= stored:
+                return
+            await asyncio.sleep(0.2)
 
     def _judge(self) -> None:
         report, crowd = self._report, self._crowd
-        flushes_ms = [trial.at_ms for trial in report.trials if trial.fault == Fault.FLUSH]
+        flushes_ms = [trial.at_ms for trial in report.trials if trial.fault in LOSES_DATA - FAILS_OVER]
         failovers_ms = [trial.at_ms for trial in report.trials if trial.fault in FAILS_OVER]
         by_room = defaultdict(list)
         for client in crowd.clients:
@@ -485,11 +625,10 @@ class Chaos:
             report.refusals += client.refusals
         for clients in by_room.values():
             logs = [read_log(client.log.path) for client in clients]
-            verdict = check(logs, settled=self._is_settled)
-            report.findings += [Finding(0.0, str(violation)) for violation in verdict.violations]
-            for name, number in structs.asdict(verdict.counts).items():
-                setattr(report.checked, name, getattr(report.checked, name) + number)
+            self._check(logs)
             report.losses.add(find_losses(logs, flushes_ms, failovers_ms))
+        if crowd.talkers:
+            self._judge_conversations([*flushes_ms, *failovers_ms])
         report.findings += report.losses.findings
         report.waits_ms = crowd.pace.all_waits_ms()
         report.lags_ms = crowd.lags_ms
@@ -497,6 +636,24 @@ class Chaos:
         for counts in self._refused.values():
             for reason, number in counts.items():
                 report.refused_commits[reason] = report.refused_commits.get(reason, 0) + number
+
+    def _check(self, logs: Sequence[Sequence[AnyObservation]]) -> None:
+        report = self._report
+        verdict = check(logs, settled=self._is_settled)
+        report.findings += [Finding(0.0, str(violation)) for violation in verdict.violations]
+        for name, number in structs.asdict(verdict.counts).items():
+            setattr(report.checked, name, getattr(report.checked, name) + number)
+
+    def _judge_conversations(self, flushes_ms: Sequence[float]) -> None:
+        report = self._report
+        logs = [read_log(talker.log.path) for talker in self._crowd.talkers]
+        self._check([without_threads(log) for log in logs])
+        report.conversations = judge(logs, self._kept, flushes_ms)
+        report.findings += report.conversations.findings
+        for talker in self._crowd.talkers:
+            report.findings += [Finding(0.0, failure) for failure in talker.failures]
+            report.resent += talker.resent
+            report.refusals += talker.refusals
 
 
 async def run_chaos(

@@ -34,7 +34,8 @@ class Losses:
     lost: list[Finding] = field(default_factory=list)
     """Acknowledged, and seen by nobody."""
     lost_with_the_store: int = 0
-    """The same, in an epoch that ended because the store lost its data, or just before a failover."""
+    """The same, in an epoch that ended because the store lost its data, or just before a failover; or in the next one,
+    where everybody began behind it, and was told to."""
     duplicates: list[Finding] = field(default_factory=list)
     """At two places of the order."""
     duplicates_with_the_store: int = 0
@@ -82,6 +83,8 @@ class _Room:
         self._places: dict[str, set[Place]] = {}
         self._acks: dict[str, tuple[Place, float]] = {}
         self._first_seen_ms: dict[int, float] = {}
+        self._begun_at: dict[int, int] = {}
+        """Epoch -> the first place from which a client was to get all."""
         self._sent: set[str] = set()
 
     def look(self, logs: Sequence[Iterable[AnyObservation]]) -> Losses:
@@ -91,7 +94,8 @@ class _Room:
         losses.sent, losses.acknowledged = len(self._sent), len(self._acks)
         for message_id, (place, at_ms) in self._acks.items():
             if message_id not in self._places:
-                if self._was_ended(place[0], self._flushes_ms) or self._is_before_failover(at_ms):
+                ended = self._was_ended(place[0], self._flushes_ms) or self._is_before_failover(at_ms)
+                if ended or self._is_before_all(place):
                     losses.lost_with_the_store += 1
                 else:
                     losses.lost.append(Finding(at_ms, f"{message_id} was acknowledged at {place}, and nobody saw it"))
@@ -118,6 +122,10 @@ class _Room:
     def _is_before_failover(self, acked_ms: float) -> bool:
         return any(abs(acked_ms - failover_ms) <= REPLICATION_LAG_MS for failover_ms in self._failovers_ms)
 
+    def _is_before_all(self, place: Place) -> bool:
+        """Whether every client began an epoch at that place or behind it: then nobody was to hear of it."""
+        return place[1] <= self._begun_at.get(place[0], 0)
+
     def _look_at(self, log: Iterable[AnyObservation]) -> None:
         at: Place | None = None
         must_hear_state = True
@@ -128,6 +136,8 @@ class _Room:
                 case State():
                     self._first_seen(each.epoch, each.at_ms)
                     at = (each.resumed_from or at) if each.recovered else (each.epoch, each.seq)
+                    if at is not None:
+                        self._begun_at[at[0]] = min(at[1], self._begun_at.get(at[0], at[1]))
                     must_hear_state = False
                 case Acked() if at is not None:
                     self._acks[each.id] = ((at[0], each.seq), each.at_ms)

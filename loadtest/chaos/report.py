@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from loadtest.chaos.conversations import Conversations
 from loadtest.chaos.losses import Finding, Losses
-from loadtest.chaos.plan import FAILS_OVER, Fault, percentile
+from loadtest.chaos.plan import LOSES_DATA, Fault, percentile
 from loadtest.checker import Counts
 from loadtest.table import render_table
 
@@ -42,12 +43,18 @@ class Report:
     losses: Losses = field(default_factory=Losses)
     findings: list[Finding] = field(default_factory=list)
     """Everything that must not be, by the checker, by the losses, and by what did not mend in time."""
+    conversations: Conversations | None = None
+    """Of a run with a database."""
     checked: Counts = field(default_factory=Counts)
     """What the checker counted, over all rooms."""
     resynced: list[tuple[float, str]] = field(default_factory=list)
     """When which client had to begin from a new state."""
     resent: int = 0
     refusals: int = 0
+    code_changed: bool = False
+    """Of the cluster, during the run: then the figures are of no one version."""
+    rooms_compared: int = 0
+    """Rooms whose members were compared at the end, after half of the people had left."""
     own_ends: int = 0
     """Processes that ended without having been told: those that start need a Valkey that takes writes."""
     refused_commits: dict[str, int] = field(default_factory=dict)
@@ -73,6 +80,7 @@ class Report:
             "",
             *render_table(self._figures()),
             "",
+            *self._conversations(),
             *self._notes(losses),
             *self._verdict(),
         ]
@@ -94,9 +102,12 @@ class Report:
             "trials": [asdict(trial) for trial in self.trials],
             "losses": asdict(self.losses),
             "violations": [asdict(finding) for finding in self.findings],
+            "conversations": None if self.conversations is None else asdict(self.conversations),
             "checked": structs.asdict(self.checked),
             "resent": self.resent,
             "refusals": self.refusals,
+            "codeChanged": self.code_changed,
+            "roomsCompared": self.rooms_compared,
             "ownEnds": self.own_ends,
             "refusedCommits": self.refused_commits,
             "waitMs": _spread(self.waits_ms),
@@ -143,6 +154,8 @@ class Report:
             ("commits of zombies (two events at one place)", f"{len(self.losses.forks):,}"),
             ("commits refused as fenced, as stale", f"{self._refused('fenced')}, {self._refused('stale')}"),
             ("sent again; refused meanwhile", f"{self.resent:,}; {self.refusals:,}"),
+            ("rooms whose members were compared at the end", f"{self.rooms_compared:,}"),
+            ("the cluster's code changed during the run", "yes" if self.code_changed else "no"),
             ("processes that ended of themselves", f"{self.own_ends:,}"),
             ("observations checked", f"{self.checked.observations:,}"),
             ("events; resumed without a loss", f"{self.checked.events:,}; {self.checked.resumed:,}"),
@@ -152,12 +165,28 @@ class Report:
             ("its loop's lag, p99", _ms(lag), _limit(lag, LAG_P99_MS)),
         ]
 
+    def _conversations(self) -> list[str]:
+        found = self.conversations
+        if found is None:
+            return []
+        rows = [
+            ("direct messages acknowledged", f"{found.direct:,}"),
+            ("kept chat acknowledged", f"{found.chats:,}"),
+            ("changes of notes acknowledged; conflicts", f"{found.notes:,}; {found.conflicts:,}"),
+            ("messages and revisions in the database", f"{found.stored:,}"),
+            ("acknowledged or seen, and not kept", f"{len(found.lost):,}"),
+            ("kept, or in an inbox, twice", f"{len(found.doubles):,}"),
+            ("kept elsewhere than seen; revisions with a hole", f"{len(found.misplaced):,}"),
+            ("gone, twice, with the store's data", f"{found.lost_with_the_store:,}; {found.doubles_with_the_store:,}"),
+        ]
+        return [*render_table(rows), ""]
+
     def _refused(self, reason: str) -> str:
         return f"{self.refused_commits.get(reason, 0):,}"
 
     def _notes(self, losses: Losses) -> list[str]:
         notes = []
-        if any(trial.fault in (Fault.FLUSH, *FAILS_OVER) for trial in self.trials):
+        if any(trial.fault in LOSES_DATA for trial in self.trials):
             notes.append(
                 "  FLUSHALL is a loss of the store's data, and at a failover the replica may lack the last of it: new "
                 f"epochs, resync. {losses.lost_with_the_store} acknowledged events went with it, and "

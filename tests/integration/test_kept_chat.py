@@ -14,7 +14,8 @@ from common.ids import RoomId
 from common.ring import shard_of
 from common.settings import DEV_TOKEN_SECRET
 from deploy.devcluster import DevCluster
-from loadtest.kept_chat_drill import DrillPlan, Outage, run_drill, signal_tree
+from loadtest.database import Outage, signal_tree
+from loadtest.kept_chat_drill import DrillPlan, run_drill
 from tests.integration.calls import call
 from tests.integration.client import Client, Event, join_payload, transform
 from tests.integration.conftest import People, _people, extra_edge, mint, running_cluster

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from common.ids import RoomId, UserId, inbox_of
 from common.ring import shard_of
 from deploy.devcluster import DevCluster
-from loadtest.kept_chat_drill import signal_tree
+from loadtest.database import signal_tree
 from tests.integration.client import WAIT_S, Client, Event, join_payload
 from tests.integration.conftest import People, _people, mint, running_cluster
 from tests.integration.kept import database

@@ -190,6 +190,8 @@ class SimClient:
         self.rooms = {room: RoomView() for room in rooms}
         self.log: list[AnyObservation] = []
         self.is_calm = False
+        self.is_gone = False
+        """It left for good."""
         self.socket: Socket | None = None
         self._writes_to = writes_to
         self._choose_edge = choose_edge
@@ -211,7 +213,7 @@ class SimClient:
             await asyncio.sleep(self._rng.uniform(0.02, 0.25))
             now = now_ms()
             if self.socket is None:
-                if now >= self._connect_at_ms:
+                if now >= self._connect_at_ms and not self.is_gone:
                     self._connect()
                 continue
             if now - self._heard_at_ms > SILENT_MS:
@@ -255,6 +257,10 @@ class SimClient:
         for view in self.rooms.values():
             view.is_joined = False
         self._connect_at_ms = now_ms() + (self._rng.uniform(50, 600) if wait_ms is None else wait_ms)
+
+    def leave_for_good(self) -> None:
+        self.is_gone = True
+        self.lose(1000)
 
     # --- sending ------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from common.bus import ClusterShape
 from common.errors import AuthErrorCode
-from common.ids import EdgeId, Partition, UserId, WorkerId
+from common.ids import EdgeId, Partition, UserId, WorkerId, inbox_of
 from common.settings import EdgeSettings, WorkerSettings
 from edge.gateway import Gateway
 from edge.metrics import EdgeMetrics
@@ -145,6 +145,8 @@ class Simulation:
             await asyncio.sleep(rng.uniform(0.05, 1.5))
         await self._make_peace()
         self._check_end()
+        if not self.problems:
+            await self._send_half_away()
         await self._close()
         verdict = check([client.log for client in self.clients], settled=not self.problems)
         self.problems += self.store.broken
@@ -419,6 +421,42 @@ class Simulation:
         )
         if failures:
             self.problems.append(f"rooms failed {failures:.0f} times")
+
+    async def _send_half_away(self) -> None:
+        """Half of the persons leave: when their time has run out no room has them any more, and it has all others."""
+        gone = set(sorted({client.user for client in self.clients})[1::2])
+        for client in self.clients:
+            if client.user in gone:
+                client.leave_for_good()
+        for edge in self.edges:
+            # What was cut in silence is noticed at last, by the network's own time-out.
+            for socket in edge.sockets:
+                if not socket.is_open:
+                    socket.transport.lose()
+        await asyncio.sleep((RECONNECT_WINDOW_MS + 1_000) / 1000.0)
+        self._check_members(gone)
+
+    def _check_members(self, gone: set[str]) -> None:
+        edges = {edge.gateway.edge_id for edge in self.edges}
+        in_rooms: dict[str, set[str]] = {}
+        for worker in self.workers:
+            for room in worker.worker._engine.rooms():
+                in_rooms[room.room_id] = set(room._members)
+                if not edges.issuperset(room.edges):
+                    self.problems.append(f"{room.room_id} knows edges {sorted(room.edges)}, where {sorted(edges)} live")
+                if room.member_count != len(room._members):
+                    self.problems.append(f"{room.room_id} counts {room.member_count} members of {len(room._members)}")
+        expected = {room: {client.user for client in self.clients if room in client.rooms} - gone for room in ROOMS}
+        inboxes = {str(inbox_of(UserId(client.user))): {client.user} - gone for client in self.clients}
+        for room_id, there in (expected | inboxes).items():
+            found = in_rooms.get(room_id, set())
+            if found != there:
+                self.problems.append(f"{room_id} has {sorted(found)}, where {sorted(there)} are")
+        for room_id, there in expected.items():
+            for client in self.clients:
+                if room_id in client.rooms and client.user not in gone and client.rooms[room_id].members != there:
+                    seen = sorted(client.rooms[room_id].members)
+                    self.problems.append(f"{client.name} sees {seen} in {room_id}, where {sorted(there)} are")
 
     async def _close(self) -> None:
         tasks = [worker.task for worker in self.workers] + self._background

@@ -16,6 +16,7 @@ FIRST_FOUND: dict[str, tuple[int, str]] = {
     "deliver_before_the_attachment": (0, "unannounced in"),
     "apply_old_movements": (1, "moved_back in"),
     "ignore_a_hole": (8, "unannounced in"),
+    "keep_what_dead_edges_had": (0, "knows edges"),
     "take_letters_again": (0, "was told 2 times"),
     "trust_that_letters_are_moved": (0, "was told 0 times"),
     "count_letters_without_a_generation": (12, "was told 0 times"),

@@ -132,6 +132,16 @@ def house() -> House:
     return House()
 
 
+# --- ghosts -----------------------------------------------------------------------------------------------
+
+
+def test_a_room_that_attaches_a_connection_that_ended_is_told_so(house: House) -> None:
+    """The store came back older and had lost the `Disconnect`: the person stayed a member while the edge lived."""
+    house.ear(1, ADA)
+    house.apply(attach(2, 5, b"state"))
+    assert house.forwarded == [Disconnect(HALL, ConnNumber(2))]
+
+
 # --- the plain way ----------------------------------------------------------------------------------------
 
 

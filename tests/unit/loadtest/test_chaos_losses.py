@@ -110,3 +110,14 @@ def test_an_ack_at_the_place_of_another_message_is_a_fork() -> None:
         log("a", state("a", 0), sent("a", "a-1"), heard("a", "x", 1), acked("a", "a-1", 1), heard("a", "a-1", 2))
     )
     assert len(losses.forks) == 1
+
+
+def test_where_everybody_was_told_to_begin_behind_a_message_it_was_to_be_heard_by_nobody() -> None:
+    """After a loss of data a room may take a message before it has told anybody of the new epoch."""
+    again = [Resynced("a", "a", 6.0, ROOM, "new_epoch"), state("a", 3, epoch=2, at_ms=7.0)]
+    log_of_a = log("a", state("a", 0), sent("a", "a-1"), *again, acked("a", "a-1", 3, at_ms=8.0))
+    losses = look(log_of_a, flushes_ms=(5.0,))
+    assert (losses.lost_with_the_store, losses.findings) == (1, [])
+    # One who began before it should have heard it.
+    losses = look(log_of_a, log("b", state("b", 2, epoch=2, at_ms=7.0)), flushes_ms=(5.0,))
+    assert len(losses.lost) == 1

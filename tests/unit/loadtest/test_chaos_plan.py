@@ -5,7 +5,16 @@ import random
 import pytest
 
 from loadtest.chaos.journal import Pace
-from loadtest.chaos.plan import FAILS_OVER, LOSES_DATA, Fault, StoreKind, default_times, order_faults
+from loadtest.chaos.plan import (
+    FAILS_OVER,
+    LOSES_DATA,
+    OF_THE_DATABASE,
+    RESTARTS_STORE,
+    Fault,
+    StoreKind,
+    default_times,
+    order_faults,
+)
 
 
 def test_the_same_seed_gives_the_same_faults_and_all_of_them() -> None:
@@ -21,13 +30,18 @@ def test_a_failover_takes_the_place_of_restarts_where_there_is_a_replica() -> No
         times = default_times(1, 1, 1, 1, store)
         assert (Fault.FAILOVER in times) == (store in (StoreKind.SENTINEL, StoreKind.CLUSTER))
         assert (Fault.STORE_KILL in times) != (Fault.FAILOVER in times)
-        assert set(Fault) - set(times) <= FAILS_OVER | {Fault.STORE_KILL, Fault.STORE_RESTART}
+        assert set(Fault) - set(times) <= FAILS_OVER | RESTARTS_STORE
 
 
-def test_data_is_lost_once_and_late() -> None:
+def test_data_is_lost_once_in_each_manner_and_late() -> None:
     order = order_faults(default_times(20, 0, 0, 3), random.Random(1))
-    assert order.count(Fault.FLUSH) == 1
-    assert order.index(Fault.FLUSH) == (len(order) - 1) * 3 // 4
+    assert [order.count(fault) for fault in LOSES_DATA] == [1] * len(LOSES_DATA)
+    assert order.index(Fault.FLUSH) == (len(order) - len(LOSES_DATA)) * 3 // 4
+
+
+def test_the_database_fails_only_where_there_is_one() -> None:
+    assert not OF_THE_DATABASE & {*order_faults(default_times(1, 1, 1, 1), random.Random(1))}
+    assert {*order_faults(default_times(1, 1, 1, 1, database=True), random.Random(1))} == {*Fault}
 
 
 def test_without_other_faults_nothing_is_flushed() -> None:

@@ -88,6 +88,8 @@ def kinds(*logs: Log, settled: bool = False) -> list[str]:
     return [violation.kind for violation in verdict.violations]
 
 
+TAKEN_EARLY = in_room().said("x").resync().state(2, epoch=2).said("x").acked("x", 2).got(3, epoch=2)
+
 GOOD = {
     "one after the other": [in_room().got(1, 2, 3), in_room("b1").got(1, 2, 3)],
     "a later join": [in_room().got(1, 2, 3), Log("b1").opened().state(2).got(3)],
@@ -110,6 +112,8 @@ GOOD = {
     "acknowledged in an order that ended": [
         in_room().said("x").acked("x", 1).resync().state(0, epoch=2).got(1, epoch=2)
     ],
+    # The room of the new epoch took it before it told anybody of that epoch.
+    "taken before anybody had begun": [TAKEN_EARLY],
     "movements": [in_room().moved(1, 1, 1).moved(3, 3, 1).moved(1, 4, 2)],
     "two that meet": [in_room().said("t1.2", 10).got(1, 2), in_room("b1").said("t1.1", 10).got(1, 2)],
 }
@@ -157,6 +161,11 @@ def test_what_is_not(kind: str) -> None:
 )
 def test_replays_that_are_not_exact(log: Log) -> None:
     assert "replay" in kinds(log)
+
+
+def test_what_somebody_was_to_get_is_lost_where_nobody_got_it() -> None:
+    assert kinds(TAKEN_EARLY, Log("b1").opened().state(1, epoch=2)) == ["lost"]
+    assert kinds(in_room().said("x").acked("x", 1)) == ["lost"]
 
 
 def test_the_same_place_twice_without_having_asked() -> None:

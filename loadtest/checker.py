@@ -142,7 +142,6 @@ class _Run:
         self.verdict = verdict
         self.orders: dict[tuple[str, int], dict[int, Received]] = {}
         self.newest: dict[str, Place] = {}
-        self.epochs: dict[str, set[int]] = {}
         self.messages: dict[tuple[str, str, str], _Message] = {}
         self.begun: dict[tuple[str, int], tuple[int, float]] = {}
         """(room, epoch) -> the first place from which somebody was to get all, and when the first was told so."""
@@ -155,7 +154,6 @@ class _Run:
 
     def stands(self, room: str, place: Place) -> None:
         """Somebody was told that a room stands at a place."""
-        self.epochs.setdefault(room, set()).add(place[0])
         if place > self.newest.get(room, (0, -1)):
             self.newest[room] = place
 
@@ -223,7 +221,7 @@ class _Run:
         return seq <= begun_seq and message.first_sent_at_ms < begun_ms
 
     def _has_epochs(self, room: str) -> bool:
-        return len(self.epochs.get(room, ())) > 1
+        return sum(of == room for of, _ in self.orders) > 1
 
     def _check_causal(
         self, messages: list[_Message], acked: list[tuple[float, Place]], places: dict[str, list[Place]]

@@ -686,7 +686,7 @@ def test_a_past_event_that_cannot_be_read_ends_the_past_and_not_the_worker() -> 
     async def course(site: Site) -> None:
         await site.start()
         await site.told(join(ADA, 1), *(chat(1, f"word {number}") for number in range(5)))
-        log = site.store._logs[HALL]
+        log = site.store._logs[HALL].events
         epoch, seq, _ = log[2]
         log[2] = (epoch, seq, b"\xc1")
         site.workers["w1"].stop()

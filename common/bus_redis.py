@@ -91,6 +91,7 @@ _RENEW: Final = _Script("renew")
 _RETRY_DEAD_LETTER: Final = _Script("retry_dead_letter")
 _SHARD_STATUS: Final = _Script("shard_status")
 _TRIM_OUTPUT: Final = _Script("trim_output")
+_VOUCH: Final = _Script("vouch")
 _SCRIPTS: Final = (
     _ACQUIRE,
     _ANNOUNCE,
@@ -103,6 +104,7 @@ _SCRIPTS: Final = (
     _RETRY_DEAD_LETTER,
     _SHARD_STATUS,
     _TRIM_OUTPUT,
+    _VOUCH,
 )
 
 
@@ -217,6 +219,18 @@ class RedisBus:
                     "redis://user:password@host:6379/0"
                 ) from error
             raise BusUnavailable(f"{self._topology.url}: {error}") from error
+
+    async def vouch(self, run_id: str) -> int:
+        """Say that each server at hand has all that the one of a run id had, so that rooms keep their epoch.
+
+        Only who stopped that one in order can know. Nobody may work meanwhile. Returns: how many shards that concerns.
+        """
+        count = 0
+        for partition in self._partitions:
+            keys = [self._shard_keys[shard] for shard in self._shard_keys if self._partition_of[shard] == partition]
+            if keys:
+                count += await self._run(partition, _VOUCH, keys, [run_id])
+        return count
 
     # Registry
 

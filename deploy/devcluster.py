@@ -31,7 +31,7 @@ from common.bus_redis import RedisBus
 from common.durable_postgres import PostgresStore
 from common.errors import RoomringError, SchemaMismatch
 from common.postgres_link import without_password
-from common.settings import DEV_ADMIN_KEY
+from common.settings import DEV_ADMIN_KEY, CommonSettings, load
 from deploy.child import BoundedLog, Child, describe_exit
 from deploy.ports import PortUse, check_ports, free_ports
 
@@ -538,6 +538,8 @@ class DevCluster:
         )
         store.start()
         self._store = store
+        if store.replaces:
+            asyncio.run(_vouch({**self._environ, "ROOMRING_REDIS_URL": store.url}, store.replaces))
 
     def _start_database(self) -> None:
         if not self._with_database:
@@ -684,6 +686,16 @@ class DevCluster:
 async def _check_redis(url: str) -> None:
     bus = await RedisBus.connect(url, "roomring", ClusterShape(1, 1))
     await bus.close()
+
+
+async def _vouch(environ: Mapping[str, str], run_id: str) -> None:
+    """Let rooms keep their epoch: the server was stopped in order, and nobody but this cluster writes to it."""
+    settings = load(CommonSettings, environ)
+    bus = RedisBus(settings.redis_url, settings.namespace, ClusterShape(settings.shards, settings.partitions))
+    try:
+        await bus.vouch(run_id)
+    finally:
+        await bus.close()
 
 
 async def _is_current(url: str) -> bool:

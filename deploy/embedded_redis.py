@@ -7,6 +7,7 @@ it can still write while they stop.
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -67,7 +68,11 @@ class EmbeddedRedis:
         self._port = port
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
+        self._run_id = ""
+        self._stopped_file = data_dir / "stopped-in-order"
         self.log_file = log_file or data_dir / "redis.log"
+        self.replaces = ""
+        """Run id of the server that was stopped in order and whose data this one has, all of it. After `start`."""
 
     @property
     def port(self) -> int:
@@ -100,6 +105,11 @@ class EmbeddedRedis:
         self._data_dir.mkdir(parents=True, exist_ok=True)
         if not self._port:
             self._port = _free_port()
+        self.replaces = ""
+        if self._stopped_file.exists():
+            self.replaces = self._stopped_file.read_text().strip()
+            # Gone before anything is written: after a crash it would be wrong.
+            self._stopped_file.unlink()
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
                 self.command(),
@@ -130,6 +140,8 @@ class EmbeddedRedis:
             self._process.wait(timeout_ms / 1000)
         except subprocess.TimeoutExpired:
             self.kill()
+        if self._durable and self._process.returncode == 0:
+            self._stopped_file.write_text(self._run_id + "\n")
         self._process = None
 
     def kill(self) -> None:
@@ -173,7 +185,12 @@ class EmbeddedRedis:
                     answer += more
         except OSError:
             return False
-        return answer.startswith(b"+PONG") and b"\nprocess_id:%d\r" % self._process.pid in answer
+        if not answer.startswith(b"+PONG") or b"\nprocess_id:%d\r" % self._process.pid not in answer:
+            return False
+        run_id = re.search(rb"\nrun_id:(\w+)", answer)
+        assert run_id is not None, "a server without a run id"
+        self._run_id = run_id[1].decode()
+        return True
 
 
 def find_server(binary: str | Path | None = None) -> Path:

@@ -223,3 +223,15 @@ async def test_what_was_committed_outlives_a_restart_of_a_durable_server(bus: Re
         await bus.ping_ms()
     assert (await bus.commit(P0, commit(part(S1, lease, 1, 3)))).done
     assert [seq for seq, _ in await bus.load_history(P0, ROOM, Epoch(1), Seq(0))] == [1, 2]
+
+
+async def test_who_stopped_a_server_in_order_can_vouch_for_the_next_one(bus: RedisBus, server: EmbeddedRedis) -> None:
+    lease = await take(bus, S1)
+    await bus.release(P0, W1, {S1: lease.token})
+    server.stop()
+    server.start()
+    with pytest.raises(BusUnavailable):
+        await bus.ping_ms()
+    assert await bus.vouch("0" * 40) == 0
+    assert await bus.vouch(server.replaces) == 1
+    assert (await take(bus, S1)).generation == lease.generation

@@ -113,3 +113,19 @@ def test_without_a_server_the_text_says_how_to_get_one(monkeypatch: pytest.Monke
     program.touch(mode=0o755)
     assert find_server() == program
     assert find_server(program) == program
+
+
+def test_only_after_an_orderly_end_a_server_is_said_to_have_all_of_the_one_before(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path, durable=True)
+    assert server.start().replaces == ""
+    server.stop()
+    first = server.start().replaces
+    assert len(first) == 40
+    server.kill()
+    assert server.start().replaces == ""
+    server.stop()
+    assert server.start().replaces not in ("", first)
+    server.stop()
+    with EmbeddedRedis(tmp_path / "forgetful") as other:
+        other.stop()
+        assert other.start().replaces == ""

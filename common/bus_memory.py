@@ -565,7 +565,8 @@ class MemoryBus:
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
-        self._server = str(store.server)
+        self._servers: dict[Partition, str] = {}
+        """Where the last commit was, or the first acquisition."""
         self._read_streams: dict[tuple[Partition, EdgeId], object] = {}
 
     async def open_cluster(self, shape: ClusterShape) -> None:
@@ -631,7 +632,7 @@ class MemoryBus:
             is_anew = stream is not self._read_streams.get(place, stream)
             start = 0 if is_anew or self.store.output_last(partition, edge_id) < after else after
             entries = self.store.output_after(partition, edge_id, start)
-            if stream is not None and (entries or not is_anew):
+            if entries:
                 self._read_streams[place] = stream
             return bool(entries)
 
@@ -648,6 +649,8 @@ class MemoryBus:
     ) -> dict[Shard, Acquired | Held]:
         """See `WorkerBus.acquire`."""
         await asyncio.sleep(0)
+        if shards:
+            self._servers.setdefault(partition, str(self.store.server))
         return self.store.acquire(partition, worker_id, ttl_ms, shards)
 
     async def renew(
@@ -678,7 +681,7 @@ class MemoryBus:
     ) -> InputEntries:
         """See `WorkerBus.read_inputs`."""
         await asyncio.sleep(0)
-        entries = InputEntries(server=self._server)
+        entries = InputEntries(server=self._servers.get(partition, ""))
 
         def look() -> bool:
             entries[:] = self.store.inputs_after(cursors, count)
@@ -768,8 +771,9 @@ class MemoryBus:
     async def commit(self, partition: Partition, commit: Commit) -> CommitAnswer:
         """See `WorkerBus.commit`."""
         await asyncio.sleep(0)
-        before, self._server = commit.server or self._server, str(self.store.server)
-        return self.store.commit(partition, commit, moved=before != self._server)
+        before, now = commit.server or self._servers.get(partition), str(self.store.server)
+        self._servers[partition] = now
+        return self.store.commit(partition, commit, moved=before != now)
 
     async def close(self) -> None:
         """See `WorkerBus.close`. The store stays for others."""

@@ -186,6 +186,7 @@ class RedisBus:
         """By the last renewal."""
         self._output_checked: set[tuple[Partition, EdgeId]] = set()
         self._output_anew: set[tuple[Partition, EdgeId]] = set()
+        self._output_read: set[tuple[Partition, EdgeId]] = set()
 
     @classmethod
     async def connect(cls, url: str, namespace: str, shape: ClusterShape, **options: int) -> Self:
@@ -259,7 +260,8 @@ class RedisBus:
         ]
         calls.append((P0, _evalsha(_ANNOUNCE, [keys.nodes(role), keys.node_info(role)], [node_id, info, ttl_ms])))
         *were_there, known = await self._call_each(calls, _run_packed)
-        self._output_anew.update(place for place, was_there in zip(places, were_there, strict=True) if not was_there)
+        made = {place for place, was_there in zip(places, were_there, strict=True) if not was_there}
+        self._output_anew |= made & self._output_read
         return bool(known) and all(were_there)
 
     async def withdraw(self, role: Role, node_id: str) -> None:
@@ -341,13 +343,13 @@ class RedisBus:
         When the stream ends before `after` (it expired and was made anew, or Redis lost data), all that it
         holds is read; the positions show the break, and an entry may be one that the edge had before. This
         is looked up on a new connection and after each wait that brought nothing: no cost under load. A stream
-        that this bus made anew is read from its beginning, also where it has passed `after` by now.
+        that this bus made anew since it read is read from its beginning, also where it has passed `after` by now.
         """
         key = self._keys[partition].output(edge_id)
         place = (partition, edge_id)
         links = await self._topology.links(partition)
-        if place in self._output_anew:
-            self._output_anew.discard(place)
+        is_anew = place in self._output_anew
+        if is_anew:
             after = 0
         elif place not in self._output_checked or not links.is_reading(place):
             if await _stream_top(links, place, key) < after:
@@ -355,12 +357,14 @@ class RedisBus:
             self._output_checked.add(place)
         block = ("BLOCK", block_ms) if block_ms > 0 else ()
         reply = await links.read(place, pack("XREAD", *block, "STREAMS", key, b"0-%d" % after), block_ms)
-        if place in self._output_anew:
+        if place in self._output_anew and not is_anew:
             # While this waited for what follows in the old one.
             return await self.read_output(partition, edge_id, 0, 0)
         if not reply:
             self._output_checked.discard(place)
             return []
+        self._output_anew.discard(place)
+        self._output_read.add(place)
         return [StreamEntry(int(entry_id[2:]), fields[1]) for entry_id, fields in reply[0][1]]
 
     async def trim_output(self, partition: Partition, edge_id: EdgeId, upto: int) -> None:

@@ -28,7 +28,7 @@ from common.bus import (
 from common.errors import ClusterMismatch
 from common.ids import EdgeId, Epoch, LeaseToken, Partition, RoomId, Seq, Shard, UserId, WorkerId
 from common.ring import partition_of_person, partition_of_shard
-from tests.contract.twins import Names, Twins, same
+from tests.contract.twins import Names, Twins, cancel, same
 
 SHAPE: Final = ClusterShape(shards=4, partitions=2)
 SHARDS: Final = [Shard(number) for number in range(SHAPE.shards)]
@@ -71,9 +71,10 @@ class Lease(Struct):
 
     worker: WorkerId
     tokens: tuple[LeaseToken, LeaseToken]
+    generations: tuple[int, int]
 
 
-NOBODYS: Final = Lease(WorkerId("nobody"), (LeaseToken(1), LeaseToken(1)))
+NOBODYS: Final = Lease(WorkerId("nobody"), (LeaseToken(1), LeaseToken(1)), (0, 0))
 
 
 class PatchPlan(Struct, frozen=True):
@@ -108,6 +109,10 @@ class PartPlan(Struct, frozen=True):
     """How many entries of the outbox are in the durable store."""
     people: dict[UserId, tuple[dict[UserId, bool], int | None, int | None]]
     dead: list[bytes]
+    letters: list[bytes]
+    """For the other partition."""
+    moved: int
+    """How many letters have got there."""
 
 
 fields = st.sampled_from("abc")
@@ -140,6 +145,8 @@ part_plans = st.builds(
         persons, st.tuples(st.dictionaries(persons, st.booleans(), max_size=2), until_ms, until_ms), max_size=2
     ),
     st.lists(st.binary(max_size=3), max_size=3),
+    st.lists(data, max_size=2),
+    st.integers(0, 2),
 )
 
 
@@ -154,6 +161,10 @@ class Books(Struct):
     inputs: list[bytes] = field(default_factory=list)
     """All that was ever appended; position n is at n - 1."""
     outbox: list[bytes] = field(default_factory=list)
+    letters: list[bytes] = field(default_factory=list)
+    """To the other partition."""
+    is_doubted: bool = False
+    """Another server goes on, or a commit was stale, and nobody has acquired or committed since."""
 
 
 class Nap(Struct):
@@ -178,6 +189,8 @@ class BusMachine(RuleBasedStateMachine):
         self.last: tuple[Partition, tuple[Commit, Commit]] | None = None
         self.naps: dict[tuple[Partition, WorkerId], Nap] = {}
         self.woken: set[tuple[Partition, WorkerId]] = set()
+        self.unknown = set(PARTITIONS)
+        """Where the next commit may find another server than the last one; then those who wait connect anew."""
 
     def teardown(self) -> None:
         try:
@@ -203,6 +216,13 @@ class BusMachine(RuleBasedStateMachine):
         self.twins.run(self.twins.flush(token_max))
         self.books = {shard: Books() for shard in SHARDS}
         self.woken.clear()
+
+    @rule()
+    def another_server_goes_on(self) -> None:
+        self.twins.run(self.twins.change_server())
+        self.unknown = set(PARTITIONS)
+        for books in self.books.values():
+            books.is_doubted = True
 
     @rule()
     def the_server_loses_its_scripts(self) -> None:
@@ -257,12 +277,18 @@ class BusMachine(RuleBasedStateMachine):
             books.wanted_by = worker
             self.woken.add((_partition(shard), books.owner.worker))
             return
-        lease = Lease(worker, (first.token, second.token))
+        lease = Lease(worker, (first.token, second.token), (first.generation, second.generation))
         for known in self.leases[shard]:
             assert known.tokens[0] < first.token, "a token that is not greater, in memory"
             assert known.tokens[1] < second.token, "a token that is not greater, on the server"
+            assert known.generations[0] <= first.generation
+            assert known.generations[1] <= second.generation
+        if self.leases[shard]:
+            before = self.leases[shard][-1].generations
+            assert (before[0] < first.generation) == (before[1] < second.generation), "only one of them is in doubt"
         assert (first.version, first.cursor) == (books.version, books.cursor)
         self.leases[shard].append(lease)
+        books.is_doubted = False
         books.owner = lease
         if books.wanted_by == worker:
             books.wanted_by = None
@@ -274,12 +300,19 @@ class BusMachine(RuleBasedStateMachine):
         books, partition = self.books[shard], _partition(shard)
         answers = self.ask_each("renew", lambda index: (partition, worker, ttl_ms, {shard: lease.tokens[index]}))
         is_owner = books.owner is lease and worker == lease.worker
-        assert answers[0][shard] == (Renewed(books.wanted_by) if is_owner else None)
+        renewed: Renewed | None = answers[0][shard]
+        if renewed is None:
+            assert not is_owner or books.is_doubted, "lost, though nobody else can have had it"
+        else:
+            assert is_owner
+            assert renewed.wanted_by == books.wanted_by
+            assert renewed.is_proven or books.is_doubted
 
-    @rule(shard=shards, age=ages)
-    def release(self, shard: Shard, age: int) -> None:
+    @rule(shard=shards, age=ages, distance=st.sampled_from([0, 0, 1]))
+    def release(self, shard: Shard, age: int, distance: int) -> None:
         lease, books, partition = self._lease(shard, age), self.books[shard], _partition(shard)
-        self.ask_each("release", lambda index: (partition, lease.worker, {shard: lease.tokens[index]}))
+        known = {shard: books.version + distance}
+        self.ask_each("release", lambda index: (partition, lease.worker, {shard: lease.tokens[index]}, known))
         if books.owner is lease:
             books.owner = None
             if books.wanted_by is not None:
@@ -368,12 +401,18 @@ class BusMachine(RuleBasedStateMachine):
     def _commit(self) -> None:
         assert self.last is not None
         partition, commits = self.last
+        if partition in self.unknown:
+            self.unknown.discard(partition)
+            for place in [place for place in self.naps if place[0] == partition]:
+                self.twins.run(cancel(self.naps.pop(place).reads))
         answer: CommitAnswer = self._agreed(
             "commit", self.ask_each("commit", lambda index: (partition, commits[index]))
         )
         parts = commits[0].shards
         owned = {part.shard for part in parts if self._owns(part)}
         assert not (owned & set(answer.fenced)), "fenced, though nobody else took the shard"
+        for shard in answer.stale:
+            self.books[shard].is_doubted = True
         if not answer.done:
             return
         assert len(owned) == len(parts), "written without the lease"
@@ -384,6 +423,8 @@ class BusMachine(RuleBasedStateMachine):
                 books = self.books[part.shard]
                 books.version, books.cursor = version, part.cursor
                 books.outbox += part.outbox
+                books.letters += part.relays.get(_other(partition), [])
+                books.is_doubted = False
             for shard, appended in commits[0].inputs.items():
                 self.books[shard].inputs.append(appended)
         assert versions == [self.books[part.shard].version for part in parts]
@@ -400,6 +441,24 @@ class BusMachine(RuleBasedStateMachine):
         _are_in_order(entries, books.outbox)
         (length,) = self.agree("outbox_lengths", _partition(shard), [shard])
         assert len(entries) <= length <= len(books.outbox)
+
+    # Relays
+
+    @rule(shard=shards, back=st.integers(0, 4), count=st.integers(1, 3))
+    def read_relays(self, shard: Shard, back: int, count: int) -> None:
+        books, partition = self.books[shard], _partition(shard)
+        after = {shard: max(len(books.letters) - back, 0)}
+        entries = self.agree("read_relays", partition, _other(partition), after, count)
+        _are_in_order(entries, books.letters)
+        lengths = self.agree("relay_lengths", shard)
+        assert len(entries) <= lengths[_other(partition)] <= len(books.letters)
+
+    @rule(partition=st.sampled_from(PARTITIONS), appends=st.lists(st.tuples(shards, data), max_size=4))
+    def append_relayed(self, partition: Partition, appends: list[tuple[Shard, bytes]]) -> None:
+        there = [(shard, moved) for shard, moved in appends if _partition(shard) == partition]
+        self.agree("append_relayed", partition, there)
+        for shard, moved in there:
+            self.books[shard].inputs.append(moved)
 
     # Output
 
@@ -480,6 +539,7 @@ class BusMachine(RuleBasedStateMachine):
         for shard in SHARDS:
             self.read_inputs(shard, READ_MAX, READ_MAX)
             self.read_outbox(shard, READ_MAX, READ_MAX)
+            self.read_relays(shard, READ_MAX, READ_MAX)
 
     # Asking both
 
@@ -533,6 +593,8 @@ class BusMachine(RuleBasedStateMachine):
             outbox_upto=min(plan.stored, len(books.outbox)),
             people=known,
             dead=plan.dead,
+            relays={_other(partition): plan.letters} if plan.letters else {},
+            relays_upto={_other(partition): min(plan.moved, len(books.letters))} if plan.moved else {},
         )
 
 
@@ -553,6 +615,10 @@ def _patch(shard: Shard, plan: PatchPlan) -> RoomPatch:
 
 def _partition(shard: Shard) -> Partition:
     return partition_of_shard(shard, SHAPE.partitions)
+
+
+def _other(partition: Partition) -> Partition:
+    return PARTITIONS[1 - partition]
 
 
 def _rooms_of(shard: Shard) -> list[RoomId]:

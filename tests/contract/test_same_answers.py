@@ -55,8 +55,8 @@ def an_old_token_may_write() -> Iterator[None]:
     """Giving up a lease leaves the token as it is, so that who had it may still write."""
     release = MemoryStore.release
 
-    def forgetful(self: MemoryStore, partition: Any, worker_id: Any, tokens: Any) -> None:
-        release(self, partition, worker_id, tokens)
+    def forgetful(self: MemoryStore, partition: Any, worker_id: Any, tokens: Any, versions: Any) -> None:
+        release(self, partition, worker_id, tokens, versions)
         for shard, token in tokens.items():
             if shard in self._shards and self._shards[shard].token == token + 1:
                 self._shards[shard].token = token
@@ -70,8 +70,8 @@ def written_shards_are_written_again() -> Iterator[None]:
     """A commit whose reply was lost is taken for a new one."""
     refusal = MemoryStore._refusal
 
-    def blind(self: MemoryStore, parts: Sequence[ShardCommit]) -> Any:
-        answer = refusal(self, parts)
+    def blind(self: MemoryStore, parts: Sequence[ShardCommit], *, moved: bool) -> Any:
+        answer = refusal(self, parts, moved=moved)
         return None if answer is not None and answer.already else answer
 
     with patch.object(MemoryStore, "_refusal", blind):
@@ -112,9 +112,25 @@ def one_input_too_many_is_trimmed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def whoever_renews_late_has_proven_everything() -> Iterator[None]:
+    """A lease that ran out is extended at another server too, though somebody may have had it meanwhile."""
+    renew = MemoryStore.renew
+
+    def trusting(self: MemoryStore, worker_id: Any, ttl_ms: int, tokens: Any) -> Any:
+        for shard in tokens:
+            if shard in self._shards:
+                self._shards[shard].server = self.server
+        return renew(self, worker_id, ttl_ms, tokens)
+
+    with patch.object(MemoryStore, "renew", trusting):
+        yield
+
+
 @pytest.mark.parametrize(
     "bug",
     [
+        whoever_renews_late_has_proven_everything,
         an_old_token_may_write,
         written_shards_are_written_again,
         leases_never_run_out,

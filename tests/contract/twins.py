@@ -21,7 +21,7 @@ from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
 from common.keys import Keys
 from common.ring import partition_of_shard
 
-OF_THE_CLOCK: Final = frozenset({"token", "remaining_ms"})
+OF_THE_CLOCK: Final = frozenset({"token", "remaining_ms", "generation", "now_ms"})
 """Fields of answers that each of the two has for itself."""
 
 STALLED_S: Final = 2.0
@@ -53,6 +53,7 @@ return now_ms
 """
 
 _namespaces = itertools.count(1)
+_servers = itertools.count(1)
 
 
 class Names(Struct, frozen=True):
@@ -74,6 +75,7 @@ class Twins:
         self.both: tuple[MemoryBus, RedisBus] = (self.memory, self.redis)
         self._direct = Redis.from_url(url)
         self._keys = list(_keys_with_time(namespace, shape, names))
+        self._shard_keys = list(_shard_keys(namespace, shape))
         self._held_at_ms = 0
         self._runner = asyncio.Runner()
 
@@ -112,6 +114,15 @@ class Twins:
         self.memory.store.flush()
         await self._direct.flushall()
 
+    async def change_server(self) -> None:
+        """Let it seem that all was done at another server so far, of which this one has everything."""
+        self.memory.store.change_server()
+        for partition, known in self.redis._servers.items():
+            self.redis._servers[partition] = type(known)(f"before{next(_servers)}")
+        for key in self._shard_keys:
+            if await self._direct.hexists(key, "server"):
+                await self._direct.hset(key, "server", "before")
+
     async def forget_scripts(self) -> None:
         """Let the server lose its scripts."""
         await self._direct.script_flush()
@@ -127,11 +138,16 @@ class Twins:
         return self._held_at_ms
 
     async def _close(self, waiting: Sequence[asyncio.Task[Any]]) -> None:
-        for read in waiting:
-            read.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await cancel(waiting)
         await self.redis.close()
         await self._direct.aclose()
+
+
+async def cancel(waiting: Sequence[asyncio.Task[Any]]) -> None:
+    """End reads that wait."""
+    for read in waiting:
+        read.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def same(first: Any, second: Any) -> bool:
@@ -168,6 +184,10 @@ def _keys_with_time(namespace: str, shape: ClusterShape, names: Names) -> Iterat
         for room_id in names.rooms:
             yield from (keys.room(room_id), keys.history(room_id))
     yield from map(Keys(namespace, Partition(0)).nodes, ("edge", "worker"))
+    yield from _shard_keys(namespace, shape)
+
+
+def _shard_keys(namespace: str, shape: ClusterShape) -> Iterator[str]:
     for number in range(shape.shards):
         shard = Shard(number)
         yield Keys(namespace, partition_of_shard(shard, shape.partitions)).shard(shard)

@@ -149,7 +149,7 @@ def test_claims_that_must_be_there(claim: str) -> None:
         {"name": 7},
         {"name": "a\0"},
         {"avatar": ["fox"]},
-        {"nbf": NOW_S + 600},
+        {"nbf": NOW_S + 86_400},
     ],
 )
 def test_claims_of_a_wrong_form(changes: dict[str, Any]) -> None:

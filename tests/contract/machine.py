@@ -113,6 +113,7 @@ class PartPlan(Struct, frozen=True):
     """For the other partition."""
     moved: int
     """How many letters have got there."""
+    is_proof: bool
 
 
 fields = st.sampled_from("abc")
@@ -147,6 +148,7 @@ part_plans = st.builds(
     st.lists(st.binary(max_size=3), max_size=3),
     st.lists(data, max_size=2),
     st.integers(0, 2),
+    st.booleans(),
 )
 
 
@@ -164,7 +166,7 @@ class Books(Struct):
     letters: list[bytes] = field(default_factory=list)
     """To the other partition."""
     is_doubted: bool = False
-    """Another server goes on, or a commit was stale, and nobody has acquired or committed since."""
+    """Another server goes on, or a commit was stale, and nobody has acquired or proven since."""
 
 
 class Nap(Struct):
@@ -424,7 +426,7 @@ class BusMachine(RuleBasedStateMachine):
                 books.version, books.cursor = version, part.cursor
                 books.outbox += part.outbox
                 books.letters += part.relays.get(_other(partition), [])
-                books.is_doubted = False
+                books.is_doubted = books.is_doubted and not part.is_proof
             for shard, appended in commits[0].inputs.items():
                 self.books[shard].inputs.append(appended)
         assert versions == [self.books[part.shard].version for part in parts]
@@ -595,6 +597,7 @@ class BusMachine(RuleBasedStateMachine):
             dead=plan.dead,
             relays={_other(partition): plan.letters} if plan.letters else {},
             relays_upto={_other(partition): min(plan.moved, len(books.letters))} if plan.moved else {},
+            is_proof=plan.is_proof,
         )
 
 

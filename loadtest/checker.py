@@ -208,6 +208,7 @@ class _Run:
                 epoch < self.newest.get(message.room, (0, 0))[0]
                 or self._has_epochs(message.room)
                 or self._is_before_all(message, epoch, seq)
+                or self._is_of_an_earlier_epoch(message, epoch, seq)
             ):
                 self.verdict.counts.lost_with_data += 1
             else:
@@ -219,6 +220,16 @@ class _Run:
         """Whether a message stands where everybody began its epoch or before, and was sent before anybody did."""
         begun_seq, begun_ms = self.begun.get((message.room, epoch), (0, 0.0))
         return seq <= begun_seq and message.first_sent_at_ms < begun_ms
+
+    def _is_of_an_earlier_epoch(self, message: _Message, epoch: int, seq: int) -> bool:
+        """Whether something else stands there, and the message was sent before anybody was told of that epoch.
+
+        It took effect in one that ended before anybody heard of it there; sent again, it gets the same answer.
+        """
+        there = self.orders.get((message.room, epoch), {}).get(seq)
+        _, begun_ms = self.begun.get((message.room, epoch), (0, 0.0))
+        had_others = any(room == message.room and other < epoch for room, other in self.begun)
+        return there is not None and message.first_sent_at_ms < begun_ms and had_others
 
     def _has_epochs(self, room: str) -> bool:
         return sum(of == room for of, _ in self.orders) > 1

@@ -205,3 +205,10 @@ def test_an_answer_just_before_a_new_epoch_may_be_of_it() -> None:
     assert check([log]).holds
     log = in_room().said("t1.1").got(1).acked("t1.1", 1).said("t1.1").acked("t1.1", 5).got(2).resync().state(6, epoch=2)
     assert [violation.kind for violation in check([log]).violations] == ["answer"]
+
+
+def test_an_answer_of_an_epoch_that_ended_unheard() -> None:
+    """Taken in epoch 2, of which nobody heard anything; the answer comes again in epoch 3."""
+    log = in_room().said("x").resync().state(0, epoch=3).got(1, epoch=3).acked("x", 1)
+    assert check([log]).holds
+    assert kinds(in_room().resync().state(0, epoch=3).said("x").got(1, epoch=3).acked("x", 1)) == ["lost"]

@@ -107,7 +107,7 @@ def check(logs: Iterable[Sequence[AnyObservation]], *, settled: bool = False) ->
         settled: the run ended in peace: nothing was sent at the end, and everybody had time to receive.
     """
     verdict = Verdict()
-    run = _Run(verdict)
+    run = _Run(verdict, settled=settled)
     readers = [_Reader(log, run) for log in logs]
     for reader in readers:
         reader.read()
@@ -138,8 +138,9 @@ class _Message(Struct):
 class _Run:
     """What all lists say together."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: Verdict, *, settled: bool) -> None:
         self.verdict = verdict
+        self.settled = settled
         self.orders: dict[tuple[str, int], dict[int, Received]] = {}
         self.newest: dict[str, Place] = {}
         self.messages: dict[tuple[str, str, str], _Message] = {}
@@ -222,14 +223,15 @@ class _Run:
         return seq <= begun_seq and message.first_sent_at_ms < begun_ms
 
     def _is_of_an_earlier_epoch(self, message: _Message, epoch: int, seq: int) -> bool:
-        """Whether something else stands there, and the message was sent before anybody was told of that epoch.
+        """Whether something else or nothing stands there, and it was sent before anybody was told of that epoch.
 
         It took effect in one that ended before anybody heard of it there; sent again, it gets the same answer.
         """
-        there = self.orders.get((message.room, epoch), {}).get(seq)
+        is_other = seq in self.orders.get((message.room, epoch), {})
+        is_beyond = self.settled and (epoch, seq) > self.newest.get(message.room, (0, 0))
         _, begun_ms = self.begun.get((message.room, epoch), (0, 0.0))
         had_others = any(room == message.room and other < epoch for room, other in self.begun)
-        return there is not None and message.first_sent_at_ms < begun_ms and had_others
+        return (is_other or is_beyond) and message.first_sent_at_ms < begun_ms and had_others
 
     def _has_epochs(self, room: str) -> bool:
         return sum(of == room for of, _ in self.orders) > 1

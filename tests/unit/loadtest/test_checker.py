@@ -211,4 +211,7 @@ def test_an_answer_of_an_epoch_that_ended_unheard() -> None:
     """Taken in epoch 2, of which nobody heard anything; the answer comes again in epoch 3."""
     log = in_room().said("x").resync().state(0, epoch=3).got(1, epoch=3).acked("x", 1)
     assert check([log]).holds
+    log = in_room().said("x").resync().state(0, epoch=3).got(1, epoch=3).acked("x", 2)
+    assert check([log], settled=True).holds
+    assert kinds(log) == ["lost"], "it may come yet"
     assert kinds(in_room().resync().state(0, epoch=3).said("x").got(1, epoch=3).acked("x", 1)) == ["lost"]

@@ -12,12 +12,13 @@ What was acknowledged, or seen, before the store lost its data may be gone; it i
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from msgspec import Struct
 
 from common.ids import RoomId, inbox_of, kind_of, thread_pair
 from loadtest.chaos.losses import Finding
-from loadtest.observations import Acked, AnyObservation, Received, Refused, Sent
+from loadtest.observations import Acked, AnyObservation, Received, Refused, Sent, State
 
 Place = tuple[int, int]
 
@@ -89,6 +90,10 @@ def judge(logs: Sequence[Sequence[AnyObservation]], kept: Kept, flushes_ms: Sequ
     return _Judge(logs, kept, flushes_ms).look()
 
 
+MOMENT_MS: Final = 100.0
+"""For what was on its way to a client."""
+
+
 class _Judge:
     def __init__(self, logs: Sequence[Sequence[AnyObservation]], kept: Kept, flushes_ms: Sequence[float]) -> None:
         self._found = Conversations(stored=len(kept.messages) + len(kept.revisions))
@@ -98,9 +103,14 @@ class _Judge:
         """(room, text) -> the first answer."""
         self._seen: dict[str, dict[str, dict[Place, Received]]] = defaultdict(lambda: defaultdict(dict))
         """Room -> text -> where it was seen, by whom first."""
+        self._begun: dict[tuple[str, int], tuple[int, float]] = {}
+        """(room, epoch) -> the first place behind which somebody was to get all, and when the first was told so."""
         for log in logs:
             for each in log:
                 match each:
+                    case State() if not each.recovered:
+                        seq, at_ms = self._begun.get((each.room, each.epoch), (each.seq, each.at_ms))
+                        self._begun[each.room, each.epoch] = min(seq, each.seq), min(at_ms, each.at_ms)
                     case Acked():
                         self._acks.setdefault((each.room, each.id), each)
                     case Received() if each.text:
@@ -142,7 +152,9 @@ class _Judge:
         assert pair is not None
         for person in pair:
             places = sorted(self._seen[inbox_of(person)].get(text, {}))
-            if not places:
+            if not places and self._is_before_all(inbox_of(person), ack.at_ms):
+                self._found.lost_with_the_store += 1
+            elif not places:
                 self._lost(ack.at_ms, f"{text} of {room} was acknowledged, and {person} has never heard it")
             self._count(f"{text} of {room} is in the inbox of {person}", places)
 
@@ -166,8 +178,10 @@ class _Judge:
             events = sorted((place, seen) for places in self._seen[room].values() for place, seen in places.items())
             last_epoch, last = 0, 0
             for (epoch, seq), seen in events:
-                # A board that lost its last writes goes on from an earlier revision; never from a later one.
-                follows = seen.revision == last + 1 if epoch == last_epoch else seen.revision <= last + 1
+                # A board that lost its last writes goes on from an earlier revision; never from a later one, but for
+                # those that it took in its new epoch before it had told anybody of it.
+                unheard, _ = self._begun.get((room, epoch), (0, 0.0))
+                follows = seen.revision == last + 1 if epoch == last_epoch else seen.revision <= last + 1 + unheard
                 if last and not follows:
                     found = f"revision {seen.revision} after {last} at {(epoch, seq)} of {room}"
                     self._found.misplaced.append(Finding(seen.at_ms, found))
@@ -194,9 +208,16 @@ class _Judge:
         else:
             self._found.lost.append(Finding(at_ms, text))
 
+    def _is_before_all(self, room: str, at_ms: float) -> bool:
+        """Whether a room, after the store lost its data, told of an epoch only then, and had taken something in it."""
+        return any(
+            of == room and seq > 0 and told_ms > self._last_flush_ms and at_ms <= told_ms + MOMENT_MS
+            for (of, _), (seq, told_ms) in self._begun.items()
+        )
+
     def _was_flushed(self, at_ms: float) -> bool:
         """Whether the store lost its data after that. A moment is allowed for what was on its way to a client."""
-        return at_ms <= self._last_flush_ms + 100
+        return at_ms <= self._last_flush_ms + MOMENT_MS
 
 
 def _kind(room: str) -> str:

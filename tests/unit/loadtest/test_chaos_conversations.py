@@ -1,7 +1,7 @@
 """What is wrong with kept chat, direct messages and notes; and what a loss of the store's data excuses."""
 
 from loadtest.chaos.conversations import Conversations, Kept, StoredMessage, StoredRevision, judge, without_threads
-from loadtest.observations import Acked, AnyObservation, Received, Refused, Sent
+from loadtest.observations import Acked, AnyObservation, Received, Refused, Sent, State
 
 LOBBY, BOARD, THREAD = "lobby:hall", "notes:hall", "dm:ann:bob"
 
@@ -90,3 +90,18 @@ def test_conflicts_are_counted_and_threads_are_left_to_this_judge() -> None:
     log = [conflict, Sent("ann", "ann", 1.0, THREAD, "x", "direct_send")]
     assert look(*log).conflicts == 1
     assert without_threads(log) == [conflict]
+
+
+def told(room: str, seq: int, at_ms: float, *, epoch: int = 2) -> State:
+    return State("bob", "bob", at_ms, room, epoch, seq, False, [], None)
+
+
+def test_what_was_taken_after_a_loss_before_anybody_was_told_need_not_be_heard() -> None:
+    log = direct("user:ann")
+    late = look(*log, told("user:bob", 3, 2.5), messages=(STORED_DIRECT,), flushes_ms=(-200.0,))
+    assert (late.lost_with_the_store, late.findings) == (1, [])
+    for began in (told("user:bob", 0, 2.5), told("user:bob", 3, -300.0), told("user:eve", 3, 2.5)):
+        assert len(look(*log, began, messages=(STORED_DIRECT,), flushes_ms=(-200.0,)).lost) == 1
+    board = [heard(BOARD, "a-1", 1, revision=1), heard(BOARD, "a-3", 2, epoch=2, revision=3)]
+    assert look(*board, told(BOARD, 1, 3.0)).findings == []
+    assert len(look(*board, told(BOARD, 0, 3.0)).findings) == 1

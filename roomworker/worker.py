@@ -540,25 +540,35 @@ class Worker:
             self.metrics.dead_letters_lying.set(sum(await self._bus.dead_letter_counts(shards)))
 
     async def _renew(self) -> None:
+        failure: BusUnavailable | None = None
         for partition in self._partitions:
-            tokens = self._engine.tokens(partition)
-            if not tokens:
-                continue
-            answers = await self._bus.renew(partition, self.worker_id, self._settings.node_ttl_ms, tokens)
-            await self._lose(partition, [shard for shard, renewed in answers.items() if renewed is None])
-            for shard, renewed in answers.items():
-                if renewed is None or renewed.wanted_by is None:
-                    self._wanted.pop(shard, None)
-                else:
-                    self._wanted[shard] = renewed.wanted_by
-            unproven = [shard for shard, renewed in answers.items() if renewed is not None and not renewed.is_proven]
-            for shard in unproven:
-                self._engine.doubt(shard)
-            if unproven:
-                await self._bus.wake(partition, self.worker_id)
-            for renewed in answers.values():
-                if renewed is not None:
-                    self._store_ahead_ms[partition] = renewed.now_ms - self._clock.monotonic_ms()
+            try:
+                await self._renew_in(partition)
+            except BusUnavailable as error:
+                # The leases of the others must not run out with it.
+                failure = error
+        if failure is not None:
+            raise failure
+
+    async def _renew_in(self, partition: Partition) -> None:
+        tokens = self._engine.tokens(partition)
+        if not tokens:
+            return
+        answers = await self._bus.renew(partition, self.worker_id, self._settings.node_ttl_ms, tokens)
+        await self._lose(partition, [shard for shard, renewed in answers.items() if renewed is None])
+        for shard, renewed in answers.items():
+            if renewed is None or renewed.wanted_by is None:
+                self._wanted.pop(shard, None)
+            else:
+                self._wanted[shard] = renewed.wanted_by
+        unproven = [shard for shard, renewed in answers.items() if renewed is not None and not renewed.is_proven]
+        for shard in unproven:
+            self._engine.doubt(shard)
+        if unproven:
+            await self._bus.wake(partition, self.worker_id)
+        for renewed in answers.values():
+            if renewed is not None:
+                self._store_ahead_ms[partition] = renewed.now_ms - self._clock.monotonic_ms()
 
     async def _unload_idle(self) -> None:
         for partition in self._partitions:

@@ -33,6 +33,8 @@ class Bus(MemoryBus):
     """A worker's way to the store, which may be cut, and may lose the replies to commits."""
 
     is_cut = False
+    deaf_partition: Partition | None = None
+    """Renews no leases there."""
     lose_replies = 0
 
     def __getattribute__(self, name: str) -> Any:
@@ -41,7 +43,7 @@ class Bus(MemoryBus):
             return found
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            if self.is_cut:
+            if self.is_cut or (name == "renew" and args[0] == self.deaf_partition):
                 await asyncio.sleep(0.01)
                 raise BusUnavailable("cut")
             return await found(*args, **kwargs)
@@ -68,7 +70,8 @@ class Site:
         }
         self.settings = WorkerSettings(**{**given, **settings})
         self.clock = LoopClock()
-        self.store = MemoryStore(ClusterShape(SHARDS, 1), self.clock.now_ms, output_ttl_ms=10**9)
+        shape = ClusterShape(SHARDS, self.settings.partitions)
+        self.store = MemoryStore(shape, self.clock.now_ms, output_ttl_ms=10**9)
         self.workers: dict[str, Worker] = {}
         self.buses: dict[str, Bus] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -440,6 +443,17 @@ def test_a_commit_whose_reply_was_lost_takes_effect_once(lost: int) -> None:
         assert value(worker, "roomring_worker_refused_commits_total", reason="stale") == 0
 
     run(course)
+
+
+def test_a_partition_that_does_not_answer_costs_the_others_no_lease() -> None:
+    async def course(site: Site) -> None:
+        await site.start()
+        site.buses["w1"].deaf_partition = P0
+        await asyncio.sleep(3 * TTL_MS / 1000)
+        leased = {status.shard for status in site.store.shard_status() if status.owner is not None}
+        assert leased == {shard for shard in range(SHARDS) if shard % 2 == 1}
+
+    run(course, partitions=2)
 
 
 def test_another_server_with_everything_is_proven_and_rooms_go_on() -> None:

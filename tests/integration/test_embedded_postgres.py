@@ -162,7 +162,9 @@ def test_data_of_another_release_is_told(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent's death is told by Linux only")
 def test_it_dies_with_its_parent_and_not_by_ctrl_c(tmp_path: Path) -> None:
     code = (
-        "import pathlib, sys, time\n"
+        "import pathlib, signal, sys, time\n"
+        # Where the tests run as a job in the background of a shell, it is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from deploy.embedded_postgres import EmbeddedPostgres\n"
         "server = EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()\n"
         "try:\n    print(server.pid, flush=True)\n    time.sleep(30)\n"

@@ -75,7 +75,9 @@ def test_a_port_in_use_is_told_even_if_another_server_answers_there(tmp_path: Pa
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent's death is told by Linux only")
 def test_it_dies_with_its_parent_and_not_by_ctrl_c(tmp_path: Path) -> None:
     code = (
-        "import pathlib, sys, time\n"
+        "import pathlib, signal, sys, time\n"
+        # Where the tests run as a job in the background of a shell, it is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from deploy.embedded_redis import EmbeddedRedis\n"
         "server = EmbeddedRedis(pathlib.Path(sys.argv[1])).start()\n"
         # The interrupt may come as soon as the line is read.

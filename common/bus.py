@@ -211,6 +211,10 @@ class Node(Struct, frozen=True):
     info: bytes
 
 
+NO_VERSIONS: Final[Mapping[Shard, int]] = {}
+"""For who releases a shard and knows no version of it."""
+
+
 class Registry(Protocol):
     """Who is alive. The clock is Redis's."""
 
@@ -386,7 +390,7 @@ class WorkerBus(Registry, People, Outboxes, Relays, DeadLetters, Protocol):
         partition: Partition,
         worker_id: WorkerId,
         tokens: Mapping[Shard, LeaseToken],
-        versions: Mapping[Shard, int],
+        versions: Mapping[Shard, int] = NO_VERSIONS,
     ) -> None:
         """Give up leases; who wants one of them is woken.
 

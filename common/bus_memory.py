@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from common.bus import (
+    NO_VERSIONS,
     Acquired,
     ClusterShape,
     Commit,
@@ -43,8 +44,6 @@ OutputTopic = tuple[str, Partition, EdgeId]
 WakeTopic = tuple[str, Partition, WorkerId]
 Topic = InputTopic | OutputTopic | WakeTopic
 """What a reader waits for."""
-
-_NO_VERSIONS: Final[Mapping[Shard, int]] = {}
 
 
 class MemoryStore:
@@ -295,7 +294,7 @@ class MemoryStore:
         partition: Partition,
         worker_id: WorkerId,
         tokens: Mapping[Shard, LeaseToken],
-        versions: Mapping[Shard, int] = _NO_VERSIONS,
+        versions: Mapping[Shard, int] = NO_VERSIONS,
     ) -> None:
         """See `WorkerBus.release`. The token grows, so that a commit with the old one is fenced at once."""
         now_ms = self._now_ms()
@@ -665,7 +664,7 @@ class MemoryBus:
         partition: Partition,
         worker_id: WorkerId,
         tokens: Mapping[Shard, LeaseToken],
-        versions: Mapping[Shard, int] = _NO_VERSIONS,
+        versions: Mapping[Shard, int] = NO_VERSIONS,
     ) -> None:
         """See `WorkerBus.release`."""
         await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 from redis.exceptions import NoScriptError, ResponseError
 
 from common.bus import (
+    NO_VERSIONS,
     Acquired,
     ClusterShape,
     Commit,
@@ -121,8 +122,6 @@ _NO_SERVER: Final = _Server("none")
 
 _ANOTHER_SERVER: Final = 3
 """Answer of the commit script: the server was exchanged since its run id was read."""
-
-_NO_VERSIONS: Final[Mapping[Shard, int]] = {}
 
 
 class RedisBus:
@@ -420,7 +419,7 @@ class RedisBus:
         partition: Partition,
         worker_id: WorkerId,
         tokens: Mapping[Shard, LeaseToken],
-        versions: Mapping[Shard, int] = _NO_VERSIONS,
+        versions: Mapping[Shard, int] = NO_VERSIONS,
     ) -> None:
         """See `WorkerBus.release`.
 

@@ -16,7 +16,6 @@ shard's memory is dropped.
 
 import heapq
 import traceback
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -196,6 +195,8 @@ class ShardTurn(Struct):
     forget: list[EdgeId]
     kept: MovedUpto
     relayed: dict[Partition, MovedUpto]
+    relays: dict[Partition, list[bytes]] = field(default_factory=dict)
+    """What its rooms tell rooms of other partitions, once `Engine.commit_of` has put it together."""
     rooms: list[RoomTurn] = field(default_factory=list)
     outputs: dict[EdgeId, list[AnyDelivery]] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
@@ -253,7 +254,9 @@ class Engine:
         self._on_failure = on_failure
         self._shards: dict[Shard, OwnedShard] = {}
         self._rules: dict[str, RoomRules] = {kind: make(settings) for kind, make in KINDS.items()}
-        self._timers: list[tuple[int, RoomId]] = []
+        self._timers: dict[Partition, list[tuple[int, RoomId]]] = {
+            Partition(number): [] for number in range(settings.partitions)
+        }
         self._due_ms: dict[RoomId, int] = {}
         self._idle_since_ms: dict[RoomId, int] = {}
         self._timers_rest_until_ms: dict[RoomId, int] = {}
@@ -343,8 +346,7 @@ class Engine:
         if room.generation != owned.generation:
             room.begin_epoch(now_ms, beginning)
             # Nobody asked the room anything; a timer makes it say what it has to say.
-            self._due_ms[room_id] = now_ms
-            heapq.heappush(self._timers, (now_ms, room_id))
+            self._set_timer(room_id, now_ms)
         owned.epoch_last = max(owned.epoch_last, room.epoch)
 
     def room(self, room_id: RoomId) -> Room | None:
@@ -380,9 +382,10 @@ class Engine:
         """Return the edges that have connections in some room."""
         return {edge_id for room in self.rooms() for edge_id in room.edges}
 
-    def next_due_ms(self) -> int | None:
-        """When the next timer is due."""
-        return self._timers[0][0] if self._timers else None
+    def next_due_ms(self, partition: Partition) -> int | None:
+        """When the next timer of a partition is due."""
+        timers = self._timers[partition]
+        return timers[0][0] if timers else None
 
     def unload_idle(self, partition: Partition, now_ms: int, idle_ms: int) -> None:
         """Drop rooms from memory that have had no members for a while; they come back from the store.
@@ -528,14 +531,14 @@ class Engine:
         inputs: dict[Shard, list[AnyCommand]] = {}
         for turn in turns:
             owned = self._shards[turn.shard]
-            relays: dict[Partition, list[bytes]] = {}
+            turn.relays = {}
             for shard, commands in self._letters(turn).items():
                 to = self._partition(shard)
                 if to == partition:
                     inputs.setdefault(shard, []).extend(commands)
                 else:
                     entry = RelayEntry(shard, owned.token, now_ms, commands)
-                    relays.setdefault(to, []).append(encode_entry(entry))
+                    turn.relays.setdefault(to, []).append(encode_entry(entry))
             shards.append(
                 ShardCommit(
                     turn.shard,
@@ -549,7 +552,7 @@ class Engine:
                     turn.kept.position,
                     [person for room in turn.rooms for person in room.people],
                     [encode_dead_letter(letter.by(worker_id)) for letter in turn.dead],
-                    relays,
+                    turn.relays,
                     {to: moved.position for to, moved in turn.relayed.items()},
                     not owned.is_proven,
                 )
@@ -560,10 +563,6 @@ class Engine:
         told = {shard: encode_batch(InputBatch(EdgeId(""), 0, now_ms, commands)) for shard, commands in inputs.items()}
         return Commit(shards, encoded, told)
 
-    def relays_used(self, turns: Iterable[ShardTurn]) -> set[Partition]:
-        """Return the other partitions that the rooms of these turns tell something."""
-        return {to for turn in turns for to in self._relay_counts(turn)}
-
     def settle(self, turns: Iterable[ShardTurn]) -> None:
         """The commit of these turns is done: move on."""
         for turn in turns:
@@ -573,8 +572,8 @@ class Engine:
             owned.cursor = turn.cursor
             owned.marks.update(turn.marks)
             owned.outbox_length += len(turn.outbox()) - turn.kept.count
-            for to, count in self._relay_counts(turn).items():
-                owned.relay_lengths[to] = owned.relay_lengths.get(to, 0) + count
+            for to, entries in turn.relays.items():
+                owned.relay_lengths[to] = owned.relay_lengths.get(to, 0) + len(entries)
             for to, moved in turn.relayed.items():
                 owned.relay_lengths[to] -= moved.count
             for edge_id in turn.forget:
@@ -595,13 +594,6 @@ class Engine:
                 for number in range(self._settings.shards):
                     letters.setdefault(Shard(number), []).append(broadcast)
         return letters
-
-    def _relay_counts(self, turn: ShardTurn) -> Counter[Partition]:
-        """Return how many entries a turn adds to each relay of its shard."""
-        if self._settings.partitions == 1:
-            return Counter()
-        here = self._partition(turn.shard)
-        return Counter(to for shard in self._letters(turn) if (to := self._partition(shard)) != here)
 
     def _plan_batch(self, plan: Plan, owned: OwnedShard, batch: InputBatch, now_ms: int) -> None:
         arrived_ms = min(max(batch.at_ms, now_ms - CLOCK_SLACK_MS), now_ms)
@@ -665,23 +657,17 @@ class Engine:
             plan.dead.setdefault(relayed.shard, []).extend(relayed.dead)
 
     def _plan_timers(self, plan: Plan, partition: Partition, now_ms: int) -> None:
-        others: list[tuple[int, RoomId]] = []
-        while self._timers and self._timers[0][0] <= now_ms:
-            due = heapq.heappop(self._timers)
-            due_ms, room_id = due
-            shard = shard_of(room_id, self._settings.shards)
+        timers = self._timers[partition]
+        while timers and timers[0][0] <= now_ms:
+            due_ms, room_id = heapq.heappop(timers)
             if self._due_ms.get(room_id) != due_ms:
-                continue
-            if self._partition(shard) != partition:
-                others.append(due)
                 continue
             del self._due_ms[room_id]
             self._timers_rest_until_ms.pop(room_id, None)
             if self.room(room_id) is None:
                 continue
+            shard = shard_of(room_id, self._settings.shards)
             self._room_plan(plan, shard, room_id).tasks.append(Task(EdgeId(""), RunTimers(), now_ms))
-        for due in others:
-            heapq.heappush(self._timers, due)
 
     def _room_plan(self, plan: Plan, shard: Shard, room_id: RoomId) -> RoomPlan:
         room_plan = plan.rooms.get(room_id)
@@ -784,14 +770,19 @@ class Engine:
             )
 
     def _schedule(self, room: Room) -> None:
-        """Keep one timer for each room; one that moved leaves a stale entry, which is passed over."""
+        """Keep the timer of a room where it should be."""
         due_ms = room.next_due_ms()
         rest_until_ms = self._timers_rest_until_ms.get(room.room_id)
         if due_ms is not None and rest_until_ms is not None:
             due_ms = max(due_ms, rest_until_ms)
         if due_ms is not None and self._due_ms.get(room.room_id) != due_ms:
-            self._due_ms[room.room_id] = due_ms
-            heapq.heappush(self._timers, (due_ms, room.room_id))
+            self._set_timer(room.room_id, due_ms)
+
+    def _set_timer(self, room_id: RoomId, due_ms: int) -> None:
+        """Give a room its one timer; the one before leaves a stale entry, which is passed over."""
+        self._due_ms[room_id] = due_ms
+        partition = self._partition(shard_of(room_id, self._settings.shards))
+        heapq.heappush(self._timers[partition], (due_ms, room_id))
 
 
 CLOCK_SLACK_MS: Final = 3_000
@@ -800,7 +791,8 @@ clock can do: rates refill late by at most so much, once."""
 
 
 def _longest_relay(owned: OwnedShard) -> int:
-    return max(owned.relay_lengths.values(), default=0)
+    # Asked for each shard before each read; with one partition there are none.
+    return max(owned.relay_lengths.values()) if owned.relay_lengths else 0
 
 
 def _concerns(task: Task, room: Room) -> bool:

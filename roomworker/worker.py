@@ -201,7 +201,7 @@ class Worker:
 
     async def _read(self, partition: Partition) -> InputEntries:
         block_ms = READ_BLOCK_MS
-        due_ms = self._engine.next_due_ms()
+        due_ms = self._engine.next_due_ms(partition)
         if due_ms is not None:
             block_ms = max(0, min(block_ms, due_ms - self._clock.now_ms()))
         if self._gone_edges[partition] or self._kept[partition]:
@@ -242,7 +242,7 @@ class Worker:
         written = await self._commit(partition, turns, entries.server)
         if any(turn.outbox() for turn in written):
             self._outbox_news[partition].set()
-        self._wake_relays(partition, self._engine.relays_used(written))
+        self._wake_relays(partition, {to for turn in written for to in turn.relays})
         self._count(plan, written, self._clock.monotonic_ms() - began_ms)
         return sum(_deliveries(turn) for turn in written)
 
@@ -555,20 +555,21 @@ class Worker:
         if not tokens:
             return
         answers = await self._bus.renew(partition, self.worker_id, self._settings.node_ttl_ms, tokens)
+        heard_ms = self._clock.monotonic_ms()
         await self._lose(partition, [shard for shard, renewed in answers.items() if renewed is None])
+        is_in_doubt = False
         for shard, renewed in answers.items():
             if renewed is None or renewed.wanted_by is None:
                 self._wanted.pop(shard, None)
             else:
                 self._wanted[shard] = renewed.wanted_by
-        unproven = [shard for shard, renewed in answers.items() if renewed is not None and not renewed.is_proven]
-        for shard in unproven:
-            self._engine.doubt(shard)
-        if unproven:
-            await self._bus.wake(partition, self.worker_id)
-        for renewed in answers.values():
             if renewed is not None:
-                self._store_ahead_ms[partition] = renewed.now_ms - self._clock.monotonic_ms()
+                self._store_ahead_ms[partition] = renewed.now_ms - heard_ms
+                if not renewed.is_proven:
+                    self._engine.doubt(shard)
+                    is_in_doubt = True
+        if is_in_doubt:
+            await self._bus.wake(partition, self.worker_id)
 
     async def _unload_idle(self) -> None:
         for partition in self._partitions:
@@ -628,7 +629,7 @@ class Worker:
             self._withdrawn = True
             self._log.info("handing over", shards=len(self._owned()))
         others = {WorkerId(node.node_id) for node in await self._bus.nodes("worker")} - {self.worker_id}
-        # Only this worker knows that the rooms of these must begin anew.
+        # Nobody else can have these before they are taken and given.
         await self._take(sorted(self._dropped))
         await self._give(plan_leaving(others, self._owned(), self._wanted, HAND_OFF_SHARDS_MAX))
         if not (self._owned() or self._dropped):

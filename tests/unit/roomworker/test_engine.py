@@ -11,7 +11,7 @@ from common.bus import Acquired, Person
 from common.commands import AnyCommand, BlockChanged, EdgeClosed
 from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames
 from common.ids import EdgeId, LeaseToken, Partition, RoomId, Shard
-from common.ring import shard_of
+from common.ring import partition_of_shard, shard_of
 from tests.unit.bench import P0, W2, Bench, messages_of, names_of
 from tests.unit.stage import (
     ADA,
@@ -278,15 +278,15 @@ def test_an_edge_without_connections_is_forgotten_as_well(bench: Bench) -> None:
 
 def test_timers_run_when_due_and_not_before(bench: Bench) -> None:
     bench.told(join(ADA, 1), join(BEN, 2))
-    assert bench.engine.next_due_ms() is None
+    assert bench.engine.next_due_ms(P0) is None
     bench.told(lose(1))
-    assert bench.engine.next_due_ms() == START_MS + 5_000
+    assert bench.engine.next_due_ms(P0) == START_MS + 5_000
     bench.now_ms += 4_999
     assert bench.turn() is None
     bench.now_ms += 1
     bench.turn()
     assert names_of(bench.output()) == ["member_left"]
-    assert bench.engine.next_due_ms() is None
+    assert bench.engine.next_due_ms(P0) is None
 
 
 def test_a_timer_that_moved_runs_once_at_its_new_time(bench: Bench) -> None:
@@ -307,7 +307,7 @@ def test_timers_survive_a_takeover_without_any_input(bench: Bench) -> None:
     bench.told(join(ADA, 1), join(BEN, 2))
     bench.told(lose(1))
     bench.take_over()
-    assert bench.engine.next_due_ms() == START_MS + 5_000
+    assert bench.engine.next_due_ms(P0) == START_MS + 5_000
     bench.now_ms += 6_000
     bench.turn()
     assert names_of(bench.output()) == ["member_left"]
@@ -321,7 +321,7 @@ def test_timers_of_shards_that_were_given_away_do_nothing(bench: Bench) -> None:
     assert not bench.engine.owns(HERE)
     bench.now_ms += 5_000
     assert bench.turn() is None
-    assert bench.engine.next_due_ms() is None
+    assert bench.engine.next_due_ms(P0) is None
 
 
 def test_a_shard_that_comes_back_has_its_timers(bench: Bench) -> None:
@@ -418,7 +418,7 @@ def test_nothing_of_a_failed_attempt_is_left(bench: Bench) -> None:
     plain.turn()
     assert bench.store.load_rooms([HALL]) == plain.store.load_rooms([HALL])
     assert messages_of(bench.output()) == messages_of(plain.output())
-    assert bench.engine.next_due_ms() == plain.engine.next_due_ms()
+    assert bench.engine.next_due_ms(P0) == plain.engine.next_due_ms(P0)
 
 
 def test_several_tasks_may_fail_in_one_turn_also_in_a_new_room(bench: Bench) -> None:
@@ -491,7 +491,7 @@ def test_a_store_that_lost_its_data_is_noticed_and_rooms_begin_a_new_order(bench
     assert fields
     bench.now_ms += 10
     bench.take(HERE)
-    assert bench.engine.next_due_ms() == bench.now_ms
+    assert bench.engine.next_due_ms(P0) == bench.now_ms
     bench.turn()
     told = bench.output()
     assert names_of(told, 1)[:2] == ["resync", "room_state"]
@@ -562,3 +562,13 @@ def test_a_partition_has_its_own_shards_and_timers() -> None:
         engine.add_shard(Shard(shard), Acquired(LeaseToken(1), 0, 0, {}, 1, START_MS))
     assert set(engine.cursors(Partition(0))) == {0, 2}
     assert set(engine.tokens(Partition(1))) == {1, 3}
+    # A room of another generation has something to say at once.
+    source = Bench().take()
+    source.told(join(ADA, 1))
+    stored = source.store.load_rooms([HALL])[HALL]
+    engine.add_room(HALL, stored, START_MS, START_MS)
+    here = partition_of_shard(shard_of(HALL, 4), 2)
+    other = Partition(1 - here)
+    assert (engine.next_due_ms(here), engine.next_due_ms(other)) == (START_MS, None)
+    assert not engine.plan(other, [], START_MS).rooms
+    assert engine.plan(here, [], START_MS).rooms.keys() == {HALL}

@@ -139,7 +139,8 @@ class _Wire(asyncio.Protocol):
             TimeoutError, RedisError, OSError: there will be none, and nothing may be sent any more.
         """
         loop = asyncio.get_running_loop()
-        waiting = self._waiting = loop.create_future()
+        waiting: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiting = waiting
         self._answers, self._wanted = [], replies
         self._transport.write(packed)
         timer = loop.call_at(deadline_s, self._fail, TimeoutError("no answer in time"))

@@ -511,9 +511,9 @@ class WorkerSettings(CommonSettings):
         64, "ROOMRING_BATCH_ENTRIES_MAX", "Input batches taken from one shard at a time.", low=1, high=10_000
     )
     gather_ms_max: float = _setting(
-        8.0,
+        20.0,
         "ROOMRING_GATHER_MS_MAX",
-        "Longest pause between two batches under load, so that more is written at once. 0: never pause.",
+        "Longest time from one batch to the next under load, so that more is written at once. 0: never pause.",
         low=0.0,
         high=100.0,
     )

@@ -524,8 +524,19 @@ class Engine:
         by_shard = {turn.shard: turn for turn in turns}
         return [room_plan for room_plan in broken if not self._run_room(room_plan, by_shard, now_ms, people)]
 
-    def commit_of(self, partition: Partition, turns: Collection[ShardTurn], worker_id: WorkerId, now_ms: int) -> Commit:
-        """Put turns of a partition together to the one commit that writes them."""
+    def commit_of(
+        self,
+        partition: Partition,
+        turns: Collection[ShardTurn],
+        worker_id: WorkerId,
+        now_ms: int,
+        pause_ms: float = 0.0,
+    ) -> Commit:
+        """Put turns of a partition together to the one commit that writes them.
+
+        Args:
+            pause_ms: how long the worker will rest after it, see `OutputBatch`.
+        """
         shards: list[ShardCommit] = []
         outputs: dict[EdgeId, list[AnyDelivery]] = {}
         inputs: dict[Shard, list[AnyCommand]] = {}
@@ -559,7 +570,7 @@ class Engine:
             )
             for edge_id, deliveries in turn.outputs.items():
                 outputs.setdefault(edge_id, []).extend(deliveries)
-        encoded = {edge_id: encode_output(OutputBatch(worker_id, d)) for edge_id, d in outputs.items()}
+        encoded = {edge_id: encode_output(OutputBatch(worker_id, d, pause_ms)) for edge_id, d in outputs.items()}
         told = {shard: encode_batch(InputBatch(EdgeId(""), 0, now_ms, commands)) for shard, commands in inputs.items()}
         return Commit(shards, encoded, told)
 

@@ -33,10 +33,6 @@ class Transport:
         self.aborted = False
         self.eof = False
         self.protocol: asyncio.BaseProtocol = asyncio.Protocol()
-        self.limits: dict[str, int] = {}
-
-    def set_write_buffer_limits(self, **limits: int) -> None:
-        self.limits = limits
 
     def get_write_buffer_size(self) -> int:
         return self.unread
@@ -65,6 +61,11 @@ class Transport:
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
+
+    def receive(self, data: bytes) -> None:
+        """The other side sent something."""
+        assert isinstance(self.protocol, asyncio.Protocol)
+        self.protocol.data_received(data)
 
     def lose(self) -> None:
         """The other side closed."""

@@ -60,7 +60,8 @@ class SocketReader(WebSocketDataQueue, asyncio.Protocol):
     __slots__ = ("_feed", "_header", "_receiver")
 
     def __init__(self, receiver: Receiver) -> None:
-        super().__init__(cast(Any, None), 0, loop=asyncio.get_running_loop())
+        # Both would only serve to wait.
+        super().__init__(cast(Any, None), 0, loop=cast(Any, None))
         self._receiver = receiver
         parser = WebSocketReader(self, FRAME_BYTES_MAX + 1, compress=False, decode_text=False)
         self._feed = parser.feed_data

@@ -1,7 +1,7 @@
 """Several processes of one kind under one parent that starts them, passes SIGTERM and SIGINT on, and ends after them.
 
-Owns no socket and no loop. What dies is started again at once, alone, and the others notice nothing; what cannot live
-is not tried again: then all are told to end, and the parent's supervisor decides.
+Owns no socket and no loop. Who dies is started again at once, alone, and the others notice nothing. Where several
+deaths follow each other another start would not help: all are told to end, and the parent's supervisor decides.
 """
 
 import ctypes
@@ -9,13 +9,15 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from common.log import get_logger
 
-STEADY_S: Final = 10.0
-"""A process that fails younger than this is not started again: it would fail again."""
+DEATHS_MAX: Final = 2
+DEATHS_WITHIN_S: Final = 10.0
+"""More deaths within so long have one cause, which the next start would meet too."""
 
 _TOLD_TO_END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _SIGNALS: Final = _TOLD_TO_END | {signal.SIGCHLD}
@@ -38,16 +40,17 @@ class Siblings:
         self._main = main
         self._clock_s = clock_s
         self._log = get_logger("siblings")
-        self._running: dict[int, tuple[int, float]] = {}
-        """Number and time of its start of each process, by its id."""
+        self._running: dict[int, int] = {}
+        """Number of each process, by its id."""
+        self._deaths_s: deque[float] = deque(maxlen=DEATHS_MAX + 1)
         self._is_ending = False
         self._status = 0
 
     def run(self) -> int:
-        """Start all, and wait until they have ended: each was told to, or one of them cannot live.
+        """Start all, and wait until they have ended: they were told to, or they die too fast.
 
-        Returns: 0 where all were told to end and did so in order; else the status of the first that did not, 1 for one
-        that was killed.
+        Returns: 0 where all were told to end and did so in order; else the status of the first that did not, or whose
+        death was one too many; 1 for one that was killed.
         """
         # They wait for `sigwait`, so that none is missed between two looks.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -70,7 +73,7 @@ class Siblings:
         parent = os.getpid()
         pid = os.fork()
         if pid:
-            self._running[pid] = number, self._clock_s()
+            self._running[pid] = number
             self._log.info("process started", number=number, pid=pid)
             return
         _end_with(parent)
@@ -92,20 +95,25 @@ class Siblings:
             if pid not in self._running:
                 # As the first process of a container it inherits strangers.
                 continue
-            number, started_s = self._running.pop(pid)
-            status = os.waitstatus_to_exitcode(code)
+            number, status = self._running.pop(pid), os.waitstatus_to_exitcode(code)
             if self._is_ending:
                 # Before it listens to signals, one ends a process without more.
                 if status not in (0, -signal.SIGTERM):
                     self._failed(number, pid, status)
-                continue
-            if status and self._clock_s() - started_s < STEADY_S:
+            elif self._is_one_too_many(status):
                 self._failed(number, pid, status)
                 self._end()
-                continue
-            self._log.warning("process died and is started again", number=number, pid=pid, status=status)
-            again.append(number)
+            else:
+                self._log.warning("process died and is started again", number=number, pid=pid, status=status)
+                again.append(number)
         return [] if self._is_ending else again
+
+    def _is_one_too_many(self, status: int) -> bool:
+        # Who was told to end, alone, did as it was told.
+        if status == 0:
+            return False
+        self._deaths_s.append(self._clock_s())
+        return len(self._deaths_s) > DEATHS_MAX and self._deaths_s[-1] - self._deaths_s[0] < DEATHS_WITHIN_S
 
     def _failed(self, number: int, pid: int, status: int) -> None:
         self._log.error("process failed", number=number, pid=pid, status=status)

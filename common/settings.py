@@ -288,7 +288,7 @@ class EdgeSettings(CommonSettings):
     messages_per_second_max: float = _setting(
         200.0,
         "ROOMRING_MESSAGES_PER_SECOND_MAX",
-        "Messages a second of one connection, of all kinds, past which (with the burst) it closes with 4429.",
+        "Messages and pings a second of one connection, past which (with the burst) it closes with 4429.",
         low=1.0,
         high=100_000.0,
     )

@@ -56,6 +56,10 @@ async def _serve(settings: EdgeSettings, stop: asyncio.Event) -> int:
         if await start_with_redis(bus, gateway.start, stop):
             log.info("edge started", port=settings.port, internal_port=settings.internal_port_or_default)
             status = await _watch(gateway, stop)
+            if settings.processes > 1:
+                # The others take who comes now. Alone, it would only be silent in place of refusing.
+                for site in list(public.sites):
+                    await site.stop()
             await gateway.drain()
             await gateway.stop()
         await public.cleanup()

@@ -149,6 +149,29 @@ async def test_sigterm_drains_both(pair: Pair, both: tuple[Client, Client]) -> N
     assert is_free("127.0.0.1", pair.port)
 
 
+async def test_one_that_is_told_to_end_drains_alone(
+    pair: Pair, both: tuple[Client, Client], people: People, room: str
+) -> None:
+    ada, ben = both
+    edges = {await pair.ready(number): number for number in (0, 1)}
+    number = edges[edge_of(ada)]
+    os.kill(sorted(pair.children())[number], signal.SIGTERM)
+    await ada.wait("server_draining")
+    # It does not listen any more, and nobody is refused.
+    for _ in range(20):
+        client = people.adopt(await Client.open(pair.ws_url))
+        await client.wait("welcome")
+        await client.close()
+    assert await ada.wait_closed() == 1012
+
+    async def ask() -> str:
+        return await pair.ready(number)
+
+    await until(ask, lambda edge: edge not in edges)
+    await ben.chat(room, "still here")
+    assert ben.is_open
+
+
 async def test_who_is_killed_is_started_again_and_the_other_keeps_its_clients(
     pair: Pair, both: tuple[Client, Client], room: str, people: People
 ) -> None:

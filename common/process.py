@@ -140,8 +140,14 @@ async def open_store(settings: CommonSettings) -> AsyncIterator[DurableStore | N
         await store.close()
 
 
-async def listen(app: web.Application, host: str, port: int, setting: str) -> web.AppRunner:
+async def listen(
+    app: web.Application, host: str, port: int, setting: str, *, shares_port: bool = False
+) -> web.AppRunner:
     """Open a listener.
+
+    Args:
+        shares_port: other processes of this user may listen on it too; the kernel gives each connection to one of
+            them (SO_REUSEPORT).
 
     Raises:
         ListenFailed: the port is taken, or the address is not this host's.
@@ -150,7 +156,7 @@ async def listen(app: web.Application, host: str, port: int, setting: str) -> we
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, reuse_address=True, backlog=1024).start()
+        await web.TCPSite(runner, host, port, reuse_address=True, reuse_port=shares_port, backlog=1024).start()
     except OSError as error:
         await runner.cleanup()
         raise ListenFailed(f"cannot listen on {host}:{port} ({error.strerror or error}); set {setting}") from error

@@ -177,7 +177,20 @@ class EdgeSettings(CommonSettings):
         "127.0.0.1", "ROOMRING_INTERNAL_HOST", "Address of the internal listener: metrics and administration."
     )
     internal_port: int = _setting(
-        0, "ROOMRING_INTERNAL_PORT", "Port of the internal listener; 0: ROOMRING_PORT + 1000.", low=0, high=65535
+        0,
+        "ROOMRING_INTERNAL_PORT",
+        "Port of the internal listener; 0: ROOMRING_PORT + 1000. Of several processes it is the first one's, and the "
+        "others take the next ones.",
+        low=0,
+        high=65535,
+    )
+    processes: int = _setting(
+        1,
+        "ROOMRING_PROCESSES",
+        "Edges that share the public port, for a host with many cores: each a process of its own with an internal port "
+        "of its own, and with every limit of an edge for itself.",
+        low=1,
+        high=64,
     )
     public_ws_url: str = _setting(
         "",
@@ -275,7 +288,7 @@ class EdgeSettings(CommonSettings):
     messages_per_second_max: float = _setting(
         200.0,
         "ROOMRING_MESSAGES_PER_SECOND_MAX",
-        "Messages a second of one connection, of all kinds, past which (with the burst) it closes with 4429.",
+        "Messages and pings a second of one connection, past which (with the burst) it closes with 4429.",
         low=1.0,
         high=100_000.0,
     )
@@ -331,6 +344,11 @@ class EdgeSettings(CommonSettings):
         return self.internal_port or self.port + 1000
 
     @property
+    def internal_ports(self) -> range:
+        """Ports of the internal listeners of all processes."""
+        return range(self.internal_port_or_default, self.internal_port_or_default + self.processes)
+
+    @property
     def origins(self) -> frozenset[str]:
         """The allowed origins, in lower case and without a slash at the end."""
         return frozenset(
@@ -367,12 +385,20 @@ class EdgeSettings(CommonSettings):
         ):
             if path and not Path(path).is_file():
                 raise SettingsError(f"{name}={path!r}: there is no such file")
-        if self.internal_port_or_default > 65535:
+        if self.internal_ports[-1] > 65535:
             raise SettingsError(
                 f"ROOMRING_PORT={self.port} leaves no room for the internal port; set ROOMRING_INTERNAL_PORT"
+                if self.internal_port_or_default > 65535
+                else f"above port {self.internal_port_or_default} is no room for the internal ports of "
+                f"ROOMRING_PROCESSES={self.processes}; set ROOMRING_INTERNAL_PORT"
             )
-        if self.internal_port_or_default == self.port:
-            raise SettingsError("ROOMRING_INTERNAL_PORT must differ from ROOMRING_PORT")
+        if self.port in self.internal_ports:
+            raise SettingsError(
+                "ROOMRING_INTERNAL_PORT must differ from ROOMRING_PORT"
+                if self.processes == 1
+                else f"ROOMRING_PORT={self.port} is one of the internal ports {self.internal_ports[0]} to "
+                f"{self.internal_ports[-1]}; set ROOMRING_INTERNAL_PORT"
+            )
         if self.heartbeat_interval_ms * 2 > self.heartbeat_timeout_ms:
             raise SettingsError(
                 "ROOMRING_HEARTBEAT_TIMEOUT_MS must be at least twice ROOMRING_HEARTBEAT_INTERVAL_MS, "

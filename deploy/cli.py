@@ -215,13 +215,18 @@ def _add_edge(commands: "_Commands[_Parser]") -> None:
         "run one edge: WebSockets, tokens, fan-out",
         "Run one edge. It holds WebSocket connections, checks tokens and passes messages to and from the room\n"
         "workers over Redis; it keeps nothing, so start as many as you need behind a load balancer. SIGTERM\n"
-        "asks clients to reconnect elsewhere, spread over ROOMRING_DRAIN_MS, and then ends.",
+        "asks clients to reconnect elsewhere, spread over ROOMRING_DRAIN_MS, and then ends.\n\n"
+        "With --processes N, N edges share the public port, for a host with many cores. Each is a whole edge: it\n"
+        "takes connections as the kernel deals them out, and has metrics and administration on a port of its own,\n"
+        "the first one's on the internal port and the others' on the N - 1 ports after it. A parent starts them,\n"
+        "starts again what dies, and passes SIGTERM on.",
         "environment:\n" + _COMMON_ENVIRONMENT + "  ROOMRING_TOKEN_SECRET or ROOMRING_TOKEN_PUBLIC_KEY_FILE\n"
         "                        what checks room tokens; one of them is needed\n"
         "  ROOMRING_ADMIN_KEY    key of the administration API (default: the API is off)\n"
         "  docs/settings.md lists the rest\n\n"
         "example:\n"
-        "  ROOMRING_TOKEN_SECRET=... ROOMRING_REDIS_URL=redis://cache:6379/0 roomring edge --port 8080",
+        "  ROOMRING_TOKEN_SECRET=... ROOMRING_REDIS_URL=redis://cache:6379/0 roomring edge --port 8080\n"
+        "  roomring edge --port 8080 --processes 4       # internal ports 9080 to 9083",
     )
     parser.add_argument("--host", metavar="ADDRESS", help="address of the public listener (ROOMRING_HOST, 0.0.0.0)")
     parser.add_argument("--port", type=_port, metavar="N", help="port of the public listener (ROOMRING_PORT, 8080)")
@@ -230,6 +235,9 @@ def _add_edge(commands: "_Commands[_Parser]") -> None:
         type=_port,
         metavar="N",
         help="port of metrics and administration (ROOMRING_INTERNAL_PORT, port + 1000)",
+    )
+    parser.add_argument(
+        "--processes", type=count, metavar="N", help="edges that share the port, 1 to 64 (ROOMRING_PROCESSES, 1)"
     )
     parser.add_argument("--dev", action="store_true", help="development mode: guests, known secrets (ROOMRING_DEV=1)")
 

@@ -149,6 +149,8 @@ class DevCluster:
     ) -> None:
         if not 1 <= edges <= 64 or not 1 <= workers <= 64:
             raise StartFailed("a development cluster has 1 to 64 edges and 1 to 64 workers")
+        if (environ or {}).get("ROOMRING_PROCESSES", "").strip() not in ("", "1"):
+            raise StartFailed("a development cluster has ports for one process of each edge; unset ROOMRING_PROCESSES")
         self._counts = (edges, workers)
         self._first_port = port
         self._data_dir = data_dir

@@ -2,8 +2,10 @@
 
 import argparse
 import resource
+from dataclasses import replace
 from typing import Final
 
+from common.log import configure
 from common.settings import EdgeSettings, WorkerSettings, load
 from deploy.ports import PortUse, check_ports
 
@@ -12,25 +14,35 @@ FILES_BESIDE_CONNECTIONS: Final = 200
 
 
 def run_edge(args: argparse.Namespace) -> int:
-    """Run one edge until it is told to stop. See `roomring edge --help`."""
+    """Run one edge, or several that share a port, until told to stop. See `roomring edge --help`."""
     settings = load(
-        EdgeSettings, host=args.host, port=args.port, internal_port=args.internal_port, dev=args.dev or None
+        EdgeSettings,
+        host=args.host,
+        port=args.port,
+        internal_port=args.internal_port,
+        processes=args.processes,
+        dev=args.dev or None,
     )
     check_ports(
         [
             PortUse(settings.host, settings.port, "public listener", "set ROOMRING_PORT"),
-            PortUse(
-                settings.internal_host,
-                settings.internal_port_or_default,
-                "internal listener",
-                "set ROOMRING_INTERNAL_PORT",
+            *(
+                PortUse(settings.internal_host, port, "internal listener", "set ROOMRING_INTERNAL_PORT")
+                for port in settings.internal_ports
             ),
         ]
     )
     raise_open_files(settings.connections_max + FILES_BESIDE_CONNECTIONS)
+    # Before the processes part, so that they have it in common.
     from edge.main import run
 
-    return run(settings)
+    if settings.processes == 1:
+        return run(settings)
+    from deploy.siblings import Siblings
+
+    configure(settings.log_format, settings.log_level, role="edge", node="parent")
+    ports = settings.internal_ports
+    return Siblings(settings.processes, lambda number: run(replace(settings, internal_port=ports[number]))).run()
 
 
 def run_worker(args: argparse.Namespace) -> int:

@@ -1,39 +1,28 @@
-"""A connection with its socket: the rim between the logic (`connection.py`, `hub.py`) and aiohttp.
+"""A connection with its socket: the rim between the logic (`connection.py`, `hub.py`) and the transport.
 
-Writes go to the transport directly, whole frames at a time, gated by how much is unsent there. Nobody waits
-for a slow reader: movements are left out for it, and past the hard mark it is closed and may resume later.
+What comes in is read by `socket_reader.py`. Writes go to the transport directly, whole frames at a time, gated by how
+much is unsent there. Nobody waits for a slow reader: movements are left out for it, and past the hard mark it is
+closed and may resume later.
 """
 
 import asyncio
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from aiohttp import web
-
 from common.commands import AnyRoomCommand
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.connection import Connection
-from edge.frames import close_frame, text_frame
+from edge.frames import close_frame, pong_frame, text_frame
 from edge.hub import Hub
+from edge.socket_reader import NO_STATUS
 from edge.uplink import Uplink
 
 CLOSE_TIMEOUT_S: Final = 3.0
 """How long a client may take to read the last frames and to close its side, before its socket is cut."""
 
-
-class Socket(web.WebSocketResponse[bool]):
-    """aiohttp's side of a socket. What breaks the framing closes it as everything else does, see `Client.close`."""
-
-    client: "Client | None" = None
-
-    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
-        """End the socket; aiohttp calls this for a frame that is too large or against RFC 6455."""
-        if self.client is None or code == 1000:
-            return await super().close(code=code, message=message, drain=drain)
-        self.client.close(code, "frame refused")
-        await self.client.ended()
-        return True
+NORMAL_CLOSURE: Final = 1000
+INTERNAL_ERROR: Final = 1011
 
 
 class _Lingering(asyncio.Protocol):
@@ -48,19 +37,10 @@ class _Lingering(asyncio.Protocol):
         self.ended = asyncio.get_running_loop().create_future()
         self._before = before
 
-    def pause_writing(self) -> None:
-        """Pass it on to whoever waits for the socket to drain."""
-        self._before.pause_writing()
-
-    def resume_writing(self) -> None:
-        """See `pause_writing`."""
-        self._before.resume_writing()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed on both sides, or was cut."""
         if not self.ended.done():
             self.ended.set_result(None)
-        # aiohttp's protocol lets go of the request.
         self._before.connection_lost(exc)
 
 
@@ -71,9 +51,46 @@ class Observer(Protocol):
         """See `ConnectionPort.note`."""
         ...
 
+    def heard(self, client: "Client", frame: bytes) -> None:
+        """A text message."""
+        ...
+
+    def heard_binary(self, client: "Client") -> None:
+        """A binary message."""
+        ...
+
+    def heard_ping(self, client: "Client") -> None:
+        """A ping. It is answered after this, where the client was not closed for it."""
+        ...
+
+    def handling_failed(self, client: "Client", error: Exception) -> None:
+        """A bug: what the client sent was not handled."""
+        ...
+
+    def lost(self, client: "Client") -> None:
+        """The socket is gone."""
+        ...
+
 
 class Client:
-    """`ConnectionPort` and `Listener` of one socket."""
+    """`ConnectionPort`, `Listener` and `Receiver` of one socket."""
+
+    __slots__ = (
+        "_ending",
+        "_hard_bytes",
+        "_hub",
+        "_observer",
+        "_queued",
+        "_soft_bytes",
+        "_transport",
+        "_uplink",
+        "close_code",
+        "close_reason",
+        "connection",
+        "number",
+        "opened_at_ms",
+        "origin",
+    )
 
     def __init__(
         self,
@@ -90,6 +107,8 @@ class Client:
         self.close_code: int | None = None
         self.close_reason = ""
         self.opened_at_ms = 0
+        self.origin = ""
+        """Of the page that opened it; empty for a program."""
         self.number = number
         self._transport = transport
         self._hub = hub
@@ -99,8 +118,6 @@ class Client:
         self._hard_bytes = hard_bytes
         self._queued: list[bytes] = []
         self._ending: asyncio.Task[None] | None = None
-        # uvloop's default low mark is 16 bytes; ours only matter to aiohttp's own control frames.
-        transport.set_write_buffer_limits(high=hard_bytes, low=soft_bytes)
 
     # --- ConnectionPort -----------------------------------------------------------------------------------
 
@@ -124,8 +141,7 @@ class Client:
             self.flush()
         if self._ending is None:
             self.close_code, self.close_reason = int(code), reason
-            self._ending = asyncio.create_task(self._close(close_frame(int(code), reason)))
-            self.connection.end()
+            self._end(close_frame(int(code), reason))
 
     def unsubscribe(self, room_id: RoomId) -> None:
         """See `ConnectionPort.unsubscribe`."""
@@ -193,6 +209,47 @@ class Client:
         """See `Listener.rooms_wanted`."""
         return self.connection.rooms_wanted()
 
+    # --- Receiver -----------------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes) -> None:
+        """See `Receiver.receive`."""
+        if self._ending is None:
+            self._observer.heard(self, frame)
+
+    def receive_binary(self) -> None:
+        """See `Receiver.receive_binary`."""
+        if self._ending is None:
+            self._observer.heard_binary(self)
+
+    def receive_ping(self, payload: bytes) -> None:
+        """See `Receiver.receive_ping`. Who does not read gets no pongs: it would not miss them."""
+        if self._ending is not None:
+            return
+        self._observer.heard_ping(self)
+        transport = self._transport
+        is_going = self._ending is not None or transport.is_closing()
+        if not is_going and transport.get_write_buffer_size() <= self._soft_bytes:
+            transport.write(pong_frame(payload))
+
+    def receive_close(self, code: int) -> None:
+        """See `Receiver.receive_close`. It is answered with the same code (RFC 6455 section 5.5.1)."""
+        if self._ending is None:
+            self.close_code = code
+            self._end(close_frame(NORMAL_CLOSURE if code == NO_STATUS else code, ""))
+
+    def refuse(self, code: int, reason: str) -> None:
+        """See `Receiver.refuse`."""
+        self.close(code, reason)
+
+    def fail(self, error: Exception) -> None:
+        """See `Receiver.fail`."""
+        self._observer.handling_failed(self, error)
+        self.close(INTERNAL_ERROR, "internal error")
+
+    def lost(self) -> None:
+        """See `Receiver.lost`."""
+        self._observer.lost(self)
+
     # --- ending -------------------------------------------------------------------------------------------
 
     @property
@@ -204,6 +261,14 @@ class Client:
         """Wait until a close that is under way is over."""
         if self._ending is not None:
             await self._ending
+
+    def cut(self) -> None:
+        """End the socket without a word."""
+        self._transport.abort()
+
+    def _end(self, last_frame: bytes) -> None:
+        self._ending = asyncio.create_task(self._close(last_frame))
+        self.connection.end()
 
     async def _close(self, last_frame: bytes) -> None:
         transport = self._transport

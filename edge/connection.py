@@ -210,6 +210,11 @@ class Connection:
         self._heard_at_ms = now_ms
         self._bad_frame(BadFrame(ErrorCode.MALFORMED, "Binary frames are not taken; send JSON text"), now_ms)
 
+    def receive_ping(self, now_ms: int) -> None:
+        """Take a ping: no sign of life, but it costs as much as a message."""
+        if not self._closing and self._flood.take(self._flood_rate, now_ms):
+            self._close(CloseCode.FLOODING, "too many pings")
+
     def next_deadline_ms(self) -> int:
         """When `check_deadlines` must be called at the latest."""
         deadline_ms = self._heard_at_ms + self._settings.heartbeat_timeout_ms

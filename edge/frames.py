@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _TEXT_FINAL = b"\x81"
 _CLOSE_FINAL = b"\x88"
+_PONG_FINAL = b"\x8a"
 
 
 def text_frame(message: bytes) -> bytes:
@@ -29,3 +30,9 @@ def close_frame(code: int, reason: str) -> bytes:
     body = code.to_bytes(2, "big") + reason.encode()
     assert len(body) <= 125, "a control frame has at most 125 bytes"
     return _CLOSE_FINAL + len(body).to_bytes(1, "big") + body
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a ping. The payload is the ping's, and has at most 125 bytes (RFC 6455 section 5.5.3)."""
+    assert len(payload) <= 125, "a control frame has at most 125 bytes"
+    return _PONG_FINAL + len(payload).to_bytes(1, "big") + payload

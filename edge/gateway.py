@@ -10,7 +10,7 @@ import random
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 from msgspec import DecodeError, json
 
 from common.bus import ClusterShape, EdgeBus
@@ -20,17 +20,18 @@ from common.deliveries import OutputBatch, RoomFrames, decode_output
 from common.errors import BusUnavailable
 from common.ids import ConnNumber, EdgeId, Partition, RoomId
 from common.log import get_logger
-from common.messages import FRAME_BYTES_MAX, SUBPROTOCOL
 from common.settings import EdgeSettings
 from edge.admission import Admission, Origins
-from edge.client import Client, Socket
+from edge.client import Client
 from edge.connection import Connection
 from edge.hub import Hub, answers_of
 from edge.metrics import EdgeMetrics
 from edge.operations import Operations
 from edge.problems import bearer, origin_allowed, origin_of
+from edge.socket_reader import ABNORMAL_CLOSURE, SocketReader
 from edge.timer_wheel import TimerWheel
 from edge.tokens import TokenVerifier
+from edge.upgrade import accept_upgrade, hand_over
 from edge.uplink import Uplink
 
 READ_BLOCK_MS: Final = 1_000
@@ -41,9 +42,6 @@ TICK_MS: Final = 100
 CLOCK_JUMP_MS: Final = 1_000
 """More between wall and monotonic time, within a tick, is no drift: somebody set the clock."""
 BEARER_SUBPROTOCOL: Final = "bearer."
-ABNORMAL_CLOSURE: Final = 1006
-"""RFC 6455 section 7.1.5: the socket ended without a close frame."""
-
 UPLINK_STOP_TIMEOUT_S: Final = 2.0
 
 
@@ -146,40 +144,33 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(BusUnavailable):
             await self.bus.withdraw("edge", self.edge_id)
+        for client in list(self._clients.values()):
+            client.cut()
         self._log.info("edge stopped")
 
     # --- sockets ------------------------------------------------------------------------------------------
 
     async def serve_websocket(self, request: web.Request) -> web.StreamResponse:
-        """Handle `GET /ws` from the upgrade to the end of the socket."""
+        """Handle `GET /ws`: the upgrade. What the client sends after it comes in through a `SocketReader`."""
         refused = self._refuse_upgrade(request)
         if refused is not None:
             return refused
-        websocket = Socket(
-            protocols=(SUBPROTOCOL,),
-            compress=False,
-            # aiohttp refuses a frame that reaches the limit; ours may.
-            max_msg_size=FRAME_BYTES_MAX + 1,
-            decode_text=False,
-        )
         origin = origin_of(request)
+        # Others come in while this one is answered.
         self._origins.opened(origin)
+        answer: web.StreamResponse = web.Response()
+        transport = None
         try:
-            await self._serve(websocket, request)
+            # A client that goes in this moment is no error.
+            with contextlib.suppress(ConnectionError):
+                answer = await accept_upgrade(request)
+                transport = request.transport
         finally:
-            self._origins.closed(origin)
-        return websocket
-
-    async def _serve(self, websocket: Socket, request: web.Request) -> None:
-        await websocket.prepare(request)
-        transport = request.transport
-        if transport is None:
-            return
-        client = self._open(websocket, transport, request)
-        try:
-            await self._receive(websocket, client)
-        finally:
-            await self._ended(websocket, client)
+            if transport is None:
+                self._origins.closed(origin)
+        if transport is not None:
+            hand_over(request, transport, self.open(transport, origin, _bearer_token(request), request.remote))
+        return answer
 
     def _refuse_upgrade(self, request: web.Request) -> web.Response | None:
         """Return the answer to an upgrade that is refused; None where it may come in, which takes its place."""
@@ -204,7 +195,16 @@ class Gateway:
         headers = {"Retry-After": str(-(-retry_after_ms // 1_000))} if status == 503 else {}
         return web.json_response({"error": {"code": reason, "message": text}}, status=status, headers=headers)
 
-    def _open(self, websocket: Socket, transport: asyncio.Transport, request: web.Request) -> Client:
+    def open(self, transport: asyncio.Transport, origin: str, token: str | None, remote: str | None) -> SocketReader:
+        """Take a socket in, and greet the client.
+
+        Args:
+            origin: as it was counted in; empty for a program.
+            token: what came with the upgrade.
+            remote: the client's address, for the log.
+
+        Returns: what must be told of all that happens on the socket from now on.
+        """
         number = ConnNumber(self._next_number)
         self._next_number += 1
         client = Client(
@@ -221,50 +221,60 @@ class Gateway:
             f"{self.edge_id}-{number}", number, self.settings, self._verifier, client, now_ms
         )
         client.opened_at_ms = now_ms
-        websocket.client = client
+        client.origin = origin
         self._clients[number] = client
         self._hub.add(number, client)
         self.metrics.opened.inc()
-        client.connection.open(_bearer_token(request), now_ms)
+        client.connection.open(token, now_ms)
         self._wheel.schedule(number, client.connection.next_deadline_ms())
-        self._log.info("connected", connection=client.connection.connection_id, remote=request.remote)
-        return client
+        self._log.info("connected", connection=client.connection.connection_id, remote=remote)
+        return SocketReader(client)
 
-    async def _receive(self, websocket: Socket, client: Client) -> None:
-        connection, clock = client.connection, self.clock
-        while not client.is_ending:
-            message = await websocket.receive()
-            self._heard += 1
-            if message.type is WSMsgType.TEXT:
-                rooms = len(connection.rooms)
-                connection.receive(message.data, clock.now_ms())
-                if len(connection.rooms) > rooms:
-                    # The life of the room's token may end before the deadlines known so far.
-                    self._wheel.schedule(client.number, connection.next_deadline_ms())
-            elif message.type is WSMsgType.BINARY:
-                connection.receive_binary(clock.now_ms())
-            else:
-                return
+    # --- what clients send --------------------------------------------------------------------------------
 
-    async def _ended(self, websocket: Socket, client: Client) -> None:
+    def heard(self, client: Client, frame: bytes) -> None:
+        """See `Observer.heard`."""
+        self._heard += 1
+        connection = client.connection
+        rooms = len(connection.rooms)
+        connection.receive(frame, self.clock.now_ms())
+        if len(connection.rooms) > rooms:
+            # The life of the room's token may end before the deadlines known so far.
+            self._wheel.schedule(client.number, connection.next_deadline_ms())
+
+    def heard_binary(self, client: Client) -> None:
+        """See `Observer.heard_binary`."""
+        self._heard += 1
+        client.connection.receive_binary(self.clock.now_ms())
+
+    def heard_ping(self, client: Client) -> None:
+        """See `Observer.heard_ping`."""
+        client.connection.receive_ping(self.clock.now_ms())
+
+    def handling_failed(self, client: Client, error: Exception) -> None:
+        """See `Observer.handling_failed`."""
+        self._log.error("connection failed", connection=client.connection.connection_id, exc_info=error)
+
+    def lost(self, client: Client) -> None:
+        """See `Observer.lost`."""
         connection = client.connection
         connection.end()
         self._hub.remove(client.number)
         self._wheel.cancel(client.number)
+        self._origins.closed(client.origin)
         del self._clients[client.number]
-        code = client.close_code or websocket.close_code or ABNORMAL_CLOSURE
-        self.metrics.closed.labels(str(int(code))).inc()
+        code = client.close_code or ABNORMAL_CLOSURE
+        self.metrics.closed.labels(str(code)).inc()
         self._log.info(
             "disconnected",
             connection=connection.connection_id,
             user=connection.user_id,
-            code=int(code),
+            code=code,
             reason=client.close_reason or "by the client",
             rooms=connection.rooms_at_end,
             messages=connection.messages_in,
             duration_ms=self.clock.now_ms() - client.opened_at_ms,
         )
-        await client.ended()
 
     # --- what connections and the hub tell ----------------------------------------------------------------
 

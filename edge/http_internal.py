@@ -15,7 +15,7 @@ from edge.audit import AuditLog
 from edge.gateway import Gateway
 from edge.http_erasure import Erasures
 from edge.http_moderation import ModerationDesk
-from edge.http_public import find_problems
+from edge.http_public import Health, find_problems
 from edge.openapi import internal_document
 from edge.problems import (
     BODY_BYTES_MAX,
@@ -42,6 +42,9 @@ def internal_app(gateway: Gateway, store: DurableStore | None) -> web.Applicatio
     erasures = Erasures(audit, store)
     desk = ModerationDesk(gateway, store)
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[json_problems, pages.guard])
+    health = Health(gateway)
+    app.router.add_get("/healthz", health.healthz)
+    app.router.add_get("/readyz", health.readyz)
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_get("/internal/realtime/metrics", pages.metrics_json)
     app.router.add_get("/openapi.json", pages.openapi)

@@ -53,8 +53,9 @@ def public_app(
     app.router.add_get("/threads/{thread_id}/messages", history.thread_messages)
     app.router.add_options("/threads/{thread_id}/messages", preflight("GET"))
     app.router.add_get("/openapi.json", pages.openapi)
-    app.router.add_get("/healthz", pages.healthz)
-    app.router.add_get("/readyz", pages.readyz)
+    health = Health(gateway)
+    app.router.add_get("/healthz", health.healthz)
+    app.router.add_get("/readyz", health.readyz)
     if gateway.settings.dev:
         app.router.add_get("/", pages.demo)
         app.router.add_get("/web/{path:.+}", pages.static)
@@ -74,6 +75,25 @@ async def find_problems(gateway: Gateway) -> list[str]:
         return [f"Redis does not answer: {error}"]
     orphans = [entry.shard for entry in status if entry.owner is None]
     return [f"{len(orphans)} of {len(status)} shards have no owner; is a worker running?"] if orphans else []
+
+
+class Health:
+    """How this edge is, on both listeners: of several edges that share a public port any may answer there."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """`GET /healthz`: the process is alive."""
+        return web.json_response({"status": "ok", "edge": self._gateway.edge_id})
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """`GET /readyz`: the edge can serve; the body says why not."""
+        problems = await find_problems(self._gateway)
+        return web.json_response(
+            {"ready": not problems, "problems": problems, "edge": self._gateway.edge_id},
+            status=503 if problems else 200,
+        )
 
 
 class _Public:
@@ -117,18 +137,6 @@ class _Public:
     async def openapi(self, _request: web.Request) -> web.Response:
         """`GET /openapi.json`: what this listener offers."""
         return json_answer(self._document)
-
-    async def healthz(self, _request: web.Request) -> web.Response:
-        """`GET /healthz`: the process is alive."""
-        return web.json_response({"status": "ok", "edge": self._gateway.edge_id})
-
-    async def readyz(self, _request: web.Request) -> web.Response:
-        """`GET /readyz`: the edge can serve; the body says why not."""
-        problems = await find_problems(self._gateway)
-        return web.json_response(
-            {"ready": not problems, "problems": problems, "edge": self._gateway.edge_id},
-            status=503 if problems else 200,
-        )
 
     async def demo(self, _request: web.Request) -> web.StreamResponse:
         """`GET /`: the demo page."""

@@ -20,7 +20,7 @@ HEALTH_INTERVAL_S: Final = 0.5
 
 
 def run(settings: EdgeSettings) -> int:
-    """Run an edge until SIGTERM or SIGINT.
+    """Run one edge until SIGTERM or SIGINT; with `processes` above 1 on a port that others listen on too.
 
     Returns: exit status; 1 when a loop of the edge died.
 
@@ -46,12 +46,20 @@ async def _serve(settings: EdgeSettings, stop: asyncio.Event) -> int:
             "ROOMRING_INTERNAL_PORT",
         )
         public = await listen(
-            public_app(gateway, sessions, verifier, store), settings.host, settings.port, "ROOMRING_PORT"
+            public_app(gateway, sessions, verifier, store),
+            settings.host,
+            settings.port,
+            "ROOMRING_PORT",
+            shares_port=settings.processes > 1,
         )
         status = 0
         if await start_with_redis(bus, gateway.start, stop):
             log.info("edge started", port=settings.port, internal_port=settings.internal_port_or_default)
             status = await _watch(gateway, stop)
+            if settings.processes > 1:
+                # The others take who comes now. Alone, it would only be silent in place of refusing.
+                for site in list(public.sites):
+                    await site.stop()
             await gateway.drain()
             await gateway.stop()
         await public.cleanup()

@@ -128,6 +128,18 @@ _IDEMPOTENCY_KEY: Final = _parameter(
     place="header",
 )
 
+_HEALTH: Final = (
+    Endpoint(method="get", path="/healthz", name="health", summary="The process is alive.", answer=shapes.Health),
+    Endpoint(
+        method="get",
+        path="/readyz",
+        name="readiness",
+        summary="The edge can serve.",
+        answer=shapes.Readiness,
+        other=shapes.Readiness,
+    ),
+)
+
 _PUBLIC: Final = (
     Endpoint(
         method="post",
@@ -199,15 +211,7 @@ _PUBLIC: Final = (
         tagged=True,
         problems=(400, 401, 403, 404, 501, 503),
     ),
-    Endpoint(method="get", path="/healthz", name="health", summary="The process is alive.", answer=shapes.Health),
-    Endpoint(
-        method="get",
-        path="/readyz",
-        name="readiness",
-        summary="The edge can serve.",
-        answer=shapes.Readiness,
-        other=shapes.Readiness,
-    ),
+    *_HEALTH,
     Endpoint(method="get", path="/openapi.json", name="openapi", summary="This document.", answer="application/json"),
 )
 
@@ -217,6 +221,7 @@ _ADMIN: Final = (400, 401, 404, 500, 503, 504)
 _DESK: Final = (400, 401, 404, 501, 503)
 
 _INTERNAL: Final = (
+    *_HEALTH,
     Endpoint(method="get", path="/metrics", name="metrics", summary="Numbers for Prometheus.", answer="text/plain"),
     Endpoint(
         method="get",

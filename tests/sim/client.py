@@ -5,10 +5,7 @@ import json
 import random
 from collections import deque
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, Final
-
-from aiohttp import WSMessage, WSMsgType
 
 from edge.gateway import Gateway
 from loadtest.observations import (
@@ -36,16 +33,14 @@ Envelope = dict[str, Any]
 class Transport:
     """The edge's end of a socket: frames reach the client after a delay, in order."""
 
-    def __init__(self, take: Callable[[int, bytes], None], delay_ms: float) -> None:
+    def __init__(self, take: Callable[[int, bytes], None], delay_ms: float, gone: Callable[[], None]) -> None:
         self.closing = False
         self.is_cut = False
         self.protocol: asyncio.BaseProtocol = asyncio.Protocol()
         self._take = take
+        self._gone = gone
         self._delay_s = delay_ms / 1000.0
         self._flying: deque[bytes] = deque()
-
-    def set_write_buffer_limits(self, **limits: int) -> None:
-        pass
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -76,7 +71,7 @@ class Transport:
         """The edge learns that the socket is gone."""
         if not self.closing:
             self.closing = True
-            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+            self._gone()
 
     def _arrive(self) -> None:
         data = self._flying.popleft()
@@ -84,14 +79,6 @@ class Transport:
             return
         for opcode, payload in _frames(data):
             self._take(opcode, payload)
-
-
-class _Gone(asyncio.Protocol):
-    def __init__(self, inbox: asyncio.Queue[WSMessage]) -> None:
-        self._inbox = inbox
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inbox.put_nowait(WSMessage(WSMsgType.CLOSED, None, None))
 
 
 class Edge:
@@ -113,17 +100,15 @@ class Socket:
     def __init__(self, edge: Edge, take: Callable[["Socket", int, bytes], None], delay_ms: float) -> None:
         self.edge = edge
         self.is_open = True
-        inbox: asyncio.Queue[WSMessage] = asyncio.Queue()
-        self._inbox = inbox
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._delay_s = delay_ms / 1000.0
         self._flying: deque[bytes] = deque()
-        self.transport = Transport(lambda opcode, payload: take(self, opcode, payload), delay_ms)
-        self.transport.protocol = _Gone(inbox)
-        websocket: Any = SimpleNamespace(receive=self._receive, close_code=None)
-        request: Any = SimpleNamespace(headers={}, remote="sim")
-        client = edge.gateway._open(websocket, self.transport, request)  # type: ignore[arg-type]
+        self.transport = Transport(
+            lambda opcode, payload: take(self, opcode, payload), delay_ms, lambda: self._inbox.put_nowait(None)
+        )
+        self.transport.protocol = edge.gateway.open(self.transport, "", None, "sim")  # type: ignore[arg-type]
         edge.sockets[self] = None
-        self.served = asyncio.create_task(self._serve(websocket, client))
+        self.served = asyncio.create_task(self._serve())
 
     def send(self, text: bytes) -> None:
         self._flying.append(text)
@@ -139,19 +124,22 @@ class Socket:
     def _arrive(self) -> None:
         text = self._flying.popleft()
         if not self.transport.is_cut:
-            self._inbox.put_nowait(WSMessage(WSMsgType.TEXT, text, None))  # type: ignore[arg-type]
+            self._inbox.put_nowait(_client_frame(text))
 
-    async def _receive(self) -> WSMessage:
-        message = await self._inbox.get()
-        await self.edge.process.awake()
-        return message
-
-    async def _serve(self, websocket: Any, client: Any) -> None:
+    async def _serve(self) -> None:
+        """Tell the edge what happens on the socket, while its process is awake."""
         try:
-            await self.edge.gateway._receive(websocket, client)
+            while True:
+                data = await self._inbox.get()
+                await self.edge.process.awake()
+                protocol = self.transport.protocol
+                assert isinstance(protocol, asyncio.Protocol)
+                if data is None:
+                    protocol.connection_lost(None)
+                    return
+                protocol.data_received(data)
         finally:
             self.edge.sockets.pop(self, None)
-            await self.edge.gateway._ended(websocket, client)
 
 
 class RoomView:
@@ -421,6 +409,14 @@ class SimClient:
             view.members.add(actor)
         elif envelope["t"] == "member_left":
             view.members.discard(actor)
+
+
+def _client_frame(text: bytes) -> bytes:
+    """Return the frame of a message, under a mask of zeros (RFC 6455 section 5.3)."""
+    size = len(text)
+    assert size < 65_536
+    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return b"\x81" + length + bytes(4) + text
 
 
 def _frames(data: bytes) -> list[tuple[int, bytes]]:

@@ -147,7 +147,7 @@ def test_operations_names_log_events_that_exist() -> None:
     events = [event for row in section.splitlines()[2:] for event in re.findall(r"`([^`]+)`", row.split("|")[1])]
     assert len(events) > 10
     sources = "\n".join(
-        text_of(path) for folder in ("edge", "roomworker", "deploy/jobs") for path in (ROOT / folder).rglob("*.py")
+        text_of(path) for folder in ("edge", "roomworker", "deploy") for path in (ROOT / folder).rglob("*.py")
     )
     for event in events:
         assert f'"{event}"' in sources or f'"{event.replace(" ", "_")}"' in sources, event

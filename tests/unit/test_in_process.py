@@ -379,7 +379,6 @@ def test_a_socket_that_ends_leaves_nothing_behind() -> None:
         assert town.edges[0].connection_count == 3
         for person in people:
             person.hang_up()
-        await asyncio.gather(*(person.served for person in people))
         assert town.edges[0].connection_count == 0
         assert town.edges[0]._hub.room_count == 0
         assert len(town.edges[0]._wheel) == 0

@@ -4,10 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
-
-from aiohttp import WSMessage, WSMsgType
 
 from common.bus import ClusterShape
 from common.bus_memory import MemoryBus, MemoryStore
@@ -17,7 +14,6 @@ from common.errors import AuthErrorCode, BusUnavailable
 from common.ids import EdgeId, Partition, Shard, UserId, WorkerId, inbox_of, thread_of
 from common.settings import EdgeSettings, WorkerSettings
 from common.word_filter import NO_FILTER, WordFilter
-from edge.client import Client
 from edge.gateway import Gateway
 from edge.metrics import EdgeMetrics
 from edge.tokens import Claims
@@ -25,7 +21,7 @@ from roomworker.metrics import WorkerMetrics
 from roomworker.worker import Worker
 from tests.unit.clock import LoopClock, drive
 from tests.unit.edge.test_client import Transport
-from tests.unit.edge.test_frames import parsed
+from tests.unit.edge.test_frames import client_frame, parsed
 from tests.unit.stage import HALL, START_MS, Envelope
 
 SHARDS = 4
@@ -41,16 +37,6 @@ class Verifier:
         return Claims(UserId(user), ("*",), START_MS + int(life_ms), "desktop", None, None, roles)
 
 
-class Gone(asyncio.Protocol):
-    """What aiohttp does when the socket is lost: whoever receives is told."""
-
-    def __init__(self, inbox: asyncio.Queue[WSMessage]) -> None:
-        self._inbox = inbox
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inbox.put_nowait(WSMessage(WSMsgType.CLOSED, None, None))
-
-
 class Person:
     """A socket on an edge, and what was read from it."""
 
@@ -59,20 +45,8 @@ class Person:
         self.transport = Transport()
         self.heard: list[Envelope] = []
         self.close_code: int | None = None
-        self._inbox: asyncio.Queue[WSMessage] = asyncio.Queue()
-        self.transport.protocol = Gone(self._inbox)
-        self._gateway = gateway
         # What stands between aiohttp's upgrade and its socket: the only way in without a real one.
-        self._websocket: Any = SimpleNamespace(receive=self._inbox.get, close_code=None)
-        request: Any = SimpleNamespace(headers={}, remote="test")
-        self._client: Client = gateway._open(self._websocket, self.transport, request)  # type: ignore[arg-type]
-        self.served = asyncio.create_task(self._serve())
-
-    async def _serve(self) -> None:
-        try:
-            await self._gateway._receive(self._websocket, self._client)
-        finally:
-            await self._gateway._ended(self._websocket, self._client)
+        self.transport.protocol = gateway.open(self.transport, "", None, "test")  # type: ignore[arg-type]
 
     def hang_up(self) -> None:
         self.transport.lose()
@@ -82,7 +56,7 @@ class Person:
 
     def send(self, name: str, payload: dict[str, Any], **beside: Any) -> None:
         envelope = {"v": 1, "t": name, "ts": 0, **beside, "payload": payload}
-        self._inbox.put_nowait(WSMessage(WSMsgType.TEXT, json.dumps(envelope).encode(), None))  # type: ignore[arg-type]
+        self.transport.receive(client_frame(json.dumps(envelope).encode()))
 
     def join(
         self, room: str = HALL, life_ms: int = 3_600_000, *, resume: tuple[int, int] | None = None, **beside: Any

@@ -33,10 +33,6 @@ class Transport:
         self.aborted = False
         self.eof = False
         self.protocol: asyncio.BaseProtocol = asyncio.Protocol()
-        self.limits: dict[str, int] = {}
-
-    def set_write_buffer_limits(self, **limits: int) -> None:
-        self.limits = limits
 
     def get_write_buffer_size(self) -> int:
         return self.unread
@@ -65,6 +61,11 @@ class Transport:
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
+
+    def receive(self, data: bytes) -> None:
+        """The other side sent something."""
+        assert isinstance(self.protocol, asyncio.Protocol)
+        self.protocol.data_received(data)
 
     def lose(self) -> None:
         """The other side closed."""
@@ -105,6 +106,7 @@ class Rim:
         self.transport = Transport()
         self.uplink = Uplink()
         self.notes: list[tuple[str, RoomId | None]] = []
+        self.pings_max = 100
         number = ConnNumber(1)
         self.client = Client(
             number,
@@ -118,6 +120,11 @@ class Rim:
         settings = EdgeSettings(token_secret="x" * 32)
         self.client.connection = Connection("e1-1", number, settings, Verifier(), self.client, START_MS)  # type: ignore[arg-type]
         self.hub.add(number, self.client)
+
+    def heard_ping(self, client: Client) -> None:
+        if self.pings_max == 0:
+            client.close(CloseCode.FLOODING, "too many pings")
+        self.pings_max -= 1
 
     def noted(self, client: Client, event: str, room_id: RoomId | None, detail: str) -> None:
         self.notes.append((event, room_id))
@@ -288,5 +295,47 @@ def test_commands_go_to_the_uplink_and_a_refusal_is_noted() -> None:
         rim.uplink.busy = False
         rim.enter()
         assert rim.client.position(HALL) == (Epoch(9), Seq(5))
+
+    run(course)
+
+
+def test_a_ping_is_answered_until_it_is_one_too_many() -> None:
+    async def course(rim: Rim) -> None:
+        rim.pings_max = 1
+        rim.client.receive_ping(b"a")
+        rim.client.receive_ping(b"b")
+        rim.client.receive_ping(b"c")
+        await turns()
+        pong, close = parsed(rim.transport.read())
+        assert (pong.opcode, pong.data) == (10, b"a")
+        assert close.opcode == 8
+
+    run(course)
+
+
+def test_who_does_not_read_gets_no_pongs() -> None:
+    async def course(rim: Rim) -> None:
+        rim.transport.unread = SOFT + 1
+        rim.client.receive_ping(b"a")
+        assert rim.transport.writes == []
+        rim.transport.closing = True
+        rim.transport.unread = 0
+        rim.client.receive_ping(b"a")
+        assert rim.transport.writes == []
+
+    run(course)
+
+
+def test_a_close_of_the_client_leaves_the_rooms_at_once() -> None:
+    async def course(rim: Rim) -> None:
+        rim.enter()
+        rim.client.receive_close(4999)
+        assert rim.uplink.commands[-1] == Disconnect(HALL, ConnNumber(1))
+        assert (rim.client.close_code, rim.client.close_reason) == (4999, "")
+        rim.client.close(CloseCode.RESTARTING, "restarting")
+        rim.client.receive_close(1000)
+        await turns()
+        assert rim.transport.close_codes() == [4999]
+        assert rim.client.close_code == 4999
 
     run(course)

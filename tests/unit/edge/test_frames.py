@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from edge.frames import text_frame, text_frames
+from edge.frames import pong_frame, text_frame, text_frames
 
 
 def parsed(data: bytes) -> list[Frame]:
@@ -24,6 +24,11 @@ def parsed(data: bytes) -> list[Frame]:
             return frames
         frames.append(yield_of(Frame.parse(stream.read_exact, mask=False)))
     return frames
+
+
+def client_frame(payload: bytes, opcode: Opcode = Opcode.TEXT, *, fin: bool = True) -> bytes:
+    """Return a frame as a client sends it."""
+    return Frame(opcode, payload, fin).serialize(mask=True)
 
 
 def yield_of(generator: object) -> object:
@@ -57,3 +62,9 @@ def test_joined_frames_are_the_frames_one_after_the_other(messages: list[bytes])
 
 def test_no_messages_no_bytes() -> None:
     assert text_frames([]) == b""
+
+
+def test_a_pong_carries_what_the_ping_did() -> None:
+    for payload in (b"", b"x" * 125):
+        (frame,) = parsed(pong_frame(payload))
+        assert (frame.opcode, frame.fin, frame.data) == (Opcode.PONG, True, payload)

@@ -12,11 +12,15 @@ from roomworker.member import ConnRef
 
 
 class Sequenced(Struct, frozen=True):
-    """A reliable event took its place; everybody attached receives it, except who must not see its actor."""
+    """A reliable event took its place; everybody attached receives it, except who must not see its actor.
+
+    `is_of_members`: it tells who came or left.
+    """
 
     seq: Seq
     event: bytes
     hidden_from: tuple[UserId, ...]
+    is_of_members: bool = False
 
 
 class Say(Struct, frozen=True):

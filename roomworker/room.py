@@ -58,6 +58,8 @@ from common.messages import (
     ClientMessage,
     ErrorEvent,
     LeftRoom,
+    MemberJoined,
+    MemberLeft,
     MessageDeleted,
     ModerationAction,
     RateLimited,
@@ -124,6 +126,19 @@ class Beginning(Struct, frozen=True):
 
     epoch: Epoch
     generation: int
+
+
+class Waiting(Struct, frozen=True):
+    """A connection that is shown the room when the joinings and leavings at hand are over.
+
+    It came with `join`; or it was here, and starts anew for `reason`. `new`: it was not attached before.
+    """
+
+    member: Member
+    connection: Connection
+    join: Join | None = None
+    new: bool = False
+    reason: ResyncReason = "slow_reader"
 
 
 class Counters(Struct):
@@ -376,10 +391,12 @@ class Room:
         if member is None or (other_id in before) == blocked:
             return
         self._now_ms = now_ms
+        self._attach_waiting()
         self._blocks.put(user_id, before | {other_id} if blocked else before - {other_id})
         if self._rules.blocks_changed(self, member, other_id, blocked=blocked):
             for connection in member.connections.values():
-                self._attach_anew(connection, member, "blocks_changed")
+                self._wait_anew(connection, member, "blocks_changed")
+            self._attach_waiting()
 
     def drop_edge(self, edge_id: EdgeId, now_ms: int) -> None:
         """An edge is gone; its connections are lost."""
@@ -413,6 +430,7 @@ class Room:
 
     def take(self) -> RoomTurn:
         """Return everything since the last `take`, and begin a new turn."""
+        self._attach_waiting()
         ttl_ms, active = self._lifetime()
         if self._history_new or self._meta_changed:
             kind_state = None if self._kind_state is None else self._rules.encode_room_state(self._kind_state)
@@ -584,13 +602,16 @@ class Room:
 
     def sequence(self, event: ServerEvent, actor: UserId, *also: UserId) -> Seq:
         """See `RoomServices.sequence`."""
+        is_of_members = isinstance(event, MemberJoined | MemberLeft)
+        if self._waiting and not is_of_members:
+            self._attach_waiting()
         seq = self.next_seq()
         encoded = encode_event(event, self._now_ms, seq=seq, epoch=self._epoch)
         past = PastEvent(actor, encoded, also)
         self._seq = seq
         self._history.append(past)
         self._history_new.append((seq, encode_past(past)))
-        self._effects.append(Sequenced(seq, encoded, self._blocks.hidden_from(actor, *also)))
+        self._effects.append(Sequenced(seq, encoded, self._blocks.hidden_from(actor, *also), is_of_members))
         self.counters.sequenced += 1
         return seq
 
@@ -646,6 +667,9 @@ class Room:
     # --- joining and leaving ------------------------------------------------------------------------------
 
     def _join(self, ref: ConnRef, command: Join) -> None:
+        if ref in self._waiting:
+            # It asked before, and each time is answered.
+            self._attach_waiting()
         user_id = command.identity.user_id
         re = UNSET if command.re is None else command.re
         if self._restrictions.is_barred(user_id, self._now_ms):
@@ -675,8 +699,7 @@ class Room:
             self._rules.renamed(self, member)
         new = self._connect(ref, member, command)
         self._store_member(member)
-        messages = self._greeting(member, command, re)
-        self._effects.append(AttachConnection(ref, self._seq, messages, new, command.attempt))
+        self._waiting[ref] = Waiting(member, member.connections[ref], command, new)
         self._limit_connections(member)
 
     def _admit_member(self, identity: Identity, blocks: frozenset[UserId]) -> Member:
@@ -713,7 +736,28 @@ class Room:
             self._edges[ref.edge_id] = self._edges.get(ref.edge_id, 0) + 1
         return known is None
 
-    def _greeting(self, member: Member, command: Join, re: str | UnsetType) -> list[bytes]:
+    def _wait_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
+        """Have a connection that is here start anew. One that is to be shown the room anyway needs no more."""
+        self._waiting.setdefault(connection.ref, Waiting(member, connection, reason=reason))
+
+    def _attach_waiting(self) -> None:
+        """Show the room, as it is now, to all that wait for it.
+
+        So who comes with many others is not told of each of them, and the room's events need not be cut into pieces
+        between them for everybody else.
+        """
+        waiting = list(self._waiting.items())
+        self._waiting.clear()
+        for ref, of in waiting:
+            if of.join is not None:
+                messages, attempt = self._greeting(of.member, of.join), of.join.attempt
+            else:
+                messages = [] if of.connection.is_quiet else self._resync_messages(of.member, of.reason)
+                attempt = 0
+            self._effects.append(AttachConnection(ref, self._seq, messages, of.new, attempt))
+
+    def _greeting(self, member: Member, command: Join) -> list[bytes]:
+        re = UNSET if command.re is None else command.re
         recovered = command.resume_epoch == self._epoch and self._history.covers(command.resume_seq)
         if command.repair and not (recovered or command.quiet):
             reason: ResyncReason = "history_too_short" if command.resume_epoch == self._epoch else "new_epoch"
@@ -746,10 +790,12 @@ class Room:
             self._remove(member)
 
     def _lose(self, ref: ConnRef, hold_ms: int = 0) -> None:
+        waiting = self._waiting.pop(ref, None)
         member = self._forget_connection(ref)
         if member is None:
             return
-        self._effects.append(DetachConnection(ref, [], attached=True, silent=True))
+        is_attached = waiting is None or not waiting.new
+        self._effects.append(DetachConnection(ref, [], attached=is_attached, silent=True))
         if hold_ms:
             # Of several connections that were sent away the last to come back counts, also when another ends now.
             held_until_ms = self._now_ms + min(hold_ms, DRAIN_MS_MAX)
@@ -766,6 +812,8 @@ class Room:
             self._store_member(member)
 
     def _forget_connection(self, ref: ConnRef) -> Member | None:
+        if ref in self._waiting:
+            self._attach_waiting()
         member = self._by_conn.pop(ref, None)
         if member is None:
             return None
@@ -797,24 +845,23 @@ class Room:
         if member is None:
             return
         if command.skipped:
-            self._attach_anew(member.connections[ref], member, "slow_reader")
+            self._wait_anew(member.connections[ref], member, "slow_reader")
         elif command.epoch == self._epoch and self._history.covers(command.last_seq):
+            if ref in self._waiting:
+                self._attach_waiting()
             missed = self._replay(member, command.last_seq)
             if missed:
                 # An attachment, not an answer: what was missed must come before what follows in this batch.
                 self._effects.append(AttachConnection(ref, self._seq, missed, new=False))
         else:
             reason: ResyncReason = "history_too_short" if command.epoch == self._epoch else "new_epoch"
-            self._attach_anew(member.connections[ref], member, reason)
+            self._wait_anew(member.connections[ref], member, reason)
 
     def _all_anew(self, reason: ResyncReason) -> None:
         for member in self._members.values():
             for connection in member.connections.values():
-                self._attach_anew(connection, member, reason)
-
-    def _attach_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
-        messages = [] if connection.is_quiet else self._resync_messages(member, reason)
-        self._effects.append(AttachConnection(connection.ref, self._seq, messages, new=False))
+                self._wait_anew(connection, member, reason)
+        self._attach_waiting()
 
     def _resync_messages(self, member: Member, reason: ResyncReason) -> list[bytes]:
         return [
@@ -1037,6 +1084,8 @@ class Room:
 
     def _begin_turn(self) -> None:
         self._effects: list[Effect] = []
+        self._waiting: dict[ConnRef, Waiting] = {}
+        """Connections that are to be shown the room, in the order of asking."""
         self._showing: dict[type[ServerEvent], dict[UserId, ServerEvent]] = {}
         self._touched: dict[UserId, Member] = {}
         self._history_new: list[tuple[Seq, bytes]] = []

@@ -67,7 +67,9 @@ def test_a_message_that_is_sent_again_over_another_edge_takes_effect_once() -> N
 
 def test_a_short_drop_shows_nothing_and_what_was_missed_is_replayed() -> None:
     async def course(town: Town) -> None:
-        ada, ben = town.person(ADA).join(), town.person(BEN, 1).join()
+        ada = town.person(ADA).join()
+        await settle()
+        ben = town.person(BEN, 1).join()
         await settle()
         ada.read()
         ben.read()

@@ -480,6 +480,14 @@ class WorkerSettings(CommonSettings):
         low=1,
         high=10_000_000,
     )
+    position_store_ms: int = _setting(
+        1_000,
+        "ROOMRING_POSITION_STORE_MS",
+        "How old the stored position of an avatar may be: what a newcomer sees at first when the room's worker died. "
+        "0: each movement is stored.",
+        low=0,
+        high=60_000,
+    )
     members_per_room_max: int = _setting(
         5_000, "ROOMRING_MEMBERS_PER_ROOM_MAX", "Members of one room; more get `room_full`.", low=1, high=1_000_000
     )

@@ -3,10 +3,10 @@
 Owns the room's order, members, connections, rates, blocks, restrictions, idempotency marks, history and
 timers; knows no kind of room (see `rules.py`), no socket and no store. Time is passed in and there is no
 randomness, so the same commands give the same effects, and a room that is rebuilt from its stored fields
-goes on as the live one would have.
+goes on as the live one would have, but for movements of the last `ROOMRING_POSITION_STORE_MS`.
 
 Invariants: `seq` grows by one with each sequenced event; nothing leaves before `take` and the commit of what
-it returned; every stored field that changed is in the patch of the same turn.
+it returned; every stored field that changed is in the patch of the same turn, unless it was touched for later.
 
 Stored fields: `meta`, `m:<user>` (member), `s:<user>` (kind's state and rates), `b:<user>` (whom the member
 blocks), `r:<user>` (restrictions), `d:<user>\\0<id>` (answers to idempotent messages), `k:<key>` (the kind's records),
@@ -95,6 +95,7 @@ from roomworker.member import (
     decode_live,
     restore_member,
 )
+from roomworker.postponed import Postponed
 from roomworker.redactions import NOWHERE, Redactions
 from roomworker.resting_buckets import FILL_MS, RestingBuckets
 from roomworker.restrictions import Restrictions
@@ -202,6 +203,7 @@ class Room:
             rest_ms=max(FILL_MS, 1_000 * settings.chat_burst / settings.chat_per_second),
             persons_max=CALLERS_MAX,
         )
+        self._postponed = Postponed(settings.position_store_ms)
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
         meta = (
@@ -253,7 +255,13 @@ class Room:
 
     def next_due_ms(self) -> int | None:
         """When `tick` must be called next; None while no timer runs."""
-        return min((*self._away.values(), *self._alarms.values()), default=None)
+        postponed_ms = self._postponed.due_ms()
+        others = () if postponed_ms is None else (postponed_ms,)
+        return min((*self._away.values(), *self._alarms.values(), *others), default=None)
+
+    def hurry(self) -> bool:
+        """Have the next turn store all that was to be stored later. False: there is nothing."""
+        return self._postponed.hurry()
 
     def has_member(self, user_id: UserId) -> bool:
         """Tell whether the person is a member, present or away."""
@@ -443,8 +451,11 @@ class Room:
         for key, value in self._records_changed.items():
             self._changes.put("k:" + key, self._rules.encode_record(key, value))
         self._redactions.forget(Seq(self._seq - self._settings.history_events_max))
+        for user_id in self._postponed.take(self._now_ms):
+            self._touched[user_id] = self._members[user_id]
         for member in self._touched.values():
             if member.user_id in self._members:
+                self._postponed.drop(member.user_id)
                 self._changes.put("s:" + member.user_id, member.live_record(self._rules.encode_state(member.state)))
             elif self._stored or self._history_new or self._meta_changed:
                 # A room that is not stored does not become it by somebody who knocks.
@@ -632,14 +643,24 @@ class Room:
             # What is written of a room that rests begins its time anew, or it could outlive the rest of the room.
             self._meta_changed = True
 
-    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True) -> bool:
+    def touch_later(self, member: Member) -> None:
+        """See `RoomServices.touch_later`."""
+        if self._settings.position_store_ms and member.user_id in self._members:
+            self._postponed.add(member.user_id, self._now_ms)
+        else:
+            self.touch(member)
+
+    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True, later: bool = False) -> bool:
         """See `RoomServices.admit`."""
         member = incoming.member
         bucket = member.buckets.get(event_name)
         if bucket is None:
             bucket = member.buckets[event_name] = TokenBucket()
         wait_ms = bucket.take(rate, incoming.arrived_ms)
-        self.touch(member)
+        if later:
+            self.touch_later(member)
+        else:
+            self.touch(member)
         if wait_ms == 0:
             return True
         self.counters.rate_limited += 1
@@ -810,6 +831,8 @@ class Room:
             member.away_until_ms = expected_ms + self._rules.reconnect_window_ms
             self._away[member.user_id] = member.away_until_ms
             self._store_member(member)
+            if self._postponed.drop(member.user_id):
+                self.touch(member)
 
     def _forget_connection(self, ref: ConnRef) -> Member | None:
         if ref in self._waiting:
@@ -832,6 +855,7 @@ class Room:
         for of_type in self._showing.values():
             of_type.pop(user_id, None)
         del self._members[user_id]
+        self._postponed.drop(user_id)
         self._away.pop(user_id, None)
         self._blocks.put(user_id, NOBODY)
         for name in ("m:" + user_id, "s:" + user_id):

@@ -152,6 +152,13 @@ class RoomServices(Protocol):
         """Store the member's state with this batch."""
         ...
 
+    def touch_later(self, member: Member) -> None:
+        """Store the member's state within `ROOMRING_POSITION_STORE_MS`; when a worker dies the change may be lost.
+
+        For what changes many times a second.
+        """
+        ...
+
     def touch_room(self) -> None:
         """Store the room's state with this batch."""
         ...
@@ -160,8 +167,11 @@ class RoomServices(Protocol):
         """Have `RoomRules.alarm` called at a time; of each name the last set holds, 0 is none. Survives a takeover."""
         ...
 
-    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True) -> bool:
-        """Take from the member's bucket of this name. False: too fast; the member has been told, if `tell`."""
+    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True, later: bool = False) -> bool:
+        """Take from the member's bucket of this name. False: too fast; the member has been told, if `tell`.
+
+        `later`: it is stored as with `touch_later`.
+        """
         ...
 
     def message_id(self, seq: Seq) -> str:

@@ -138,7 +138,7 @@ class SpaceRules(PlainRules):
         same_join = pose.join_number == connection.join_number and (ConnRef(pose.edge_id, pose.conn) == connection.ref)
         if same_join and to.seq <= pose.seq:
             return
-        if not room.admit(incoming, "avatar_transform", self._transform_rates[connection.device]):
+        if not room.admit(incoming, "avatar_transform", self._transform_rates[connection.device], later=True):
             return
         pose.x, pose.y, pose.z, pose.rot_y = to.x, to.y, to.z, to.rotY
         pose.anim, pose.speaking = to.anim, to.speaking
@@ -148,7 +148,7 @@ class SpaceRules(PlainRules):
             connection.join_number,
             to.seq,
         )
-        room.touch(member)
+        room.touch_later(member)
         room.show(
             AvatarTransformBroadcast(
                 room.room_id, member.user_id, to.seq, to.x, to.y, to.z, to.rotY, to.anim, to.speaking

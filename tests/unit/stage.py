@@ -192,7 +192,8 @@ class Stage:
     """A room, its store, and who listens."""
 
     def __init__(self, *, now_ms: int = START_MS, room_id: RoomId = HALL, **settings: Any) -> None:
-        self.settings = WorkerSettings(**settings)
+        # Where a test does not say otherwise, what is stored is the room as it is.
+        self.settings = WorkerSettings(**{"position_store_ms": 0, **settings})
         self.room_id = room_id
         self.now_ms = now_ms
         self.generation = 0
@@ -248,6 +249,12 @@ class Stage:
         fields = dict(sorted(self.store.fields.items(), key=lambda item: item[0][::-1]))
         self.room = open_room(self.settings, fields, self.now_ms, self.room_id)
         return self
+
+    def hand_over(self) -> "Stage":
+        """As `take_over`, but by a worker that lives, and stores all before."""
+        if self.room.hurry():
+            assert self.turn().is_silent()
+        return self.take_over()
 
     def turn(self) -> Heard:
         """End the turn: store the patch, and tell the connections."""

@@ -74,6 +74,7 @@ WITHOUT_IO = (
     "roomworker.field_changes",
     "roomworker.gather",
     "roomworker.history",
+    "roomworker.postponed",
     "roomworker.idempotency",
     "roomworker.inbox",
     "roomworker.kinds",

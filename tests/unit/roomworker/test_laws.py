@@ -161,6 +161,18 @@ def test_a_room_rebuilt_after_any_turn_goes_on_as_the_live_one(course: list[Step
 
 
 @given(courses)
+def test_a_room_that_is_handed_over_after_any_turn_goes_on_as_the_live_one(course: list[Step]) -> None:
+    """Also where movements are stored later."""
+    live, moving = Stage(**SETTINGS, position_store_ms=1_000), Stage(**SETTINGS, position_store_ms=1_000)
+    for _ in zip(turns_of(course, live), turns_of(course, moving), strict=True):
+        assert live.last_turn is not None and moving.last_turn is not None
+        assert plain(moving.last_turn.effects) == plain(live.last_turn.effects)
+        assert moving.last_turn.ephemeral == live.last_turn.ephemeral
+        if moving.store.fields:
+            moving.hand_over()
+
+
+@given(courses)
 def test_the_same_commands_have_the_same_effects(course: list[Step]) -> None:
     first, second = Stage(**SETTINGS), Stage(**SETTINGS)
     for _ in zip(turns_of(course, first), turns_of(course, second), strict=True):

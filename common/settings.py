@@ -480,6 +480,13 @@ class WorkerSettings(CommonSettings):
         low=1,
         high=10_000_000,
     )
+    room_state_bytes_max: int = _setting(
+        65_536,
+        "ROOMRING_ROOM_STATE_BYTES_MAX",
+        "Bytes of one frame that tells who is in a space; where there are more, they come in parts.",
+        low=4_096,
+        high=16_777_216,
+    )
     position_store_ms: int = _setting(
         1_000,
         "ROOMRING_POSITION_STORE_MS",

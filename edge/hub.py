@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol, assert_never
 
 from common.commands import AnyRoomCommand, CatchUp, Disconnect
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Stranger
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Shared, Stranger
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.frames import text_frames
@@ -144,6 +144,8 @@ class Hub:
                     self._direct(delivery.conn, delivery.messages)
                 case Attach():
                     self._attach(delivery)
+                case Shared():
+                    self._shared(delivery)
                 case Detach():
                     self._detach(delivery)
                 case Stranger():
@@ -227,6 +229,19 @@ class Hub:
             listener.push(frames, frames)
             self._dirty[number] = listener
             self.delivered += len(messages)
+
+    def _shared(self, delivery: Shared) -> None:
+        """Messages for some of a room's listeners; one whose attachment was not taken gets none of them."""
+        room = self._rooms.get(delivery.room_id)
+        if room is None:
+            return
+        frames = text_frames(delivery.messages)
+        for number in delivery.conns:
+            listener = room.listeners.get(number)
+            if listener is not None:
+                listener.push(frames, frames)
+                self._dirty[number] = listener
+                self.delivered += len(delivery.messages)
 
     def _attach(self, delivery: Attach) -> None:
         listener = self.listeners.get(delivery.conn)

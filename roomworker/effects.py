@@ -51,6 +51,13 @@ class AttachConnection(Struct, frozen=True):
     attempt: int = 0
 
 
+class ShowMembers(Struct, frozen=True):
+    """Further parts of the state that these connections were attached with."""
+
+    refs: list[ConnRef]
+    messages: list[bytes]
+
+
 class DetachConnection(Struct, frozen=True):
     """A connection receives the room no more.
 
@@ -74,7 +81,7 @@ class AnswerOperator(Struct, frozen=True):
     body: bytes
 
 
-Effect = Sequenced | Say | SayStranger | AttachConnection | DetachConnection | AnswerOperator
+Effect = Sequenced | Say | SayStranger | AttachConnection | ShowMembers | DetachConnection | AnswerOperator
 
 
 class EphemeralGroup(Struct, frozen=True):

@@ -7,8 +7,8 @@ events that they are about.
 
 from collections.abc import Iterable, Sequence
 
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Stranger
-from common.ids import EdgeId, Seq, UserId
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Shared, Stranger
+from common.ids import ConnNumber, EdgeId, Seq, UserId
 from roomworker.effects import (
     AnswerOperator,
     AttachConnection,
@@ -17,6 +17,7 @@ from roomworker.effects import (
     Say,
     SayStranger,
     Sequenced,
+    ShowMembers,
 )
 from roomworker.member import ConnRef
 
@@ -65,6 +66,8 @@ class _Builder:
                     self._to(effect.ref.edge_id).append(stranger)
                 case AttachConnection():
                     self._attach(effect)
+                case ShowMembers():
+                    self._show_members(effect)
                 case DetachConnection():
                     self._detach(effect)
                 case AnswerOperator():
@@ -89,6 +92,13 @@ class _Builder:
         self._to(ref.edge_id).append(
             Attach(turn.room_id, ref.number, turn.epoch, effect.seq, effect.messages, effect.attempt)
         )
+
+    def _show_members(self, effect: ShowMembers) -> None:
+        conns: dict[EdgeId, list[ConnNumber]] = {}
+        for ref in effect.refs:
+            conns.setdefault(ref.edge_id, []).append(ref.number)
+        for edge_id, numbers in conns.items():
+            self._to(edge_id).append(Shared(self._turn.room_id, numbers, effect.messages))
 
     def _detach(self, effect: DetachConnection) -> None:
         ref = effect.ref

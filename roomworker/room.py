@@ -65,6 +65,7 @@ from common.messages import (
     RateLimited,
     Resync,
     ResyncReason,
+    RoomState,
     ServerEvent,
     auth_refusal,
     refusal,
@@ -84,6 +85,7 @@ from roomworker.effects import (
     Say,
     SayStranger,
     Sequenced,
+    ShowMembers,
 )
 from roomworker.field_changes import FieldChanges
 from roomworker.history import History, PastEvent, encode_past
@@ -99,6 +101,7 @@ from roomworker.postponed import Postponed
 from roomworker.redactions import NOWHERE, Redactions
 from roomworker.resting_buckets import FILL_MS, RestingBuckets
 from roomworker.restrictions import Restrictions
+from roomworker.room_states import MemberViews, RoomStates
 from roomworker.rules import Incoming, RoomRules, RoomSeed
 
 NOTICE_INTERVAL_MS: Final = 1_000
@@ -203,6 +206,7 @@ class Room:
             rest_ms=max(FILL_MS, 1_000 * settings.chat_burst / settings.chat_per_second),
             persons_max=CALLERS_MAX,
         )
+        self._views = MemberViews(rules.view)
         self._postponed = Postponed(settings.position_store_ms)
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
@@ -503,11 +507,6 @@ class Room:
         """See `RoomServices.state`."""
         return self._kind_state
 
-    def members_seen_by(self, reader: Member) -> Iterable[Member]:
-        """See `RoomServices.members_seen_by`."""
-        unseen = self._blocks.of(reader.user_id)
-        return [member for member in self._members.values() if member.user_id not in unseen]
-
     def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
         """See `RoomServices.latest_events`."""
         unseen = self._blocks.of(reader.user_id)
@@ -638,6 +637,7 @@ class Room:
 
     def touch(self, member: Member) -> None:
         """See `RoomServices.touch`."""
+        self._views.changed(member.user_id)
         self._touched[member.user_id] = member
         if member.user_id not in self._members and self._stored and not self._active_before:
             # What is written of a room that rests begins its time anew, or it could outlive the rest of the room.
@@ -646,6 +646,7 @@ class Room:
     def touch_later(self, member: Member) -> None:
         """See `RoomServices.touch_later`."""
         if self._settings.position_store_ms and member.user_id in self._members:
+            self._views.changed(member.user_id)
             self._postponed.add(member.user_id, self._now_ms)
         else:
             self.touch(member)
@@ -717,6 +718,7 @@ class Room:
             member = self._admit_member(command.identity, self.person(user_id).blocks)
         elif not member.describes(command.identity):
             member.display_name, member.avatar_id = command.identity.display_name, command.identity.avatar_id
+            self._views.changed(user_id)
             self._rules.renamed(self, member)
         new = self._connect(ref, member, command)
         self._store_member(member)
@@ -767,22 +769,27 @@ class Room:
         So who comes with many others is not told of each of them, and the room's events need not be cut into pieces
         between them for everybody else.
         """
+        if not self._waiting:
+            return
         waiting = list(self._waiting.items())
         self._waiting.clear()
+        states = RoomStates(self._views, self._members, self._settings.room_state_bytes_max, self._now_ms)
         for ref, of in waiting:
             if of.join is not None:
-                messages, attempt = self._greeting(of.member, of.join), of.join.attempt
+                messages, attempt = self._greeting(ref, of.member, of.join, states), of.join.attempt
             else:
-                messages = [] if of.connection.is_quiet else self._resync_messages(of.member, of.reason)
+                messages = [] if of.connection.is_quiet else self._resync_messages(ref, of.member, of.reason, states)
                 attempt = 0
             self._effects.append(AttachConnection(ref, self._seq, messages, of.new, attempt))
+        for crowd in states.crowds():
+            self._effects.append(ShowMembers(crowd.readers, crowd.rest))
 
-    def _greeting(self, member: Member, command: Join) -> list[bytes]:
+    def _greeting(self, ref: ConnRef, member: Member, command: Join, states: RoomStates) -> list[bytes]:
         re = UNSET if command.re is None else command.re
         recovered = command.resume_epoch == self._epoch and self._history.covers(command.resume_seq)
         if command.repair and not (recovered or command.quiet):
             reason: ResyncReason = "history_too_short" if command.resume_epoch == self._epoch else "new_epoch"
-            return self._resync_messages(member, reason)
+            return self._resync_messages(ref, member, reason, states)
         missed = self._replay(member, command.resume_seq) if recovered else []
         if command.quiet:
             return missed
@@ -792,7 +799,14 @@ class Room:
             place = MessagePlace(command.resume_epoch, command.resume_seq)
             live = MessagePlace(self._epoch, self.next_seq())
             state = structs.replace(state, cursor=encode_cursor(place), until=encode_cursor(live))
-        return [encode_event(state, self._now_ms, re=re), *missed]
+        return [self._encode_state(state, ref, member, states, re), *missed]
+
+    def _encode_state(
+        self, state: RoomState, ref: ConnRef, member: Member, states: RoomStates, re: str | UnsetType = UNSET
+    ) -> bytes:
+        if not self._rules.lists_members:
+            return encode_event(state, self._now_ms, re=re)
+        return states.encode(state, ref, member, self._blocks.of(member.user_id), re)
 
     def _limit_connections(self, member: Member) -> None:
         while len(member.connections) > self._connections_max:
@@ -855,6 +869,7 @@ class Room:
         for of_type in self._showing.values():
             of_type.pop(user_id, None)
         del self._members[user_id]
+        self._views.changed(user_id)
         self._postponed.drop(user_id)
         self._away.pop(user_id, None)
         self._blocks.put(user_id, NOBODY)
@@ -887,10 +902,11 @@ class Room:
                 self._wait_anew(connection, member, reason)
         self._attach_waiting()
 
-    def _resync_messages(self, member: Member, reason: ResyncReason) -> list[bytes]:
+    def _resync_messages(self, ref: ConnRef, member: Member, reason: ResyncReason, states: RoomStates) -> list[bytes]:
+        state = self._rules.snapshot(self, member, recovered=False)
         return [
             encode_event(Resync(self.room_id, reason), self._now_ms),
-            encode_event(self._rules.snapshot(self, member, recovered=False), self._now_ms),
+            self._encode_state(state, ref, member, states),
         ]
 
     def _replay(self, member: Member, after: Seq) -> list[bytes]:

@@ -20,6 +20,7 @@ from common.errors import ERROR_MEANING, ErrorCode
 from common.ids import Epoch, RoomId, Seq, UserId
 from common.letters import AnyLetter
 from common.messages import ClientMessage, Report, RoomState, ServerEvent
+from common.messages import Member as MemberView
 from common.token_bucket import Rate
 from common.word_filter import Verdict
 from roomworker.history import PastEvent
@@ -115,10 +116,6 @@ class RoomServices(Protocol):
 
     def blocks_of(self, member_id: UserId) -> frozenset[UserId]:
         """Return whom a member of this room blocks."""
-        ...
-
-    def members_seen_by(self, reader: Member) -> Iterable[Member]:
-        """Return the members in order of joining, without those that the reader blocks."""
         ...
 
     def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
@@ -275,7 +272,14 @@ class RoomRules(Protocol):
         ...
 
     def snapshot(self, room: RoomServices, reader: Member, *, recovered: bool) -> RoomState:
-        """Return what a connection is shown that comes in, or starts anew."""
+        """Return what a connection is shown that comes in, or starts anew; without members where `lists_members`."""
+        ...
+
+    lists_members: bool
+    """Whether everybody is shown the members: each as `view` says, without those that the reader blocks."""
+
+    def view(self, member: Member) -> MemberView:
+        """Return what others see of a member. It changes only where the member is touched, or renamed."""
         ...
 
     def alarm(self, room: RoomServices, name: str) -> None:
@@ -361,6 +365,11 @@ class PlainRules:
     writes_letters: bool = False
     idle_ttl_ms: int | None = None
     looks_back: frozenset[type] = frozenset({Report})
+    lists_members: bool = False
+
+    def view(self, member: Member) -> MemberView:
+        """See `RoomRules.view`."""
+        return MemberView(member.user_id, member.display_name, member.avatar_id, 0.0, 0.0, 0.0, 0.0, "idle", False)
 
     def new_room_state(self) -> Any:
         """See `RoomRules.new_room_state`."""

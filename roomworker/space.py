@@ -59,6 +59,7 @@ class SpaceRules(PlainRules):
     """An avatar room, as docs/protocol.md describes it."""
 
     takes_calls = True
+    lists_members = True
 
     kind: ClassVar[str] = "space"
 
@@ -87,7 +88,7 @@ class SpaceRules(PlainRules):
 
     def entered(self, room: RoomServices, member: Member) -> None:
         """See `RoomRules.entered`."""
-        room.sequence(MemberJoined(room.room_id, _view(member)), member.user_id)
+        room.sequence(MemberJoined(room.room_id, self.view(member)), member.user_id)
 
     def renamed(self, room: RoomServices, member: Member) -> None:
         """See `RoomRules.renamed`. Told like a joining, since the new name takes the old one's place."""
@@ -104,8 +105,22 @@ class SpaceRules(PlainRules):
 
     def snapshot(self, room: RoomServices, reader: Member, *, recovered: bool) -> RoomState:
         """See `RoomRules.snapshot`."""
-        members = [_view(member) for member in room.members_seen_by(reader)]
-        return RoomState(room.room_id, room.now_ms, members, You(reader.user_id), room.epoch, room.seq, recovered)
+        return RoomState(room.room_id, room.now_ms, [], You(reader.user_id), room.epoch, room.seq, recovered)
+
+    def view(self, member: Member) -> MemberView:
+        """See `RoomRules.view`."""
+        pose = _pose(member)
+        return MemberView(
+            member.user_id,
+            member.display_name,
+            member.avatar_id,
+            pose.x,
+            pose.y,
+            pose.z,
+            pose.rot_y,
+            pose.anim,
+            pose.speaking,
+        )
 
     def handle(self, room: RoomServices, incoming: Incoming) -> ServerEvent | None:
         """See `RoomRules.handle`."""
@@ -189,18 +204,3 @@ def _half_second(per_second: float) -> Rate:
 def _pose(member: Member) -> Pose:
     assert isinstance(member.state, Pose)
     return member.state
-
-
-def _view(member: Member) -> MemberView:
-    pose = _pose(member)
-    return MemberView(
-        member.user_id,
-        member.display_name,
-        member.avatar_id,
-        pose.x,
-        pose.y,
-        pose.z,
-        pose.rot_y,
-        pose.anim,
-        pose.speaking,
-    )

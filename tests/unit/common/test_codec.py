@@ -62,6 +62,7 @@ from common.messages import (
     ReadUpTo,
     Report,
     Resync,
+    RoomMembers,
     RoomState,
     ServerDraining,
     ServerEvent,
@@ -151,6 +152,8 @@ MEMBER = Member("u1", "Ada", "fox", 1.0, 2.0, 3.0, 0.5, "idle", speaking=False)
 EVENTS: list[ServerEvent] = [
     Welcome("e-1", 5, 15_000, 45_000, Limits(16_384, 20, 240, 20.0, 15.0, 5.0, 10, 10_000)),
     RoomState("hall", 5, [MEMBER], You("u1"), 7, 9, recovered=False),
+    RoomState("hall", 5, [MEMBER], You("u1"), 7, 9, recovered=False, memberCount=2, parts=2),
+    RoomMembers("hall", 7, 9, 2, 2, [MEMBER]),
     MemberJoined("hall", MEMBER),
     MemberLeft("hall", "u1"),
     AvatarTransformBroadcast("hall", "u1", 3, 1.0, 2.0, 3.0, 0.5, "dance", speaking=True),

@@ -3,7 +3,7 @@
 import pytest
 
 from common.commands import AnyRoomCommand, CatchUp, Disconnect
-from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames, Segment, Stranger
+from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames, Segment, Shared, Stranger
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.frames import text_frames
@@ -94,7 +94,7 @@ class House:
             self.apply(attach(number, at))
         return ear
 
-    def apply(self, *deliveries: Attach | Detach | Direct | RoomFrames | Stranger | Answer) -> None:
+    def apply(self, *deliveries: Attach | Detach | Direct | RoomFrames | Shared | Stranger | Answer) -> None:
         self.hub.apply(deliveries)
         self.hub.flush()
 
@@ -186,6 +186,23 @@ def test_rooms_do_not_mix(house: House) -> None:
     house.apply(attach(1, 70, room=YARD), frames(70, 71, said(b"y"), room=YARD), frames(5, 6, said(b"h")))
     assert ada.heard() == framed(b"y", b"h")
     assert house.hub.room_count == 2
+
+
+def test_what_several_are_told_goes_to_those_of_them_who_are_in_the_room(house: House) -> None:
+    ada, ben, cy = house.ear(1, ADA), house.ear(2, BEN), house.ear(3, CY, at=None)
+    shared = Shared(HALL, [ConnNumber(2), ConnNumber(3), ConnNumber(9)], [b"part 2", b"part 3"])
+    house.apply(attach(1, 5, b"state"), shared)
+    assert ada.heard() == text_frames([b"state"])
+    assert ben.heard() == text_frames([b"part 2", b"part 3"])
+    assert cy.heard() == b""
+    house.apply(Shared(YARD, [ConnNumber(2)], [b"x"]))
+    assert ben.heard() == b""
+
+
+def test_parts_of_a_state_are_one_write_with_it(house: House) -> None:
+    ada = house.ear(1, ADA, at=None)
+    house.apply(attach(1, 5, b"state"), Shared(HALL, [ConnNumber(1)], [b"part 2"]))
+    assert ada.writes == [text_frames([b"state", b"part 2"])]
 
 
 def test_operators_get_their_answers(house: House) -> None:

@@ -551,6 +551,19 @@ class Note(Struct, frozen=True):
     updatedAtMs: MillisField
 
 
+class Movement(Struct, frozen=True):
+    """How movements are shown in a room with more members than are shown at the full rate."""
+
+    fullRateMovers: Annotated[
+        int, Meta(description="Of so many members, those who have been there longest, every movement is shown.")
+    ]
+    reducedPerSecond: Annotated[float, Meta(description="Movements a second that are shown of each other member.")]
+    reduced: Annotated[
+        bool,
+        Meta(description="Whether you are one of the others now. Who leaves makes way for the next, without a word."),
+    ]
+
+
 class RoomState(ServerEvent, frozen=True):
     """The room as it is at (`epoch`, `seq`); later events start from there."""
 
@@ -606,6 +619,7 @@ class RoomState(ServerEvent, frozen=True):
         ]
         | UnsetType
     ) = UNSET
+    movement: Annotated[Movement, Meta(description="In a very large room.")] | UnsetType = UNSET
 
 
 class RoomMembers(ServerEvent, frozen=True):

@@ -487,6 +487,20 @@ class WorkerSettings(CommonSettings):
         low=4_096,
         high=16_777_216,
     )
+    full_rate_movers_max: int = _setting(
+        500,
+        "ROOMRING_FULL_RATE_MOVERS_MAX",
+        "Members of a space whose every movement is shown: those who have been there longest.",
+        low=1,
+        high=1_000_000,
+    )
+    reduced_movements_per_second: float = _setting(
+        4.0,
+        "ROOMRING_REDUCED_MOVEMENTS_PER_SECOND",
+        "Movements a second that are shown of each other member.",
+        low=0.1,
+        high=1_000.0,
+    )
     position_store_ms: int = _setting(
         1_000,
         "ROOMRING_POSITION_STORE_MS",

@@ -13,6 +13,7 @@ blocks), `r:<user>` (restrictions), `d:<user>\\0<id>` (answers to idempotent mes
 `x:<seq>` (what stands in the place of a deleted event), `t:<user>` (the rates of somebody who is not here).
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
@@ -194,6 +195,8 @@ class Room:
         self._now_ms = now_ms
         self._tag = blake2b(room_id.encode(), digest_size=4).hexdigest()
         self._members: dict[UserId, Member] = {}
+        self._last_entries: dict[int, int] = {}
+        """By a number of members, the `entry` of the last of so many; until somebody comes or goes."""
         self._by_conn: dict[ConnRef, Member] = {}
         self._away: dict[UserId, int] = {}
         self._edges: dict[EdgeId, int] = {}
@@ -507,6 +510,20 @@ class Room:
         """See `RoomServices.state`."""
         return self._kind_state
 
+    def members(self) -> Iterable[Member]:
+        """See `RoomServices.members`."""
+        return self._members.values()
+
+    def is_among_first(self, member: Member, count: int) -> bool:
+        """See `RoomServices.is_among_first`."""
+        if len(self._members) <= count:
+            return True
+        last_entry = self._last_entries.get(count)
+        if last_entry is None:
+            last = next(itertools.islice(self._members.values(), count - 1, None))
+            last_entry = self._last_entries[count] = last.entry
+        return member.entry <= last_entry
+
     def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
         """See `RoomServices.latest_events`."""
         unseen = self._blocks.of(reader.user_id)
@@ -578,6 +595,10 @@ class Room:
             self._alarms[name] = at_ms
         else:
             del self._alarms[name]
+
+    def alarm_at_ms(self, name: str) -> int:
+        """See `RoomServices.alarm_at_ms`."""
+        return self._alarms.get(name, 0)
 
     def screen(self, text: str) -> Verdict:
         """See `RoomServices.screen`."""
@@ -733,6 +754,7 @@ class Room:
         caller = self._callers.pop(user_id, None)
         member.buckets = self._resting.take(user_id) or ({} if caller is None else caller.buckets)
         self._members[user_id] = member
+        self._last_entries.clear()
         if blocks:
             self._blocks.put(user_id, blocks)
         self.touch(member)
@@ -869,6 +891,7 @@ class Room:
         for of_type in self._showing.values():
             of_type.pop(user_id, None)
         del self._members[user_id]
+        self._last_entries.clear()
         self._views.changed(user_id)
         self._postponed.drop(user_id)
         self._away.pop(user_id, None)

@@ -118,6 +118,14 @@ class RoomServices(Protocol):
         """Return whom a member of this room blocks."""
         ...
 
+    def members(self) -> Iterable[Member]:
+        """Return all members, in order of joining."""
+        ...
+
+    def is_among_first(self, member: Member, count: int) -> bool:
+        """Tell whether a member is one of so many who have been here longest."""
+        ...
+
     def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
         """Return the latest reliable events that the reader may see, at most `count`, oldest first."""
         ...
@@ -162,6 +170,10 @@ class RoomServices(Protocol):
 
     def set_alarm(self, name: str, at_ms: int) -> None:
         """Have `RoomRules.alarm` called at a time; of each name the last set holds, 0 is none. Survives a takeover."""
+        ...
+
+    def alarm_at_ms(self, name: str) -> int:
+        """Return when an alarm is due; 0: it is not set."""
         ...
 
     def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True, later: bool = False) -> bool:

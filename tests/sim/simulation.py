@@ -45,8 +45,9 @@ WORKER_SETTINGS: Final = WorkerSettings(
     **CLUSTER,
     chat_burst=1_000,
     reconnect_window_ms=RECONNECT_WINDOW_MS,
-    # So few bytes that the state of a room with three members or more comes in parts.
+    # So small that a room with three members or more is a large one.
     room_state_bytes_max=1_264,
+    full_rate_movers_max=2,
 )
 EDGE_SETTINGS: Final = EdgeSettings(**CLUSTER, token_secret="x" * 32, drain_ms=500)
 HARMLESS: Final = (

@@ -140,6 +140,16 @@ export interface Friend {
   displayName?: string;
 }
 
+/** How movements are shown in a room with more members than are shown at the full rate. */
+export interface Movement {
+  /** Of so many members, those who have been there longest, every movement is shown. */
+  fullRateMovers: number;
+  /** Movements a second that are shown of each other member. */
+  reducedPerSecond: number;
+  /** Whether you are one of the others now. Who leaves makes way for the next, without a word. */
+  reduced: boolean;
+}
+
 /** Payload of `join_room`. */
 export interface JoinRoomPayload {
   /** Id of the room. */
@@ -378,6 +388,8 @@ export interface RoomState {
   inbox?: Inbox;
   /** In a large room: `members` are the first ones and yourself; the parts 2 to `parts` follow as `room_members`. At least 2. */
   parts?: number;
+  /** In a very large room. */
+  movement?: Movement;
 }
 
 /** A further part of the members of a `room_state` that has `parts`: the one at the same (`epoch`, `seq`). Comes after it and what is replayed with it, before anything else of the room. */

@@ -11,6 +11,12 @@ from roomworker.effects import AnswerOperator, Effect, RoomTurn, Say, Sequenced
 from tests.unit.stage import Envelope, Heard, Place, Stage
 from tests.unit.steps import Step, courses, turns_of, user_of
 
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"idempotency_ids_max": 2},
+    {"reconnect_window_ms": 0},
+    {"full_rate_movers_max": 1, "reduced_movements_per_second": 2.0},
+]
 SETTINGS: dict[str, Any] = {"connections_per_member_max": 2, "history_events_max": 8, "chat_burst": 4}
 
 
@@ -154,7 +160,7 @@ def summary(turn: RoomTurn | None) -> Any:
     )
 
 
-@given(courses, st.sampled_from([{}, {"idempotency_ids_max": 2}, {"reconnect_window_ms": 0}]))
+@given(courses, st.sampled_from(VARIANTS))
 def test_a_room_rebuilt_after_any_turn_goes_on_as_the_live_one(course: list[Step], changes: dict[str, Any]) -> None:
     live, rebuilt = Stage(**SETTINGS, **changes), Stage(**SETTINGS, **changes)
     for _ in zip(turns_of(course, live), turns_of(course, rebuilt), strict=True):
@@ -166,10 +172,12 @@ def test_a_room_rebuilt_after_any_turn_goes_on_as_the_live_one(course: list[Step
             rebuilt.take_over()
 
 
-@given(courses)
-def test_a_room_that_is_handed_over_after_any_turn_goes_on_as_the_live_one(course: list[Step]) -> None:
+@given(courses, st.sampled_from(VARIANTS))
+def test_a_room_that_is_handed_over_after_any_turn_goes_on_as_the_live_one(
+    course: list[Step], changes: dict[str, Any]
+) -> None:
     """Also where movements are stored later."""
-    live, moving = Stage(**SETTINGS, position_store_ms=1_000), Stage(**SETTINGS, position_store_ms=1_000)
+    live, moving = (Stage(**SETTINGS, **changes, position_store_ms=1_000) for _ in range(2))
     for _ in zip(turns_of(course, live), turns_of(course, moving), strict=True):
         assert live.last_turn is not None and moving.last_turn is not None
         assert plain(moving.last_turn.effects) == plain(live.last_turn.effects)

@@ -7,7 +7,7 @@ from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames, Segmen
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.frames import text_frames
-from edge.hub import Hub
+from edge.hub import REFRESH_INTERVAL_MS, Hub
 from tests.unit.stage import ADA, BEN, CY, HALL
 
 YARD = RoomId("yard")
@@ -295,13 +295,28 @@ def test_slow_readers_get_what_is_reliable_and_later_the_whole_state(house: Hous
     assert ada.heard() == framed(b"a")
     assert ben.heard() == framed(b"a", b"m")
     assert house.hub.skipped == 1
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert house.forwarded == []
     ada.slow = False
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert house.forwarded == [CatchUp(HALL, ConnNumber(1), EPOCH, Seq(6), skipped=True)]
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert len(house.forwarded) == 1
+
+
+def test_a_reader_that_its_refresh_makes_slow_again_is_not_refreshed_again_at_once(house: House) -> None:
+    ada = house.ear(1, ADA)
+    ada.slow = True
+    house.apply(frames(5, 5, moved(b"m")))
+    ada.slow = False
+    house.hub.refresh_recovered(0)
+    ada.slow = True
+    house.apply(attach(1, 5, b"state"), frames(5, 5, moved(b"m")))
+    ada.slow = False
+    house.hub.refresh_recovered(REFRESH_INTERVAL_MS - 1)
+    assert len(house.forwarded) == 1
+    house.hub.refresh_recovered(REFRESH_INTERVAL_MS)
+    assert len(house.forwarded) == 2
 
 
 def test_slow_readers_who_missed_nothing_need_nothing(house: House) -> None:
@@ -309,7 +324,7 @@ def test_slow_readers_who_missed_nothing_need_nothing(house: House) -> None:
     ada.slow = True
     house.apply(frames(5, 6, said(b"a")), Direct(ConnNumber(1), [b"ack"]))
     ada.slow = False
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert house.forwarded == []
 
 
@@ -320,7 +335,7 @@ def test_a_slow_reader_who_leaves_is_not_refreshed(house: House) -> None:
     house.apply(frames(5, 5, moved(b"m")))
     ada.slow = False
     house.hub.unsubscribe(ConnNumber(1), HALL)
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert house.forwarded == []
 
 

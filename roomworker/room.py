@@ -211,6 +211,7 @@ class Room:
         )
         self._views = MemberViews(rules.view)
         self._postponed = Postponed(settings.position_store_ms)
+        self._stores_later = settings.position_store_ms > 0
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
         meta = (
@@ -666,9 +667,10 @@ class Room:
 
     def touch_later(self, member: Member) -> None:
         """See `RoomServices.touch_later`."""
-        if self._settings.position_store_ms and member.user_id in self._members:
-            self._views.changed(member.user_id)
-            self._postponed.add(member.user_id, self._now_ms)
+        user_id = member.user_id
+        if self._stores_later and user_id in self._members:
+            self._views.changed(user_id)
+            self._postponed.add(user_id, self._now_ms)
         else:
             self.touch(member)
 

@@ -179,7 +179,7 @@ class RoomServices(Protocol):
     def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True, later: bool = False) -> bool:
         """Take from the member's bucket of this name. False: too fast; the member has been told, if `tell`.
 
-        `later`: it is stored as with `touch_later`.
+        The member is touched by it, with `later` as by `touch_later`.
         """
         ...
 

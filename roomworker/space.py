@@ -31,7 +31,7 @@ from common.messages import Member as MemberView
 from common.settings import WorkerSettings
 from common.token_bucket import Rate
 from roomworker.chat import send_chat
-from roomworker.member import ConnRef, Member
+from roomworker.member import Member
 from roomworker.reports import file_report, queue_filtered
 from roomworker.rules import Incoming, PlainRules, RoomServices
 from roomworker.typing_marks import TypingMarks
@@ -170,12 +170,15 @@ class SpaceRules(PlainRules):
 
     def _move(self, room: RoomServices, incoming: Incoming, message: AvatarTransform) -> None:
         member, connection = incoming.member, incoming.connection
-        newest = member.newest()
-        if newest is None or newest.ref != connection.ref:
+        if member.newest() is not connection:
             return
         pose, to = _pose(member), message.payload
-        same_join = pose.join_number == connection.join_number and (ConnRef(pose.edge_id, pose.conn) == connection.ref)
-        if same_join and to.seq <= pose.seq:
+        if (
+            to.seq <= pose.seq
+            and pose.join_number == connection.join_number
+            and pose.conn == connection.number
+            and pose.edge_id == connection.edge_id
+        ):
             return
         if not room.admit(incoming, "avatar_transform", self._transform_rates[connection.device], later=True):
             return
@@ -187,7 +190,6 @@ class SpaceRules(PlainRules):
             connection.join_number,
             to.seq,
         )
-        room.touch_later(member)
         if self._is_full_rate(room, member):
             self._show(room, member)
         else:

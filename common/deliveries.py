@@ -77,6 +77,14 @@ class Direct(Delivery, frozen=True):
     messages: list[bytes]
 
 
+class Shared(Delivery, frozen=True):
+    """The same messages for several connections that are attached to the room."""
+
+    room_id: RoomId
+    conns: list[ConnNumber]
+    messages: list[bytes]
+
+
 class Stranger(Delivery, frozen=True):
     """The room does not know the connection that sent it something; nothing took effect.
 
@@ -97,7 +105,7 @@ class Answer(Delivery, frozen=True):
     body: bytes
 
 
-AnyDelivery = RoomFrames | Attach | Detach | Direct | Stranger | Answer
+AnyDelivery = RoomFrames | Attach | Detach | Direct | Shared | Stranger | Answer
 
 
 class OutputBatch(Struct, array_like=True, frozen=True):

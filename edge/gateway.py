@@ -389,7 +389,7 @@ class Gateway:
             if abs(jump_ms) > CLOCK_JUMP_MS:
                 self._clock_jumped(jump_ms, now_ms)
             self._wheel.advance(now_ms, self._look_at)
-            self._hub.refresh_recovered()
+            self._hub.refresh_recovered(self.clock.monotonic_ms())
             self._show_numbers()
 
     def _clock_jumped(self, jump_ms: float, now_ms: int) -> None:

@@ -288,6 +288,19 @@ class Engine:
         """Forget a shard and its rooms; idempotent."""
         self._shards.pop(shard, None)
 
+    def hurry(self, shards: Collection[Shard], now_ms: int) -> bool:
+        """Have the next turn store what rooms of these shards were to store later. False: there is nothing."""
+        hurried = [
+            room.room_id
+            for shard in shards
+            if shard in self._shards
+            for room in self._shards[shard].rooms.values()
+            if room.hurry()
+        ]
+        for room_id in hurried:
+            self._set_timer(room_id, now_ms)
+        return bool(hurried)
+
     def owns(self, shard: Shard) -> bool:
         """Tell whether the shard is in memory."""
         return shard in self._shards

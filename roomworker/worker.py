@@ -650,6 +650,8 @@ class Worker:
             if not giving:
                 continue
             async with self._locks[partition]:
+                if self._engine.hurry(giving, self._clock.now_ms()):
+                    await self._turn(partition, InputEntries())
                 tokens = {shard: token for shard, token in self._engine.tokens(partition).items() if shard in giving}
                 versions = self._engine.versions(partition)
                 for shard in giving:

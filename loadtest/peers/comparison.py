@@ -1,0 +1,232 @@
+"""What the rounds say of one server beside another. No IO, no clock.
+
+Each round measures all servers one after the other, so that a machine that is slower for a while is slower for all of
+them. Servers are therefore compared within a round, and the median is taken of the rounds' ratios, never the ratio of
+two medians.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import Any, Final
+
+from loadtest.peers.batching import Batching
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one server."""
+
+    server: str
+    """Name in the catalogue, or `roomring`."""
+    members: int
+    window_s: float
+    updates: int
+    """Updates that arrived within the window, summed over the receivers."""
+    expected: int
+    delivered: int
+    superseded: int
+    lost: int
+    out_of_order: int
+    duplicates: int
+    """What became of the updates that were sent within the window."""
+    p50_ms: float
+    p99_ms: float
+    cpu_s: Mapping[str, float]
+    """User and system time within the window by kind of process."""
+    generator_cores: float
+    invalid: tuple[str, ...] = ()
+    """Why the numbers do not hold; empty when they do."""
+    failures: tuple[str, ...] = ()
+    """What the server did wrong."""
+    batching: Batching | None = None
+
+    @property
+    def cpu_us(self) -> float:
+        """Time of all server processes for each delivered update, microseconds."""
+        return sum(self.cpu_s.values()) / self.updates * 1e6 if self.updates else 0.0
+
+    def cpu_us_of(self, kind: str) -> float:
+        """Time of one kind of process for each delivered update, microseconds."""
+        return self.cpu_s.get(kind, 0.0) / self.updates * 1e6 if self.updates else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {**asdict(self), "cpu_us": self.cpu_us}
+
+
+@dataclass(frozen=True)
+class FloorMeasured:
+    """One run of the floor program."""
+
+    sockets: int
+    updates: int
+    cpu_s: float
+    window_s: float
+    asked: Batching
+    got: Batching
+
+    @property
+    def cpu_us(self) -> float:
+        """Time of the writing process for each update, microseconds."""
+        return self.cpu_s / self.updates * 1e6 if self.updates else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {**asdict(self), "cpu_us": self.cpu_us}
+
+
+@dataclass
+class Round:
+    """All servers once, one after the other, in a room of one size."""
+
+    number: int
+    members: int
+    measured: dict[str, Measured] = field(default_factory=dict)
+    """By server; one that failed is not there."""
+    floor: FloorMeasured | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {
+            "number": self.number,
+            "members": self.members,
+            "measured": [one.to_json() for one in self.measured.values()],
+            "floor": self.floor.to_json() if self.floor else None,
+        }
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some values, and how far they lie apart."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+
+def spread(values: Sequence[float]) -> Spread | None:
+    """Return median and range; None where there are no values."""
+    return Spread(median(values), min(values), max(values), len(values)) if values else None
+
+
+Figure = Callable[[Measured], float]
+
+FIGURES: Final[Mapping[str, Figure]] = {
+    "cpu_us": lambda one: one.cpu_us,
+    "p50_ms": lambda one: one.p50_ms,
+    "p99_ms": lambda one: one.p99_ms,
+}
+"""What servers are compared by; less is better in each."""
+
+
+def values_of(rounds: Sequence[Round], server: str, figure: str) -> list[float]:
+    """Return a server's values, a round after the other; rounds in which it delivered nothing are left out."""
+    found = [one.measured[server] for one in rounds if server in one.measured]
+    return [FIGURES[figure](measured) for measured in found if measured.updates]
+
+
+def ratios_of(rounds: Sequence[Round], server: str, base: str, figure: str) -> list[float]:
+    """Return how many times the base's value a server has, in each round that measured both."""
+    found = []
+    for one in rounds:
+        if server in one.measured and base in one.measured:
+            value, of_base = FIGURES[figure](one.measured[server]), FIGURES[figure](one.measured[base])
+            if one.measured[server].updates and of_base > 0:
+                found.append(value / of_base)
+    return found
+
+
+def floor_ratios(rounds: Sequence[Round], base: str, kind: str) -> list[float]:
+    """Return how many times the floor's CPU for each update one kind of the base's processes took, in each round."""
+    return [
+        one.measured[base].cpu_us_of(kind) / one.floor.cpu_us
+        for one in rounds
+        if one.floor is not None and one.floor.cpu_us > 0 and base in one.measured and one.measured[base].updates
+    ]
+
+
+def order_of(servers: Sequence[str], number: int) -> list[str]:
+    """Return in which order a round takes the servers: each round begins with another, and every second goes back.
+
+    So none is always the one after the same neighbour, whose leavings (closed sockets, warm caches) it would get.
+    """
+    begin = number // 2 % len(servers)
+    turned = [*servers[begin:], *servers[:begin]]
+    return turned[::-1] if number % 2 else turned
+
+
+class RoomSearch:
+    """Looks for the largest room that a server sustains: grows it by a factor until it breaks, then halves the gap.
+
+    Ask `members` for the next size to try, and `tell` whether it held, until `members` is None. It ends after at most
+    `tries_max` sizes. `best` is the largest that held; 0 when none did.
+    """
+
+    def __init__(self, *, first: int, factor: float, resolution: float, members_max: int, tries_max: int) -> None:
+        """Prepare a search.
+
+        Args:
+            first: size to begin with.
+            factor: above 1.
+            resolution: it ends when the gap between held and broken is at most this part of the broken size.
+            members_max: no larger room is tried.
+        """
+        assert factor > 1
+        self.best = 0
+        self.broken = 0
+        """The smallest size that broke; 0 when none did."""
+        self.members: int | None = first
+        self._factor = factor
+        self._resolution = resolution
+        self._members_max = members_max
+        self._tries_left = tries_max
+
+    def tell(self, *, held: bool) -> None:
+        """Say whether the server held the size that was asked for."""
+        assert self.members is not None
+        if held:
+            self.best = self.members
+        else:
+            self.broken = self.members
+        self._tries_left -= 1
+        self.members = self._next() if self._tries_left else None
+
+    def _next(self) -> int | None:
+        if not self.broken:
+            grown = min(self._members_max, max(self.best + 1, round(self.best * self._factor)))
+            return grown if grown > self.best else None
+        middle = (self.best + self.broken) // 2
+        if self.broken - self.best <= max(1.0, self._resolution * self.broken) or middle == self.best:
+            return None
+        return middle
+
+
+@dataclass(frozen=True)
+class Sustained:
+    """The largest room that a server sustained, and what ended the search."""
+
+    server: str
+    members: int
+    """0 when not even the first size held."""
+    updates_per_second: float
+    broken_members: int
+    """0 when nothing broke up to the largest size tried."""
+    broken_by: str
+    """Why the next size did not hold; empty when nothing broke."""
+
+
+def why_broken(measured: Measured, *, p99_max_ms: float, loss_max: float) -> str:
+    """Return why a run does not count as sustained; empty when it does.
+
+    Args:
+        loss_max: share of the expected updates that may be missing without a newer one in their place.
+    """
+    if not measured.updates:
+        return "nothing was delivered"
+    if measured.lost > measured.expected * loss_max:
+        return f"{measured.lost:,} of {measured.expected:,} updates lost"
+    if measured.p99_ms > p99_max_ms:
+        return f"p99 {measured.p99_ms:.0f} ms"
+    return measured.invalid[0] if measured.invalid else ""

@@ -13,7 +13,9 @@ Roomring's `avatar_transform`, so that every server moves the same bytes.
 
 **Receiving.** The generator reads raw bytes from the socket, however they are cut. The stream is a row of *units*:
 with `Units.MESSAGES` each WebSocket message is one; with `Units.STREAM` the contents of all messages together are one
-stream of bytes that the dialect cuts (a text protocol, say, of which several messages come in one frame). A message must come in one frame, and without compression (the generator does not offer it).
+stream of bytes that the dialect cuts (a text protocol, say, of which several messages come in one frame).
+A message must come in one frame, and without compression (the generator does not offer it).
+
 Bytes that another member of the same room received before are only compared, not read again; so `read` must depend on
 nothing but the unit. It pays to let a server send equal bytes to all the members (one subscription number, say).
 Units that are no updates (answers, pings, states) are the member's own: they are given to `control` each time.

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 
@@ -20,43 +20,56 @@ LATE_MAX_S: Final = 1.0
 
 
 class Listener(asyncio.Protocol):
-    """One socket; counted among `listeners` as long as it is open."""
+    """One socket, known to its writer as long as it is open."""
 
-    def __init__(self, listeners: "dict[Listener, asyncio.Transport]") -> None:
-        self._listeners = listeners
+    def __init__(self, writer: "Writer") -> None:
+        self._writer = writer
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to write to it."""
-        assert isinstance(transport, asyncio.Transport)
-        self._listeners[self] = transport
+        """Begin to be written to."""
+        # uvloop's transports are not of asyncio's class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._writer.add(self._transport)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Write to it no more."""
-        self._listeners.pop(self, None)
+        """Be written to no more."""
+        assert self._transport is not None
+        self._writer.remove(self._transport)
 
 
 class Writer:
-    """Writes to all listeners at once, as an edge does when a room's events are due."""
+    """Writes to all sockets at once, as an edge does when a room's events are due."""
 
     def __init__(self, frame: bytes, sockets: int, updates_per_write: float, writes_per_second: float) -> None:
-        self.listeners: dict[Listener, asyncio.Transport] = {}
+        """Prepare; it begins when there are so many sockets."""
         self._sockets = sockets
-        self._updates_per_write = updates_per_write
+        self._transports: set[asyncio.Transport] = set()
+        self._is_complete = asyncio.Event()
         self._period_s = 1 / writes_per_second
         # Whole numbers of frames whose mean is what was asked for.
-        self._chunks = {
-            count: frame * count for count in range(max(1, int(updates_per_write)), int(updates_per_write) + 2)
-        }
+        few = max(1, int(updates_per_write))
+        self._chunks = {count: frame * count for count in (few, few + 1)}
+        self._updates_per_write = max(1.0, updates_per_write)
         self._owed = 0.0
         self._due_s = 0.0
+
+    def add(self, transport: asyncio.Transport) -> None:
+        """Write to a socket from now on."""
+        self._transports.add(transport)
+        if len(self._transports) == self._sockets:
+            self._is_complete.set()
+
+    def remove(self, transport: asyncio.Transport) -> None:
+        """Write to a socket no more."""
+        self._transports.discard(transport)
 
     async def run(self, port: int) -> None:
         """Serve until the process is ended."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Listener(self.listeners), "127.0.0.1", port, backlog=1024)
+        server = await loop.create_server(lambda: Listener(self), "127.0.0.1", port, backlog=1024)
+        await self._is_complete.wait()
         pacer = Pacer(loop, lambda: self._write_due(pacer))
-        while len(self.listeners) < self._sockets:
-            await asyncio.sleep(0.05)
         self._due_s = time.monotonic()
         self._write_due(pacer)
         await server.serve_forever()
@@ -67,10 +80,10 @@ class Writer:
             self._due_s = now_s
         if self._due_s <= now_s:
             self._owed += self._updates_per_write
-            count = min(max(int(self._owed), min(self._chunks)), max(self._chunks))
+            count = int(self._owed)
             self._owed -= count
             chunk = self._chunks[count]
-            for transport in self.listeners.values():
+            for transport in self._transports:
                 transport.write(chunk)
             self._due_s += self._period_s
         pacer.wake_at(self._due_s)
@@ -79,8 +92,12 @@ class Writer:
 def main(argv: Sequence[str]) -> None:
     """Run it: sockets, frame in bytes, updates per write, writes per second of each socket."""
     sockets, frame_bytes, updates_per_write, writes_per_second = argv
-    writer = Writer(bytes(int(frame_bytes)), int(sockets), float(updates_per_write), float(writes_per_second))
-    uvloop.run(writer.run(int(os.environ["PORT"])))
+
+    async def serve() -> None:
+        writer = Writer(bytes(int(frame_bytes)), int(sockets), float(updates_per_write), float(writes_per_second))
+        await writer.run(int(os.environ["PORT"]))
+
+    uvloop.run(serve())
 
 
 if __name__ == "__main__":

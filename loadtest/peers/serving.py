@@ -85,7 +85,7 @@ def _start_nodes(stack: ExitStack, folder: Path, command: Sequence[str], kind: s
     assert store.pid is not None
     ports = free_ports(_NODES)
     pids = [
-        stack.enter_context(_process(command, port, folder / f"{port}.log", {"REDIS_URL": store.url})) for port in ports
+        stack.enter_context(process(command, port, folder / f"{port}.log", {"REDIS_URL": store.url})) for port in ports
     ]
     return Server(tuple(f"http://127.0.0.1:{port}" for port in ports), {kind: pids, "valkey": [store.pid]})
 
@@ -93,7 +93,7 @@ def _start_nodes(stack: ExitStack, folder: Path, command: Sequence[str], kind: s
 def _start_colyseus(stack: ExitStack, folder: Path, cache: Path) -> Server:
     node, servers = install_node_servers(cache)
     (port,) = free_ports(1)
-    pid = stack.enter_context(_process([str(node), str(servers / "colyseus.mjs")], port, folder / "colyseus.log", {}))
+    pid = stack.enter_context(process([str(node), str(servers / "colyseus.mjs")], port, folder / "colyseus.log", {}))
     return Server((f"http://127.0.0.1:{port}",), {"node": [pid]})
 
 
@@ -105,7 +105,7 @@ def _start_nats(stack: ExitStack, folder: Path, _cache: Path) -> Server:
         f'listen: "127.0.0.1:{client_port}"\nwebsocket {{ listen: "127.0.0.1:{port}", no_tls: true }}\n'
     )
     command = [str(program), "--config", str(configuration)]
-    pid = stack.enter_context(_process(command, port, folder / "nats.log", {}))
+    pid = stack.enter_context(process(command, port, folder / "nats.log", {}))
     return Server((f"http://127.0.0.1:{port}",), {"nats-server": [pid]})
 
 
@@ -118,11 +118,15 @@ _STARTS: Final = {
 
 
 @contextmanager
-def _process(command: Sequence[str], port: int, log: Path, environ: Mapping[str, str]) -> Iterator[int]:
-    """Run one process and wait until it listens; yields its process id."""
+def process(command: Sequence[str], port: int, log: Path, environ: Mapping[str, str]) -> Iterator[int]:
+    """Run one process, which is told its port as PORT, and wait until it listens; yields its process id.
+
+    Raises:
+        NotStarted: it ended, or did not listen in time.
+    """
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "LC_ALL")}
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
+        child = subprocess.Popen(  # noqa: S603 - our own arguments, no shell
             command,
             env={**kept, "NODE_ENV": "production", "PORT": str(port), **environ},
             stdin=subprocess.DEVNULL,
@@ -132,24 +136,24 @@ def _process(command: Sequence[str], port: int, log: Path, environ: Mapping[str,
             preexec_fn=prepare_child(None, signal.SIGKILL),  # noqa: PLW1509 - a system call
         )
     try:
-        _await_listening(process, port, log, Path(command[-1]).name)
-        yield process.pid
+        _await_listening(child, port, log, Path(command[-1]).name)
+        yield child.pid
     finally:
-        process.terminate()
+        child.terminate()
         try:
-            process.wait(_STOP_TIMEOUT_S)
+            child.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            child.kill()
+            child.wait()
 
 
-def _await_listening(process: "subprocess.Popen[bytes]", port: int, log: Path, name: str) -> None:
+def _await_listening(child: "subprocess.Popen[bytes]", port: int, log: Path, name: str) -> None:
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
             return
-        if process.poll() is not None:
-            raise NotStarted(f"{name} ended with status {process.returncode}: {_last_words(log)}")
+        if child.poll() is not None:
+            raise NotStarted(f"{name} ended with status {child.returncode}: {_last_words(log)}")
         if time.monotonic() > deadline_s:
             raise NotStarted(f"{name} did not listen within {START_TIMEOUT_S:.0f} s: {_last_words(log)}")
         time.sleep(_POLL_S)

@@ -1,0 +1,161 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.peers.batching import Batching
+from loadtest.peers.comparison import (
+    FloorMeasured,
+    Measured,
+    RoomSearch,
+    Round,
+    floor_ratios,
+    order_of,
+    ratios_of,
+    spread,
+    values_of,
+    why_broken,
+)
+
+
+def measured(server, *, cpu_s=1.0, updates=1_000_000, p50_ms=2.0, p99_ms=5.0, lost=0, invalid=()):
+    return Measured(
+        server=server,
+        members=40,
+        window_s=8.0,
+        updates=updates,
+        expected=updates,
+        delivered=updates - lost,
+        superseded=0,
+        lost=lost,
+        out_of_order=0,
+        duplicates=0,
+        p50_ms=p50_ms,
+        p99_ms=p99_ms,
+        cpu_s={"edge": cpu_s / 2, "worker": cpu_s / 4, "valkey": cpu_s / 4},
+        generator_cores=0.4,
+        invalid=invalid,
+    )
+
+
+def rounds_of(*pairs):
+    """Make a round for each pair of CPU seconds (ours, theirs); None: that one was not measured."""
+    rounds = []
+    for number, (ours, theirs) in enumerate(pairs):
+        one = Round(number, 40)
+        if ours is not None:
+            one.measured["roomring"] = measured("roomring", cpu_s=ours)
+        if theirs is not None:
+            one.measured["nats"] = measured("nats", cpu_s=theirs)
+        rounds.append(one)
+    return rounds
+
+
+def test_the_cost_of_an_update_is_that_of_all_processes():
+    one = measured("roomring", cpu_s=2.0, updates=500_000)
+    assert one.cpu_us == pytest.approx(4.0)
+    assert one.cpu_us_of("edge") == pytest.approx(2.0)
+    assert one.cpu_us_of("postgres") == 0.0
+    assert measured("roomring", updates=0).cpu_us == 0.0
+
+
+def test_the_median_of_ratios_is_not_the_ratio_of_medians():
+    rounds = rounds_of((1.0, 4.0), (10.0, 20.0), (2.0, 10.0))
+    ratios = ratios_of(rounds, "nats", "roomring", "cpu_us")
+    assert ratios == pytest.approx([4.0, 2.0, 5.0])
+    found = spread(ratios)
+    assert (found.median, found.low, found.high, found.count) == pytest.approx((4.0, 2.0, 5.0, 3))
+    ours, theirs = (spread(values_of(rounds, name, "cpu_us")).median for name in ("roomring", "nats"))
+    assert theirs / ours == pytest.approx(5.0)
+
+
+def test_only_rounds_that_measured_both_are_compared():
+    rounds = rounds_of((1.0, 3.0), (None, 9.0), (1.0, None))
+    assert ratios_of(rounds, "nats", "roomring", "cpu_us") == pytest.approx([3.0])
+    assert len(values_of(rounds, "nats", "cpu_us")) == 2
+
+
+def test_a_round_in_which_nothing_arrived_counts_for_nothing():
+    (one,) = rounds_of((1.0, 3.0))
+    one.measured["nats"] = measured("nats", updates=0)
+    assert ratios_of([one], "nats", "roomring", "cpu_us") == []
+    assert values_of([one], "nats", "cpu_us") == []
+    assert spread([]) is None
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)), min_size=1, max_size=9))
+def test_a_machine_that_is_slower_in_some_rounds_changes_no_ratio(pairs):
+    slower = [(ours * factor, theirs * factor) for factor, (ours, theirs) in enumerate(pairs, 1)]
+    before, after = (ratios_of(rounds_of(*each), "nats", "roomring", "cpu_us") for each in (pairs, slower))
+    assert after == pytest.approx(before)
+    found = spread(before)
+    assert found.low <= found.median <= found.high
+
+
+def test_the_edges_are_set_beside_the_floor_of_their_round():
+    rounds = rounds_of((2.0, None), (4.0, None), (1.0, None))
+    for one, cpu_s in zip(rounds, (0.5, 2.0, None), strict=True):
+        if cpu_s is not None:
+            batching = Batching(5.0, 100.0)
+            one.floor = FloorMeasured(40, 1_000_000, cpu_s, 8.0, batching, batching)
+    assert floor_ratios(rounds, "roomring", "edge") == pytest.approx([2.0, 1.0])
+
+
+def test_no_server_always_follows_the_same_one():
+    servers = ["roomring", "socketio", "nats"]
+    orders = [order_of(servers, number) for number in range(6)]
+    assert all(sorted(order) == sorted(servers) for order in orders)
+    for server in servers:
+        assert len({order[order.index(server) - 1] if order.index(server) else None for order in orders}) > 1
+    assert {order[0] for order in orders} == set(servers)
+
+
+def test_what_is_written_down_holds_the_cost():
+    one = rounds_of((1.0, 3.0))[0].to_json()
+    assert [each["server"] for each in one["measured"]] == ["roomring", "nats"]
+    assert one["measured"][1]["cpu_us"] == pytest.approx(3.0)
+
+
+# --- the largest room ---------------------------------------------------------------------------------------
+
+
+def search(largest, **options):
+    """Look for the largest room of a server that sustains `largest`; returns the search and the sizes tried."""
+    options = {"first": 20, "factor": 1.5, "resolution": 0.05, "members_max": 1000, "tries_max": 30} | options
+    found, tried = RoomSearch(**options), []
+    while found.members is not None:
+        tried.append(found.members)
+        found.tell(held=found.members <= largest)
+    return found, tried
+
+
+@given(st.integers(1, 1200))
+def test_the_search_ends_close_below_what_breaks(largest):
+    found, tried = search(largest)
+    assert found.best <= largest
+    assert len(tried) == len(set(tried))
+    if largest >= 1000:
+        assert (found.best, found.broken) == (1000, 0)
+    else:
+        assert found.broken > largest
+        assert found.broken - found.best <= max(1, 0.05 * found.broken)
+
+
+def test_the_search_is_bounded():
+    found, tried = search(500, tries_max=4)
+    assert tried == [20, 30, 45, 68]
+    assert found.best == 68
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (measured("nats"), ""),
+        (measured("nats", p99_ms=51.0), "p99 51 ms"),
+        (measured("nats", lost=2_000), "2,000 of 1,000,000 updates lost"),
+        (measured("nats", lost=900), ""),
+        (measured("nats", updates=0), "nothing was delivered"),
+        (measured("nats", invalid=("the generator was late",)), "the generator was late"),
+    ],
+)
+def test_a_room_breaks_by_loss_by_latency_or_with_the_generator(run, why):
+    assert why_broken(run, p99_max_ms=50.0, loss_max=0.001) == why

@@ -1,6 +1,6 @@
 """How a server gathers updates into writes: measured on Roomring's edges, and given to the floor program.
 
-The number of writes is the kernel's count of a process's write calls. It holds also what an edge writes to Redis.
+The number of writes is the kernel's count of a process's write calls, without those that are known to go to Redis.
 Source: proc_pid_io(5), `syscw`.
 """
 
@@ -58,3 +58,28 @@ def read_writes(pids: Sequence[int], proc: Path = PROC) -> int | None:
         return sum(parse_writes((proc / str(pid) / "io").read_text()) for pid in pids)
     except (OSError, ValueError):
         return None
+
+
+class WriteCount:
+    """How often processes had written at some times, to be asked for what lies between two other times."""
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[float, int]] = []
+
+    def add(self, at_s: float, writes: int) -> None:
+        """Take note of a count; times only grow."""
+        self._samples.append((at_s, writes))
+
+    def between(self, begin_s: float, end_s: float) -> int:
+        """Return the writes of a stretch of time, as if those between two samples had come evenly."""
+        return max(0, round(self._at(end_s) - self._at(begin_s)))
+
+    def _at(self, at_s: float) -> float:
+        before = next((sample for sample in reversed(self._samples) if sample[0] <= at_s), None)
+        after = next((sample for sample in self._samples if sample[0] >= at_s), None)
+        if before is None or after is None:
+            nearest = before or after
+            return nearest[1] if nearest else 0
+        elapsed_s = after[0] - before[0]
+        share = (at_s - before[0]) / elapsed_s if elapsed_s else 0.0
+        return before[1] + share * (after[1] - before[1])

@@ -230,3 +230,64 @@ def why_broken(measured: Measured, *, p99_max_ms: float, loss_max: float) -> str
     if measured.p99_ms > p99_max_ms:
         return f"p99 {measured.p99_ms:.0f} ms"
     return measured.invalid[0] if measured.invalid else ""
+
+
+@dataclass
+class Comparison:
+    """Everything that a comparison measured."""
+
+    host: Mapping[str, object]
+    """Facts of the machine that bear on the numbers; not its name."""
+    started_at: str
+    """UTC, ISO 8601."""
+    servers: tuple[str, ...]
+    """That were to be measured, Roomring first."""
+    rate: float
+    """Transforms a second of each member."""
+    seconds: float
+    """Measured time of each run."""
+    rounds: list[Round] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Server -> why it could not be installed or started."""
+    failed: list[str] = field(default_factory=list)
+    """Runs that came to nothing, with the reason."""
+    sustained: list[Sustained] = field(default_factory=list)
+    interrupted: bool = False
+
+    def of_size(self, members: int) -> list[Round]:
+        """Return the rounds in rooms of one size."""
+        return [one for one in self.rounds if one.members == members]
+
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes of rooms that were measured, in this order."""
+        return list(dict.fromkeys(one.members for one in self.rounds))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        return {
+            "format": FORMAT,
+            "host": dict(self.host),
+            "started_at": self.started_at,
+            "servers": list(self.servers),
+            "rate": self.rate,
+            "seconds": self.seconds,
+            "rounds": [one.to_json() for one in self.rounds],
+            "ratios": [self._ratios_json(members, server) for members in self.sizes for server in self.servers],
+            "missing": self.missing,
+            "failed": self.failed,
+            "sustained": [asdict(one) for one in self.sustained],
+            "interrupted": self.interrupted,
+        }
+
+    def _ratios_json(self, members: int, server: str) -> dict[str, Any]:
+        rounds = self.of_size(members)
+        found: dict[str, Any] = {"members": members, "server": server}
+        for figure in FIGURES:
+            of_ratios = spread(ratios_of(rounds, server, self.servers[0], figure))
+            found[figure] = asdict(of_ratios) if of_ratios else None
+        return found
+
+
+FORMAT: Final = "roomring peers 1"
+"""First field of each JSON file; the number changes when older readers would misunderstand."""

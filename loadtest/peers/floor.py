@@ -25,7 +25,8 @@ from deploy.ports import free_ports
 from loadtest.peers.batching import Batching
 from loadtest.peers.comparison import FloorMeasured
 from loadtest.peers.serving import NotStarted, process
-from loadtest.processes import difference, snapshot
+from loadtest.processes import snapshot
+from loadtest.usage import usage_between
 
 FRAME_BYTES: Final = 224
 """A transform as Roomring sends it to a member of a load test: 220 bytes, and 4 of the WebSocket frame's head."""
@@ -86,7 +87,7 @@ async def _read(
     begin = snapshot({"floor": [pid]})
     begin_s, received_before = time.monotonic(), sum(sink.received_bytes for sink in sinks)
     await asyncio.sleep(seconds)
-    usage = difference(begin, snapshot({"floor": [pid]}))["floor"]
+    usage = usage_between(begin, snapshot({"floor": [pid]}))["floor"]
     window_s = time.monotonic() - begin_s
     updates = (sum(sink.received_bytes for sink in sinks) - received_before) // frame_bytes
     if not updates:

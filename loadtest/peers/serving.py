@@ -10,20 +10,20 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from common.errors import RoomringError
-from deploy.bench import processes
 from deploy.devcluster import DevCluster
 from deploy.embedded_redis import EmbeddedRedis
+from deploy.loadtest import target_of
 from deploy.ports import free_ports
 from deploy.unprivileged import prepare_child
-from loadtest.peers.catalogue import ROOMRING
+from loadtest.peers.catalogue import PEERS, ROOMRING, Peer
 from loadtest.peers.installing import find_nats_server, install_node_servers, install_python_server
+from loadtest.scenario import Target
 
 START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 5.0
@@ -36,18 +36,8 @@ class NotStarted(RoomringError):
     """A peer did not come up. The text is one line that says why."""
 
 
-@dataclass(frozen=True)
-class Server:
-    """A server that is up."""
-
-    urls: tuple[str, ...]
-    """http://HOST:PORT of each process that members may connect to."""
-    pids: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Kind of process -> process ids of all that do the work, Redis too."""
-
-
 @contextmanager
-def serving(name: str, cache: Path, *, edges: int = _NODES, workers: int = 2) -> Iterator[Server]:
+def serving(name: str, cache: Path, *, edges: int = _NODES, workers: int = 2) -> Iterator[Target]:
     """Run a peer, or Roomring, as long as the context lasts. Enter it in a thread that lives as long.
 
     Args:
@@ -63,23 +53,32 @@ def serving(name: str, cache: Path, *, edges: int = _NODES, workers: int = 2) ->
     with ExitStack() as stack:
         if name == ROOMRING:
             cluster = stack.enter_context(DevCluster(edges=edges, workers=workers, restart=False))
-            yield Server(tuple(edge.url for edge in cluster.edges), processes(cluster))
+            yield target_of(cluster, label="Roomring")
             return
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roomring-peer-")))
-        yield _STARTS[name](stack, folder, cache)
+        yield _STARTS[name](stack, folder, cache, PEERS[name])
 
 
-def _start_socketio(stack: ExitStack, folder: Path, cache: Path) -> Server:
+def prepare(name: str, cache: Path) -> None:
+    """Install what a peer needs, so that its first start takes no longer than the others.
+
+    Raises:
+        NotInstalled: see there.
+    """
+    _INSTALLS[name](cache)
+
+
+def _start_socketio(stack: ExitStack, folder: Path, cache: Path, peer: Peer) -> Target:
     node, servers = install_node_servers(cache)
-    return _start_nodes(stack, folder, [str(node), str(servers / "socketio.mjs")], "node")
+    return _start_nodes(stack, folder, [str(node), str(servers / "socketio.mjs")], "node", peer)
 
 
-def _start_python_socketio(stack: ExitStack, folder: Path, cache: Path) -> Server:
+def _start_python_socketio(stack: ExitStack, folder: Path, cache: Path, peer: Peer) -> Target:
     python, servers = install_python_server(cache)
-    return _start_nodes(stack, folder, [str(python), str(servers / "server.py")], "python")
+    return _start_nodes(stack, folder, [str(python), str(servers / "server.py")], "python", peer)
 
 
-def _start_nodes(stack: ExitStack, folder: Path, command: Sequence[str], kind: str) -> Server:
+def _start_nodes(stack: ExitStack, folder: Path, command: Sequence[str], kind: str, peer: Peer) -> Target:
     """Start some processes of one command that share a Valkey."""
     store = stack.enter_context(EmbeddedRedis(folder / "valkey"))
     assert store.pid is not None
@@ -87,17 +86,17 @@ def _start_nodes(stack: ExitStack, folder: Path, command: Sequence[str], kind: s
     pids = [
         stack.enter_context(process(command, port, folder / f"{port}.log", {"REDIS_URL": store.url})) for port in ports
     ]
-    return Server(tuple(f"http://127.0.0.1:{port}" for port in ports), {kind: pids, "valkey": [store.pid]})
+    return _target(peer, ports, {kind: pids, "valkey": [store.pid]}, store.url)
 
 
-def _start_colyseus(stack: ExitStack, folder: Path, cache: Path) -> Server:
+def _start_colyseus(stack: ExitStack, folder: Path, cache: Path, peer: Peer) -> Target:
     node, servers = install_node_servers(cache)
     (port,) = free_ports(1)
     pid = stack.enter_context(process([str(node), str(servers / "colyseus.mjs")], port, folder / "colyseus.log", {}))
-    return Server((f"http://127.0.0.1:{port}",), {"node": [pid]})
+    return _target(peer, [port], {"node": [pid]})
 
 
-def _start_nats(stack: ExitStack, folder: Path, _cache: Path) -> Server:
+def _start_nats(stack: ExitStack, folder: Path, _cache: Path, peer: Peer) -> Target:
     program = find_nats_server()
     port, client_port = free_ports(2)
     configuration = folder / "nats.conf"
@@ -106,14 +105,30 @@ def _start_nats(stack: ExitStack, folder: Path, _cache: Path) -> Server:
     )
     command = [str(program), "--config", str(configuration)]
     pid = stack.enter_context(process(command, port, folder / "nats.log", {}))
-    return Server((f"http://127.0.0.1:{port}",), {"nats-server": [pid]})
+    return _target(peer, [port], {"nats-server": [pid]})
 
 
-_STARTS: Final = {
+def _target(peer: Peer, ports: Sequence[int], pids: Mapping[str, Sequence[int]], redis_url: str = "") -> Target:
+    return Target(
+        urls=tuple(f"http://127.0.0.1:{port}" for port in ports),
+        dialect=peer.dialect,
+        label=peer.title,
+        redis_url=redis_url,
+        pids=lambda: pids,
+    )
+
+
+_STARTS: Final[Mapping[str, Callable[[ExitStack, Path, Path, Peer], Target]]] = {
     "socketio": _start_socketio,
     "colyseus": _start_colyseus,
     "python-socketio": _start_python_socketio,
     "nats": _start_nats,
+}
+_INSTALLS: Final[Mapping[str, Callable[[Path], object]]] = {
+    "socketio": install_node_servers,
+    "colyseus": install_node_servers,
+    "python-socketio": install_python_server,
+    "nats": lambda _: find_nats_server(),
 }
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from common.codec import encode_event
 from common.messages import AvatarTransformBroadcast
-from loadtest.peers.batching import Batching, parse_writes, read_writes
+from loadtest.peers.batching import Batching, WriteCount, parse_writes, read_writes
 from loadtest.peers.floor import FRAME_BYTES, batching_in
 
 IO = "rchar: 3\nwchar: 4\nsyscr: 5\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
@@ -19,6 +19,16 @@ def test_the_writes_of_all_processes_are_counted(tmp_path):
 def test_another_text_is_refused():
     with pytest.raises(ValueError):
         parse_writes("rchar: 3\n")
+
+
+def test_the_writes_of_a_window_are_told_though_it_lies_between_two_looks():
+    writes = WriteCount()
+    assert writes.between(0.0, 1.0) == 0
+    for at_s, count in ((10.0, 100), (12.0, 500), (12.5, 500), (14.5, 900)):
+        writes.add(at_s, count)
+    assert writes.between(10.0, 14.5) == 800
+    assert writes.between(11.0, 13.5) == 700 - 300
+    assert writes.between(5.0, 20.0) == 800
 
 
 def test_batching_is_of_one_socket():

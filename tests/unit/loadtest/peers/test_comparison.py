@@ -2,10 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.peers.batching import Batching
 from loadtest.peers.comparison import (
-    FloorMeasured,
-    Measured,
     RoomSearch,
     Round,
     floor_ratios,
@@ -15,26 +12,7 @@ from loadtest.peers.comparison import (
     values_of,
     why_broken,
 )
-
-
-def measured(server, *, cpu_s=1.0, updates=1_000_000, p50_ms=2.0, p99_ms=5.0, lost=0, invalid=()):
-    return Measured(
-        server=server,
-        members=40,
-        window_s=8.0,
-        updates=updates,
-        expected=updates,
-        delivered=updates - lost,
-        superseded=0,
-        lost=lost,
-        out_of_order=0,
-        duplicates=0,
-        p50_ms=p50_ms,
-        p99_ms=p99_ms,
-        cpu_s={"edge": cpu_s / 2, "worker": cpu_s / 4, "valkey": cpu_s / 4},
-        generator_cores=0.4,
-        invalid=invalid,
-    )
+from tests.unit.loadtest.peers.figures import floor_of, measured
 
 
 def rounds_of(*pairs):
@@ -95,8 +73,7 @@ def test_the_edges_are_set_beside_the_floor_of_their_round():
     rounds = rounds_of((2.0, None), (4.0, None), (1.0, None))
     for one, cpu_s in zip(rounds, (0.5, 2.0, None), strict=True):
         if cpu_s is not None:
-            batching = Batching(5.0, 100.0)
-            one.floor = FloorMeasured(40, 1_000_000, cpu_s, 8.0, batching, batching)
+            one.floor = floor_of(cpu_s)
     assert floor_ratios(rounds, "roomring", "edge") == pytest.approx([2.0, 1.0])
 
 

@@ -1,0 +1,190 @@
+"""Measures Roomring and its peers in turn, round after round.
+
+One server runs at a time. What fails is told, and the others go on. How a server is installed and measured is given to
+it: see `measuring.py` and `installing.py`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from common.errors import RoomringError
+from loadtest.peers.batching import Batching
+from loadtest.peers.catalogue import PEERS, ROOMRING
+from loadtest.peers.comparison import (
+    Comparison,
+    FloorMeasured,
+    Measured,
+    RoomSearch,
+    Round,
+    Sustained,
+    order_of,
+    why_broken,
+)
+from loadtest.peers.comparison_text import title_of
+
+SEARCH_TRIES_MAX: Final = 10
+SEARCH_FACTOR: Final = 1.5
+SEARCH_RESOLUTION: Final = 0.08
+"""Two searches on one machine end about that far from each other."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a room must hold to count as sustained, and where the search ends."""
+
+    p99_max_ms: float = 100.0
+    """Beyond it, movement is seen to lag."""
+    loss_max: float = 0.001
+    """Share of the updates."""
+    first_members: int = 40
+    members_max: int = 600
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a comparison does its work with. Each may raise `RoomringError` or `OSError`."""
+
+    install: Callable[[str], None]
+    """Takes a peer's name."""
+    measure: Callable[[str, int], Measured]
+    """Takes a server's name and the members of the room. A `KeyboardInterrupt` ends the comparison."""
+    measure_floor: Callable[[int, Batching], FloorMeasured] | None
+    """Takes the number of sockets and the batching; None: without the floor."""
+    say: Callable[[str], None]
+    """Takes a line for the user, who waits."""
+
+
+class Bench:
+    """One comparison."""
+
+    def __init__(
+        self, comparison: Comparison, means: Means, *, sizes: Sequence[int], rounds: int, search: Limits | None
+    ) -> None:
+        """Prepare a comparison.
+
+        Args:
+            comparison: gets what is measured.
+            sizes: members of the rooms; may be empty.
+            search: look for the largest room of each server too.
+        """
+        self.comparison = comparison
+        self._means = means
+        self._sizes = tuple(sizes)
+        self._rounds = rounds
+        self._search = search
+        self._begin_s = time.monotonic()
+
+    def expected_s(self, run_s: float, floor_s: float) -> float:
+        """Return about how long `run` takes.
+
+        Args:
+            run_s: of one run, with the start and the end of the server.
+            floor_s: of one run of the floor.
+        """
+        floors_s = floor_s if self._means.measure_floor else 0.0
+        in_rounds_s = len(self._sizes) * self._rounds * (len(self._servers) * run_s + floors_s)
+        return in_rounds_s + (len(self._servers) * SEARCH_TRIES_MAX * run_s if self._search else 0.0)
+
+    def install(self) -> None:
+        """Install the peers; those that cannot be had are left out of what follows."""
+        for name in self.comparison.servers:
+            if name in PEERS:
+                self._say(f"installing what {title_of(name)} needs, unless it is there")
+                try:
+                    self._means.install(name)
+                except (RoomringError, OSError) as error:
+                    self.comparison.missing[name] = str(error)
+                    self._say(f"{title_of(name)} is left out: {error}")
+
+    def run(self) -> Comparison:
+        """Do all rounds, and the search. Ends early, with what there is, when the user interrupts."""
+        try:
+            for members in self._sizes:
+                for number in range(self._rounds):
+                    self._do_round(Round(number, members))
+            if self._search:
+                for server in self._servers:
+                    self._look_for_largest(server, self._search)
+        except KeyboardInterrupt:
+            self.comparison.interrupted = True
+        return self.comparison
+
+    # --- rounds -----------------------------------------------------------------------------------------------
+
+    @property
+    def _servers(self) -> list[str]:
+        return [name for name in self.comparison.servers if name not in self.comparison.missing]
+
+    def _do_round(self, one: Round) -> None:
+        self.comparison.rounds.append(one)
+        for server in order_of(self._servers, one.number):
+            measured = self._measure(server, one.members, f"round {one.number + 1} of {self._rounds}")
+            if measured is None:
+                continue
+            one.measured[server] = measured
+            if server == ROOMRING and measured.batching is not None:
+                self._measure_floor(one, measured.batching)
+
+    def _measure(self, server: str, members: int, step: str) -> Measured | None:
+        """Measure a server. Returns: None where that came to nothing, which is written down."""
+        where = f"{title_of(server)}, {members} members, {step}"
+        try:
+            measured = self._means.measure(server, members)
+        except (RoomringError, OSError) as error:
+            self.comparison.failed.append(f"{where}: {error}")
+            self._say(f"{where}: came to nothing: {error}")
+            return None
+        self._say(f"{where}: {_in_words(measured)}")
+        return measured
+
+    def _measure_floor(self, one: Round, batching: Batching) -> None:
+        if self._means.measure_floor is None:
+            return
+        where = f"floor, {one.members} members, round {one.number + 1} of {self._rounds}"
+        try:
+            one.floor = self._means.measure_floor(one.members, batching)
+        except (RoomringError, OSError) as error:
+            self.comparison.failed.append(f"{where}: {error}")
+            self._say(f"{where}: came to nothing: {error}")
+        else:
+            self._say(f"{where}: {one.floor.cpu_us:.2f} µs")
+
+    # --- the largest room -------------------------------------------------------------------------------------
+
+    def _look_for_largest(self, server: str, limits: Limits) -> None:
+        search = RoomSearch(
+            first=limits.first_members,
+            factor=SEARCH_FACTOR,
+            resolution=SEARCH_RESOLUTION,
+            members_max=limits.members_max,
+            tries_max=SEARCH_TRIES_MAX,
+        )
+        updates_per_second, broken_by = 0.0, ""
+        while search.members is not None:
+            members = search.members
+            measured = self._measure(server, members, "largest room")
+            why = (
+                "it came to nothing"
+                if measured is None
+                else why_broken(measured, p99_max_ms=limits.p99_max_ms, loss_max=limits.loss_max)
+            )
+            search.tell(held=not why)
+            if why:
+                self._say(f"{title_of(server)}, {members} members, largest room: broken: {why}")
+                broken_by = why
+            elif measured is not None:
+                updates_per_second = measured.updates / measured.window_s
+        self.comparison.sustained.append(
+            Sustained(server, search.best, updates_per_second, search.broken, broken_by if search.broken else "")
+        )
+
+    def _say(self, text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self._begin_s), 60)
+        self._means.say(f"{minutes}:{seconds:02} {text}")
+
+
+def _in_words(measured: Measured) -> str:
+    words = f"{measured.cpu_us:.2f} µs, p50 {measured.p50_ms:.1f} ms, p99 {measured.p99_ms:.1f} ms"
+    return f"{words}; not sound" if measured.invalid or measured.failures else words

@@ -1,0 +1,58 @@
+"""What is taken from a result of the scenario `space`."""
+
+import pytest
+
+from loadtest.histogram import Histogram
+from loadtest.peers.batching import Batching, WriteCount
+from loadtest.peers.measuring import measured_of
+from loadtest.result import Result
+from loadtest.scenario import Findings
+from loadtest.usage import KindUsage, Window
+
+COUNTS = {"expected": 1000, "delivered": 990, "superseded": 7, "lost": 3, "out_of_order": 2, "duplicates": 1}
+
+
+def result_of(*, counters=None):
+    latency = Histogram()
+    for value_us in range(1000, 101_000, 1000):
+        latency.record(value_us)
+    window = Window("", begin_s=10.0, end_s=18.0, work=980, generator_cpu_s=[0.8, 4.0])
+    window.usage = {"edge": KindUsage(2, 0.3, 0.1, 0), "valkey": KindUsage(1, 0.0, 0.09, 0)}
+    window.counters = counters or {}
+    findings = Findings(
+        histograms={"transforms": latency},
+        details={"transforms": {**COUNTS, "sent": 25, "refused": 0, "strange": 0}},
+        failures=["3 transforms lost"],
+    )
+    return Result(
+        *("space", "", "Roomring", "roomring", {}, (), 2, 2, {}, "", 0.0, 12.0),
+        findings=findings,
+        windows=[window],
+        traces=[],
+        interrupted=False,
+    )
+
+
+def test_the_figures_are_those_of_the_window():
+    found = measured_of("nats", 5, result_of(), WriteCount())
+    assert {name: getattr(found, name) for name in COUNTS} == COUNTS
+    assert (found.updates, found.window_s, found.members) == (980, 8.0, 5)
+    assert found.cpu_s == pytest.approx({"edge": 0.4, "valkey": 0.09})
+    assert found.cpu_us == pytest.approx(500.0)
+    assert found.p50_ms == pytest.approx(50.0, rel=0.01)
+    assert found.p99_ms == pytest.approx(99.0, rel=0.01)
+    assert found.generator_cores == pytest.approx(0.5)
+    assert found.failures == ("3 transforms lost",)
+    assert found.batching is None
+
+
+def test_batching_is_of_what_edges_wrote_to_sockets():
+    writes = WriteCount()
+    writes.add(9.0, 1000)
+    writes.add(19.0, 1600)
+    counters = {
+        "edge-1": {"roomring_edge_input_batches_total": 50.0},
+        "edge-2": {"roomring_edge_input_batches_total": 30.0, "roomring_edge_batches_total": 9.0},
+    }
+    found = measured_of("roomring", 5, result_of(counters=counters), writes)
+    assert found.batching == Batching(980 / 400, 400 / 5 / 8.0)

@@ -1,7 +1,7 @@
 """Measures the floor: what it costs to write the same bytes to the same number of sockets, and nothing else.
 
     python -m loadtest.peers.floor --members 100 --per-write 8 --writes 250
-    python -m loadtest.peers.floor --members 100 --from peers.json
+    python -m loadtest.peers.floor --members 100 --from result.json
 
 The writer (floor_writer.py) is a process of its own; this one reads and throws away. The bytes are raw: neither
 handshake nor masks cost anything here. What is told is the writer's CPU for each update.

@@ -108,7 +108,7 @@ def target_of(cluster: DevCluster, *, label: str) -> Target:
 
 def pids_by_kind(cluster: DevCluster) -> dict[str, list[int]]:
     """Return the process ids of a cluster by kind: `edge`, `worker`, `valkey`, `postgres`."""
-    kinds: dict[str, list[int]] = {}
+    kinds: dict[str, list[int]] = {"edge": [], "worker": []}
     for name, pid in cluster.pids().items():
         kinds.setdefault(name.partition("-")[0], []).append(pid)
     return kinds

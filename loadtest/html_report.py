@@ -5,7 +5,7 @@ from html import escape
 from typing import Final
 
 from loadtest.plots import plots_of
-from loadtest.report import counters, options_line, redis_calls, show, tables, title
+from loadtest.report import counters, figures, options_line, redis_calls, show, tables, title
 from loadtest.result import Result
 from loadtest.scenario import Table
 
@@ -25,6 +25,7 @@ code { font: 13px ui-monospace, monospace; }
 .failed { background: #fbe6e6; border-color: #b3282d; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(560px, 1fr)); gap: 14px; }
 .tables { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
+.figures { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 14px; align-items: start; }
 .card { background: #fff; border: 1px solid #dde3ea; border-radius: 6px; padding: 12px 14px; overflow-x: auto; }
 .card svg { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -53,7 +54,7 @@ def render_html(result: Result) -> str:
         f"{escape(host)}</p>",
         f"<h2>Remarks</h2>{remarks}" if remarks else "",
         *_cards("Plots", "plots", plots_of(result)),
-        *_cards("Tables", "tables", [_table(table) for table in tables(result)]),
+        _figures_and_tables(result),
         *_details("All that Redis and the servers counted in the windows", [_table(table) for table in more]),
     ]
     body = "\n".join(part for part in parts if part)
@@ -70,6 +71,13 @@ def _cards(heading: str, kind: str, contents: Sequence[str]) -> list[str]:
         return []
     cards = "\n".join(f'<div class="card">{content}</div>' for content in contents)
     return [f'<h2>{escape(heading)}</h2>\n<div class="{kind}">\n{cards}\n</div>']
+
+
+def _figures_and_tables(result: Result) -> str:
+    cards = "\n".join(f'<div class="card">{_table(table)}</div>' for table in tables(result))
+    shown = figures(result)
+    left = f'<div class="card">{_table(shown)}</div>' if shown.rows else ""
+    return f'<h2>Figures</h2>\n<div class="figures">\n{left}\n<div class="tables">\n{cards}\n</div>\n</div>'
 
 
 def _details(heading: str, contents: Sequence[str]) -> list[str]:

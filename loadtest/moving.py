@@ -18,7 +18,8 @@ from loadtest.usage import Window
 CLOSED_SHOWN_MAX: Final = 5
 
 LOST: Final = "transforms lost"
-"""The failure that means that servers could not bear the load, where the others mean that they are wrong."""
+CLOSED: Final = "closed sockets"
+"""These two mean that servers could not bear the load; the other failures mean that they are wrong."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Moved:
                 "changes of epoch that were not told": order.epoch_changes,
                 "places in the order that differ between receivers": order.mismatches,
                 "acknowledged messages not delivered": order.acked_missing,
-                "closed sockets": len(self.result.closed),
+                CLOSED: len(self.result.closed),
                 "frames that are no server event": self.result.bad_frames,
             }
         )
@@ -115,7 +116,13 @@ def told(failures: Counter[str]) -> list[str]:
 def latency_figures(name: str, histogram: Histogram) -> list[Figure]:
     """Return p50, p95 and p99 of latencies as figures, in ms."""
     return [
-        Figure(f"{name} p{percent}", histogram.percentile(percent) / 1000 if histogram.total else None, "ms", "lower")
+        Figure(
+            f"{name} p{percent}",
+            histogram.percentile(percent) / 1000 if histogram.total else None,
+            "ms",
+            "lower",
+            main=False,
+        )
         for percent in (50, 95, 99)
     ]
 
@@ -132,11 +139,11 @@ def cost_figures(windows: Sequence[Window]) -> list[Figure]:
 
     figures = []
     if all(window.usage for window in windows):
-        figures.append(Figure(f"server CPU per {unit}", each_us(), "µs", "lower"))
+        figures.append(Figure(f"server CPU per {unit}", each_us(), "µs", "lower", main=False))
         kinds = dict.fromkeys(kind for window in windows for kind in window.usage)
-        figures += [Figure(f"{kind} CPU per {unit}", each_us(kind), "µs", "lower") for kind in kinds]
+        figures += [Figure(f"{kind} CPU per {unit}", each_us(kind), "µs", "lower", main=False) for kind in kinds]
     generators_s = sum(sum(window.generator_cpu_s) for window in windows)
-    figures.append(Figure(f"generator CPU per {unit}", generators_s * 1e6 / work, "µs"))
+    figures.append(Figure(f"generator CPU per {unit}", generators_s * 1e6 / work, "µs", main=False))
     return figures
 
 
@@ -147,9 +154,9 @@ def _figures(merged: GeneratorResult, transforms: TransformTotals, windows: Sequ
     return [
         *latency_figures("latency", merged.transform_latency),
         Figure("updates received", received / seconds if seconds else None, "1/s", "higher"),
-        Figure("lost", 100 * transforms.lost / expected if expected else None, "%", "lower"),
-        Figure("superseded", 100 * transforms.superseded / expected if expected else None, "%", "lower"),
-        Figure("out of order", transforms.out_of_order, "", "lower"),
+        Figure("lost", 100 * transforms.lost / expected if expected else None, "%", "lower", main=False),
+        Figure("superseded", 100 * transforms.superseded / expected if expected else None, "%", "lower", main=False),
+        Figure("out of order", transforms.out_of_order, "", "lower", main=False),
         *latency_figures("chat latency", merged.chat_latency),
         *cost_figures(windows),
     ]

@@ -66,9 +66,8 @@ def options_line(result: Result) -> str:
 
 
 def tables(result: Result) -> list[Table]:
-    """Return all tables of a result, the main figures first; none of them is empty."""
+    """Return all tables of a result but that of its figures; none of them is empty."""
     found = [
-        _figures(result),
         *result.findings.tables,
         _latency(result),
         *_cpu(result),
@@ -76,6 +75,14 @@ def tables(result: Result) -> list[Table]:
         *_troubles(result.windows),
     ]
     return [table for table in found if table.rows]
+
+
+def figures(result: Result, *, main_only: bool = False) -> Table:
+    """Return the figures by which runs are compared; all, or those that no other table has."""
+    rows: list[tuple[Cell, ...]] = [
+        (figure.name, figure.value, figure.unit) for figure in result.findings.figures if figure.main or not main_only
+    ]
+    return Table("Figures", ("value", "unit"), rows)
 
 
 def redis_calls(windows: Sequence[Window]) -> Table:
@@ -106,7 +113,7 @@ def counters(windows: Sequence[Window]) -> Table:
 def render(result: Result, *, colours: bool = False) -> str:
     """Return the report as text with a line feed at its end."""
     lines = [f"{title(result)}, {result.seconds:.0f} s in all", f"  {options_line(result)}".rstrip(), ""]
-    for table in tables(result):
+    for table in [*([main] if (main := figures(result, main_only=True)).rows else []), *tables(result)]:
         rows = [[table.title, *table.columns], *([show(cell) for cell in row] for row in table.rows)]
         lines += [*render_table(rows), ""]
     remarks = result.remarks()
@@ -117,11 +124,6 @@ def render(result: Result, *, colours: bool = False) -> str:
         lines.append("")
     lines.append(_coloured(result, f"  {result.verdict()}") if colours else f"  {result.verdict()}")
     return "\n".join(lines) + "\n"
-
-
-def _figures(result: Result) -> Table:
-    rows: list[tuple[Cell, ...]] = [(figure.name, figure.value, figure.unit) for figure in result.findings.figures]
-    return Table("Figures", ("value", "unit"), rows)
 
 
 def _latency(result: Result) -> Table:

@@ -178,6 +178,7 @@ class Result:
             "userSeconds": [usage.user_s for usage in trace.usage],
             "systemSeconds": [usage.system_s for usage in trace.usage],
             "rssBytes": [usage.rss_bytes for usage in trace.usage],
+            "privateBytes": [usage.private_bytes for usage in trace.usage],
         }
 
 

@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from common.errors import RoomringError, SettingsError
-from loadtest.usage import Window
+from loadtest.usage import Trace, Window
 
 if TYPE_CHECKING:
     from loadtest.histogram import Histogram
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 MODULES: Final[Mapping[str, str]] = {
     "space": "loadtest.scenarios.space",
+    "large-room": "loadtest.scenarios.large_room",
+    "many-rooms": "loadtest.scenarios.many_rooms",
+    "soak": "loadtest.scenarios.soak",
 }
 """Name of a scenario -> its module, in the order in which `list` shows them."""
 
@@ -118,6 +121,12 @@ class Stage(Protocol):
         second Ctrl-C cancels it. The harness itself says in the report that the run was interrupted."""
         ...
 
+    @property
+    def traces(self) -> Sequence[Trace]:
+        """CPU and memory of each process, sampled once a second since the begin of the run; those of the generator
+        have the kind "generator". They grow while one looks."""
+        ...
+
     def progress(self, text: str) -> None:
         """Show what is going on now, in one line without a line feed; it replaces the text before. Cheap."""
         ...
@@ -164,6 +173,8 @@ class Figure:
     """ "ms", "µs", "1/s", "MiB", "cores"; empty for a plain count."""
     better: str = ""
     """ "lower" or "higher"; empty where neither is better."""
+    main: bool = True
+    """Whether the report on the terminal shows it on top; False where one of its tables does."""
 
 
 Cell = str | int | float | None

@@ -66,7 +66,7 @@ def options_line(result: Result) -> str:
 
 
 def tables(result: Result) -> list[Table]:
-    """Return all tables of a result but that of its figures; none of them is empty."""
+    """Return all tables of a result; none of them is empty."""
     found = [
         *result.findings.tables,
         _latency(result),
@@ -113,7 +113,9 @@ def counters(windows: Sequence[Window]) -> Table:
 def render(result: Result, *, colours: bool = False) -> str:
     """Return the report as text with a line feed at its end."""
     lines = [f"{title(result)}, {result.seconds:.0f} s in all", f"  {options_line(result)}".rstrip(), ""]
-    for table in [*([main] if (main := figures(result, main_only=True)).rows else []), *tables(result)]:
+    main = [(figure.name, figure.value, figure.unit) for figure in result.findings.figures if figure.main]
+    first = [Table("Figures", ("value", "unit"), [*main])] if main else []
+    for table in [*first, *tables(result)]:
         rows = [[table.title, *table.columns], *([show(cell) for cell in row] for row in table.rows)]
         lines += [*render_table(rows), ""]
     remarks = result.remarks()

@@ -12,7 +12,7 @@ from loadtest.accounting import OrderTotals, TransformTotals, settle_order, sett
 from loadtest.generator import GeneratorResult
 from loadtest.histogram import Histogram
 from loadtest.plan import Plan
-from loadtest.scenario import Cell, Figure, Findings, Table
+from loadtest.scenario import Cell, Figure, Findings, Seconds, Table
 from loadtest.usage import Window
 
 CLOSED_SHOWN_MAX: Final = 5
@@ -54,6 +54,17 @@ class Moved:
         """Share of the expected updates that a newer one replaced, 0 to 1."""
         return self.transforms.superseded / self.transforms.expected if self.transforms.expected else 0.0
 
+    def seconds(self) -> Seconds:
+        """Return the latencies by second, those of the warm-up too; without a last second that was not full."""
+        found = self.result.second_latency
+        full_s = int(self.plan.warmup_s + self.result.window_s)
+        last = max(found, default=-1)
+        return Seconds(
+            "transforms",
+            self.start_s,
+            [found.get(second, Histogram()) for second in range(min(last + 1, full_s) if full_s else last + 1)],
+        )
+
     def failures(self) -> Counter[str]:
         """Return what the servers did wrong -> how often; empty when nothing."""
         transforms, order = self.transforms, self.order
@@ -89,8 +100,9 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
             run.window.work = run.result.window_received
     findings = Findings(
         figures=_figures(merged, transforms, windows),
-        tables=[_updates(transforms), _order(order)],
+        tables=[_updates(transforms), _order(order), _received(merged, windows)],
         histograms={"transforms": merged.transform_latency, "chat": merged.chat_latency},
+        seconds=[run.seconds() for run in runs],
         remarks=_remarks(merged, order),
         failures=told(sum((run.failures() for run in runs), Counter())),
         details={
@@ -101,6 +113,9 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
             "rateLimited": dict(merged.rate_limited),
             "closedSockets": [asdict(socket) for socket in merged.closed],
             "badFrames": merged.bad_frames,
+            "readsInWindows": merged.window_reads,
+            "messagesInWindows": merged.window_frames,
+            "bytesInWindows": merged.window_bytes,
         },
     )
     if transforms.expected == 0:
@@ -186,6 +201,23 @@ def _order(order: OrderTotals) -> Table:
         order.acked_missing,
     )
     return Table("Reliable order", columns, [("number", *values)])
+
+
+def _received(merged: GeneratorResult, windows: Sequence[Window]) -> Table:
+    """What came out of the sockets: how much the servers put into a message, and into a write."""
+    seconds = sum(window.seconds for window in windows)
+    updates = sum(window.work for window in windows)
+    if not seconds:
+        return Table("Received", (), [])
+    things = (updates, merged.window_frames, merged.window_reads)
+    row: tuple[Cell, ...] = (
+        "a second",
+        *(thing / seconds for thing in things),
+        merged.window_bytes / seconds / 2**20,
+        updates / merged.window_frames if merged.window_frames else None,
+        updates / merged.window_reads if merged.window_reads else None,
+    )
+    return Table("Received", ("updates", "messages", "reads", "MiB", "updates per message", "updates per read"), [row])
 
 
 def _remarks(result: GeneratorResult, order: OrderTotals) -> list[str]:

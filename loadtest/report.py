@@ -57,7 +57,7 @@ def show(cell: Cell) -> str:
 def title(result: Result) -> str:
     """Return what was run, in one line."""
     workers = "" if result.workers is None else f", {_count(result.workers, 'worker')}"
-    return f"{result.label} load test {result.scenario}: {_count(result.edges, 'edge')}{workers}"
+    return f"Load test {result.scenario} of {result.label}: {_count(result.edges, 'edge')}{workers}"
 
 
 def options_line(result: Result) -> str:
@@ -75,14 +75,6 @@ def tables(result: Result) -> list[Table]:
         *_troubles(result.windows),
     ]
     return [table for table in found if table.rows]
-
-
-def figures(result: Result, *, main_only: bool = False) -> Table:
-    """Return the figures by which runs are compared; all, or those that no other table has."""
-    rows: list[tuple[Cell, ...]] = [
-        (figure.name, figure.value, figure.unit) for figure in result.findings.figures if figure.main or not main_only
-    ]
-    return Table("Figures", ("value", "unit"), rows)
 
 
 def redis_calls(windows: Sequence[Window]) -> Table:

@@ -81,7 +81,7 @@ class Target:
     """Base URL of each edge, http://HOST:PORT, without a slash at its end."""
     dialect: str = "roomring"
     """How these servers are spoken to."""
-    label: str = "Roomring"
+    label: str = "roomring"
     """What the reports call them."""
     metrics_urls: Mapping[str, str] = field(default_factory=dict)
     """Name of a server process ("edge-1") -> URL of its Prometheus page; empty where not known."""

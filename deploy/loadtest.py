@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import pkgutil
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -9,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+import loadtest.dialects
 from common.errors import SettingsError
 from deploy.devcluster import STORE_NAME, DevCluster
 from loadtest.scenario import Scenario, Target, Values, load, load_all, parse_values
@@ -61,6 +63,7 @@ def _run_scenario(args: argparse.Namespace) -> int:
         raise SettingsError("--edges and --workers are those of an own cluster; leave them or --against out")
     if args.against and scenario.needs_own_cluster:
         raise SettingsError(f"the scenario {scenario.name} breaks things; run it without --against")
+    _check_dialect(args.dialect, own_cluster=not args.against)
     # Imported before the cluster starts, so that a missing package is told at once.
     from loadtest.run import run as run_scenario
 
@@ -75,11 +78,24 @@ def _run_scenario(args: argparse.Namespace) -> int:
         json_file=Path(args.json) if args.json else None,
     )
     if args.against:
-        return run_it(Target(urls=tuple(args.against), label=args.label or "Roomring"))
+        return run_it(Target(urls=tuple(args.against), dialect=args.dialect, label=args.label or args.dialect))
     workers = args.workers or scenario.workers
     edges = args.edges or scenario.edges
     with DevCluster(edges=edges, workers=workers, environ=_settings(scenario, values), restart=False) as cluster:
-        return run_it(target_of(cluster, label=args.label or "Roomring"), workers=workers)
+        return run_it(target_of(cluster, label=args.label or "roomring"), workers=workers)
+
+
+def _check_dialect(name: str, *, own_cluster: bool) -> None:
+    known = dialects()
+    if name not in known:
+        raise SettingsError(f"there is no dialect {name!r}; it is one of {', '.join(known)}")
+    if own_cluster and name != "roomring":
+        raise SettingsError(f"a cluster of our own does not speak {name}; name its servers with --against")
+
+
+def dialects() -> list[str]:
+    """Return the names of the dialects that there are."""
+    return sorted(module.name for module in pkgutil.iter_modules(loadtest.dialects.__path__))
 
 
 def _settings(scenario: Scenario, values: Values) -> Mapping[str, str]:
@@ -108,7 +124,7 @@ def target_of(cluster: DevCluster, *, label: str) -> Target:
 
 def pids_by_kind(cluster: DevCluster) -> dict[str, list[int]]:
     """Return the process ids of a cluster by kind: `edge`, `worker`, `valkey`, `postgres`."""
-    kinds: dict[str, list[int]] = {}
+    kinds: dict[str, list[int]] = {"edge": [], "worker": []}
     for name, pid in cluster.pids().items():
         kinds.setdefault(name.partition("-")[0], []).append(pid)
     return kinds

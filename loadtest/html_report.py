@@ -7,7 +7,7 @@ from typing import Final
 from loadtest.plots import plots_of
 from loadtest.report import counters, options_line, redis_calls, show, tables, title
 from loadtest.result import Result
-from loadtest.scenario import Table
+from loadtest.scenario import Figure, Table
 
 _CSS: Final = """
 :root { color-scheme: light; }
@@ -25,11 +25,14 @@ code { font: 13px ui-monospace, monospace; }
 .failed { background: #fbe6e6; border-color: #b3282d; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(560px, 1fr)); gap: 14px; }
 .tables { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(175px, 1fr)); gap: 10px; }
+.figures .card { padding: 8px 12px; }
+.figures b { font-size: 19px; font-variant-numeric: tabular-nums; }
 .card { background: #fff; border: 1px solid #dde3ea; border-radius: 6px; padding: 12px 14px; overflow-x: auto; }
 .card svg { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 0 4px 18px; text-align: right; white-space: nowrap; border-bottom: 1px solid #edf0f4; }
-th { font-weight: 600; color: #56606b; vertical-align: bottom; }
+th { font-weight: 600; color: #56606b; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th:first-child { color: #1d2630; }
 tr:last-child td { border-bottom: 0; }
@@ -52,6 +55,7 @@ def render_html(result: Result) -> str:
         f'<p class="quiet">{escape(result.started_at)}, {result.seconds:.0f} s, against {escape(where)}; '
         f"{escape(host)}</p>",
         f"<h2>Remarks</h2>{remarks}" if remarks else "",
+        *_cards("Figures", "figures", [_figure(figure) for figure in result.findings.figures]),
         *_cards("Plots", "plots", plots_of(result)),
         *_cards("Tables", "tables", [_table(table) for table in tables(result)]),
         *_details("All that Redis and the servers counted in the windows", [_table(table) for table in more]),
@@ -70,6 +74,11 @@ def _cards(heading: str, kind: str, contents: Sequence[str]) -> list[str]:
         return []
     cards = "\n".join(f'<div class="card">{content}</div>' for content in contents)
     return [f'<h2>{escape(heading)}</h2>\n<div class="{kind}">\n{cards}\n</div>']
+
+
+def _figure(figure: Figure) -> str:
+    unit = f" {escape(figure.unit)}" if figure.unit else ""
+    return f'<div class="quiet">{escape(figure.name)}</div><b>{escape(show(figure.value))}</b>{unit}'
 
 
 def _details(heading: str, contents: Sequence[str]) -> list[str]:

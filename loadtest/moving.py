@@ -12,13 +12,14 @@ from loadtest.accounting import OrderTotals, TransformTotals, settle_order, sett
 from loadtest.generator import GeneratorResult
 from loadtest.histogram import Histogram
 from loadtest.plan import Plan
-from loadtest.scenario import Cell, Figure, Findings, Table
+from loadtest.scenario import Cell, Figure, Findings, Seconds, Table
 from loadtest.usage import Window
 
 CLOSED_SHOWN_MAX: Final = 5
 
 LOST: Final = "transforms lost"
-"""The failure that means that servers could not bear the load, where the others mean that they are wrong."""
+CLOSED: Final = "closed sockets"
+"""These two mean that servers could not bear the load; the other failures mean that they are wrong."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,17 @@ class Moved:
         """Share of the expected updates that a newer one replaced, 0 to 1."""
         return self.transforms.superseded / self.transforms.expected if self.transforms.expected else 0.0
 
+    def seconds(self) -> Seconds:
+        """Return the latencies by second, those of the warm-up too; without a last second that was not full."""
+        found = self.result.second_latency
+        full_s = int(self.plan.warmup_s + self.result.window_s)
+        last = max(found, default=-1)
+        return Seconds(
+            "transforms",
+            self.start_s,
+            [found.get(second, Histogram()) for second in range(min(last + 1, full_s) if full_s else last + 1)],
+        )
+
     def failures(self) -> Counter[str]:
         """Return what the servers did wrong -> how often; empty when nothing."""
         transforms, order = self.transforms, self.order
@@ -69,7 +81,7 @@ class Moved:
                 "changes of epoch that were not told": order.epoch_changes,
                 "places in the order that differ between receivers": order.mismatches,
                 "acknowledged messages not delivered": order.acked_missing,
-                "closed sockets": len(self.result.closed),
+                CLOSED: len(self.result.closed),
                 "frames that are no server event": self.result.bad_frames,
             }
         )
@@ -88,8 +100,9 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
             run.window.work = run.result.window_received
     findings = Findings(
         figures=_figures(merged, transforms, windows),
-        tables=[_updates(transforms), _order(order)],
+        tables=[_updates(transforms), _order(order), _received(merged, windows)],
         histograms={"transforms": merged.transform_latency, "chat": merged.chat_latency},
+        seconds=[run.seconds() for run in runs],
         remarks=_remarks(merged, order),
         failures=told(sum((run.failures() for run in runs), Counter())),
         details={
@@ -100,6 +113,9 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
             "rateLimited": dict(merged.rate_limited),
             "closedSockets": [asdict(socket) for socket in merged.closed],
             "badFrames": merged.bad_frames,
+            "readsInWindows": merged.window_reads,
+            "messagesInWindows": merged.window_frames,
+            "bytesInWindows": merged.window_bytes,
         },
     )
     if transforms.expected == 0:
@@ -115,7 +131,13 @@ def told(failures: Counter[str]) -> list[str]:
 def latency_figures(name: str, histogram: Histogram) -> list[Figure]:
     """Return p50, p95 and p99 of latencies as figures, in ms."""
     return [
-        Figure(f"{name} p{percent}", histogram.percentile(percent) / 1000 if histogram.total else None, "ms", "lower")
+        Figure(
+            f"{name} p{percent}",
+            histogram.percentile(percent) / 1000 if histogram.total else None,
+            "ms",
+            "lower",
+            main=False,
+        )
         for percent in (50, 95, 99)
     ]
 
@@ -132,11 +154,11 @@ def cost_figures(windows: Sequence[Window]) -> list[Figure]:
 
     figures = []
     if all(window.usage for window in windows):
-        figures.append(Figure(f"server CPU per {unit}", each_us(), "µs", "lower"))
+        figures.append(Figure(f"server CPU per {unit}", each_us(), "µs", "lower", main=False))
         kinds = dict.fromkeys(kind for window in windows for kind in window.usage)
-        figures += [Figure(f"{kind} CPU per {unit}", each_us(kind), "µs", "lower") for kind in kinds]
+        figures += [Figure(f"{kind} CPU per {unit}", each_us(kind), "µs", "lower", main=False) for kind in kinds]
     generators_s = sum(sum(window.generator_cpu_s) for window in windows)
-    figures.append(Figure(f"generator CPU per {unit}", generators_s * 1e6 / work, "µs"))
+    figures.append(Figure(f"generator CPU per {unit}", generators_s * 1e6 / work, "µs", main=False))
     return figures
 
 
@@ -147,9 +169,9 @@ def _figures(merged: GeneratorResult, transforms: TransformTotals, windows: Sequ
     return [
         *latency_figures("latency", merged.transform_latency),
         Figure("updates received", received / seconds if seconds else None, "1/s", "higher"),
-        Figure("lost", 100 * transforms.lost / expected if expected else None, "%", "lower"),
-        Figure("superseded", 100 * transforms.superseded / expected if expected else None, "%", "lower"),
-        Figure("out of order", transforms.out_of_order, "", "lower"),
+        Figure("lost", 100 * transforms.lost / expected if expected else None, "%", "lower", main=False),
+        Figure("superseded", 100 * transforms.superseded / expected if expected else None, "%", "lower", main=False),
+        Figure("out of order", transforms.out_of_order, "", "lower", main=False),
         *latency_figures("chat latency", merged.chat_latency),
         *cost_figures(windows),
     ]
@@ -179,6 +201,23 @@ def _order(order: OrderTotals) -> Table:
         order.acked_missing,
     )
     return Table("Reliable order", columns, [("number", *values)])
+
+
+def _received(merged: GeneratorResult, windows: Sequence[Window]) -> Table:
+    """What came out of the sockets: how much the servers put into a message, and into a write."""
+    seconds = sum(window.seconds for window in windows)
+    updates = sum(window.work for window in windows)
+    if not seconds:
+        return Table("Received", (), [])
+    things = (updates, merged.window_frames, merged.window_reads)
+    row: tuple[Cell, ...] = (
+        "a second",
+        *(thing / seconds for thing in things),
+        merged.window_bytes / seconds / 2**20,
+        updates / merged.window_frames if merged.window_frames else None,
+        updates / merged.window_reads if merged.window_reads else None,
+    )
+    return Table("Received", ("updates", "messages", "reads", "MiB", "updates per message", "updates per read"), [row])
 
 
 def _remarks(result: GeneratorResult, order: OrderTotals) -> list[str]:

@@ -63,6 +63,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=count, metavar="N", help="workers of the own cluster (default: the scenario's, mostly 2)"
     )
+    parser.add_argument(
+        "--dialect", default="roomring", metavar="NAME", help="how the servers are spoken to (default %(default)s)"
+    )
     parser.add_argument("--label", metavar="TEXT", help="what reports and comparisons call these servers")
     parser.add_argument("--report", metavar="DIR", help="write result.json and report.html there")
     parser.add_argument("--json", metavar="FILE", help="write all that was measured there, as JSON")

@@ -64,6 +64,7 @@ def plan_of(
         drain_s=DRAIN_S,
         chats_per_second=chats,
         generators=min(generators, rooms * members),
+        dialect=stage.target.dialect,
     )
 
 

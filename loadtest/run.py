@@ -29,7 +29,7 @@ EXIT_PASSED: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
-_LIBRARIES: Final = ("aiohttp", "picows", "uvloop")
+_LIBRARIES: Final = ("aiohttp", "numpy", "uvloop")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 

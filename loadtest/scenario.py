@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from common.errors import RoomringError, SettingsError
-from loadtest.usage import Window
+from loadtest.usage import Trace, Window
 
 if TYPE_CHECKING:
     from loadtest.histogram import Histogram
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 MODULES: Final[Mapping[str, str]] = {
     "space": "loadtest.scenarios.space",
+    "large-room": "loadtest.scenarios.large_room",
+    "many-rooms": "loadtest.scenarios.many_rooms",
+    "soak": "loadtest.scenarios.soak",
 }
 """Name of a scenario -> its module, in the order in which `list` shows them."""
 
@@ -78,7 +81,7 @@ class Target:
     """Base URL of each edge, http://HOST:PORT, without a slash at its end."""
     dialect: str = "roomring"
     """How these servers are spoken to."""
-    label: str = "Roomring"
+    label: str = "roomring"
     """What the reports call them."""
     metrics_urls: Mapping[str, str] = field(default_factory=dict)
     """Name of a server process ("edge-1") -> URL of its Prometheus page; empty where not known."""
@@ -116,6 +119,12 @@ class Stage(Protocol):
     def interrupted(self) -> asyncio.Event:
         """Set by Ctrl-C. The scenario then ends its work in order and returns what it has, within a few seconds; a
         second Ctrl-C cancels it. The harness itself says in the report that the run was interrupted."""
+        ...
+
+    @property
+    def traces(self) -> Sequence[Trace]:
+        """CPU and memory of each process, sampled once a second since the begin of the run; those of the generator
+        have the kind "generator". They grow while one looks."""
         ...
 
     def progress(self, text: str) -> None:
@@ -164,6 +173,8 @@ class Figure:
     """ "ms", "µs", "1/s", "MiB", "cores"; empty for a plain count."""
     better: str = ""
     """ "lower" or "higher"; empty where neither is better."""
+    main: bool = True
+    """Whether the report on the terminal shows it on top; False where one of its tables does."""
 
 
 Cell = str | int | float | None

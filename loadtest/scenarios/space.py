@@ -1,9 +1,11 @@
 """`space`: people move and talk in rooms, at a steady rate."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from common.arguments import count, positive
-from loadtest.scenario import Findings, Option, Scenario, Stage
+from loadtest.own_cluster import let_in, let_move
+from loadtest.scenario import Findings, Option, Scenario, Stage, Values
 
 MEMBERS: Final = Option("members", count, 40, "members of each room")
 RATE: Final = Option("rate", positive, 20.0, "transforms a second for each member")
@@ -31,9 +33,14 @@ async def run(stage: Stage) -> Findings:
     return findings_of([await play(stage, plan)])
 
 
+def _settings(values: Values) -> Mapping[str, str]:
+    return {**let_in(values[ROOMS] * values[MEMBERS]), **let_move(values[RATE])}
+
+
 SCENARIO: Final = Scenario(
     name="space",
     summary="people move and talk in a room: latency, loss, order, and what an update costs",
     options=(MEMBERS, RATE, ROOMS, SECONDS, CHATS, GENERATORS),
     run=run,
+    settings=_settings,
 )

@@ -81,38 +81,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _arguments().parse_args(argv)
     # After the options, so that --help and a wrong option are quick.
-    from loadtest.peers.bench import Bench, Limits, Means
+    from loadtest.peers.bench import Bench, Means
     from loadtest.peers.comparison import Comparison
     from loadtest.peers.comparison_text import render
     from loadtest.peers.floor import WARMUP_S as FLOOR_WARMUP_S
     from loadtest.peers.floor import measure_floor
-    from loadtest.peers.measuring import measure_space
+    from loadtest.peers.measuring import find_largest_room, measure_space, search_s
     from loadtest.peers.serving import prepare
     from loadtest.play import DRAIN_S, START_DELAY_S, WARMUP_S
     from loadtest.run import host_facts
 
-    cache = args.cache.absolute()
-    load = {"cache": cache, "rate": args.rate, "seconds": args.seconds, "generators": args.generators}
+    common = {"cache": args.cache.absolute(), "rate": args.rate, "generators": args.generators}
+    longest_search_s = search_s(args.members_max)
+    find_largest = partial(
+        find_largest_room,
+        **common,
+        members_max=args.members_max,
+        p99_max_ms=args.p99_max,
+        seconds_max=2 * longest_search_s,
+    )
+    is_searching = args.search or args.search_only
     means = Means(
-        install=lambda name: prepare(name, cache),
-        measure=partial(measure_space, **load),
+        install=partial(prepare, cache=common["cache"]),
+        measure=partial(measure_space, **common, seconds=args.seconds),
         measure_floor=None if args.no_floor else partial(measure_floor, seconds=args.seconds),
+        find_largest=find_largest if is_searching else None,
         say=_say,
     )
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     servers = (ROOMRING, *dict.fromkeys(args.peer or PEERS))
-    search = Limits(p99_max_ms=args.p99_max, members_max=args.members_max) if args.search or args.search_only else None
     bench = Bench(
         Comparison(host_facts(), started_at, servers, args.rate, args.seconds),
         means,
         sizes=() if args.search_only else tuple(dict.fromkeys(args.members or DEFAULT_SIZES)),
         rounds=args.rounds,
-        search=search,
     )
     bench.install()
     run_s = START_S + START_DELAY_S + WARMUP_S + args.seconds + DRAIN_S
-    expected_s = bench.expected_s(run_s, FLOOR_WARMUP_S + args.seconds + 1.0)
-    _say(f"this takes {'at most' if search else 'about'} {in_minutes(expected_s)}; Ctrl-C tells what there is")
+    expected_s = bench.expected_s(run_s, FLOOR_WARMUP_S + args.seconds + 1.0, START_S + longest_search_s)
+    _say(f"this takes {'at most' if is_searching else 'about'} {in_minutes(expected_s)}; Ctrl-C tells what there is")
     comparison = bench.run()
     sys.stdout.write(render(comparison))
     if args.json:

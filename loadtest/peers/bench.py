@@ -7,7 +7,6 @@ it: see `measuring.py` and `installing.py`.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from common.errors import RoomringError
 from loadtest.peers.batching import Batching
@@ -16,30 +15,11 @@ from loadtest.peers.comparison import (
     Comparison,
     FloorMeasured,
     Measured,
-    RoomSearch,
     Round,
     Sustained,
     order_of,
-    why_broken,
 )
 from loadtest.peers.comparison_text import title_of
-
-SEARCH_TRIES_MAX: Final = 10
-SEARCH_FACTOR: Final = 1.5
-SEARCH_RESOLUTION: Final = 0.08
-"""Two searches on one machine end about that far from each other."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a room must hold to count as sustained, and where the search ends."""
-
-    p99_max_ms: float = 100.0
-    """Beyond it, movement is seen to lag."""
-    loss_max: float = 0.001
-    """Share of the updates."""
-    first_members: int = 40
-    members_max: int = 600
 
 
 @dataclass(frozen=True)
@@ -52,6 +32,9 @@ class Means:
     """Takes a server's name and the members of the room. A `KeyboardInterrupt` ends the comparison."""
     measure_floor: Callable[[int, Batching], FloorMeasured] | None
     """Takes the number of sockets and the batching; None: without the floor."""
+    find_largest: Callable[[str], Sustained] | None
+    """Takes a server's name, and finds the largest room that it sustains; None: this is not looked for. Interrupted as
+    `measure`."""
     say: Callable[[str], None]
     """Takes a line for the user, who waits."""
 
@@ -59,33 +42,30 @@ class Means:
 class Bench:
     """One comparison."""
 
-    def __init__(
-        self, comparison: Comparison, means: Means, *, sizes: Sequence[int], rounds: int, search: Limits | None
-    ) -> None:
+    def __init__(self, comparison: Comparison, means: Means, *, sizes: Sequence[int], rounds: int) -> None:
         """Prepare a comparison.
 
         Args:
             comparison: gets what is measured.
             sizes: members of the rooms; may be empty.
-            search: look for the largest room of each server too.
         """
         self.comparison = comparison
         self._means = means
         self._sizes = tuple(sizes)
         self._rounds = rounds
-        self._search = search
         self._begin_s = time.monotonic()
 
-    def expected_s(self, run_s: float, floor_s: float) -> float:
+    def expected_s(self, run_s: float, floor_s: float, search_s: float) -> float:
         """Return about how long `run` takes.
 
         Args:
             run_s: of one run, with the start and the end of the server.
             floor_s: of one run of the floor.
+            search_s: of the search for the largest room of one server, at most.
         """
         floors_s = floor_s if self._means.measure_floor else 0.0
         in_rounds_s = len(self._sizes) * self._rounds * (len(self._servers) * run_s + floors_s)
-        return in_rounds_s + (len(self._servers) * SEARCH_TRIES_MAX * run_s if self._search else 0.0)
+        return in_rounds_s + (len(self._servers) * search_s if self._means.find_largest else 0.0)
 
     def install(self) -> None:
         """Install the peers; those that cannot be had are left out of what follows."""
@@ -99,14 +79,13 @@ class Bench:
                     self._say(f"{title_of(name)} is left out: {error}")
 
     def run(self) -> Comparison:
-        """Do all rounds, and the search. Ends early, with what there is, when the user interrupts."""
+        """Do all rounds, and the searches. Ends early, with what there is, when the user interrupts."""
         try:
             for members in self._sizes:
                 for number in range(self._rounds):
                     self._do_round(Round(number, members))
-            if self._search:
-                for server in self._servers:
-                    self._look_for_largest(server, self._search)
+            for server in self._servers:
+                self._find_largest(server)
         except KeyboardInterrupt:
             self.comparison.interrupted = True
         return self.comparison
@@ -151,34 +130,18 @@ class Bench:
         else:
             self._say(f"{where}: {one.floor.cpu_us:.2f} µs")
 
-    # --- the largest room -------------------------------------------------------------------------------------
-
-    def _look_for_largest(self, server: str, limits: Limits) -> None:
-        search = RoomSearch(
-            first=limits.first_members,
-            factor=SEARCH_FACTOR,
-            resolution=SEARCH_RESOLUTION,
-            members_max=limits.members_max,
-            tries_max=SEARCH_TRIES_MAX,
-        )
-        updates_per_second, broken_by = 0.0, ""
-        while search.members is not None:
-            members = search.members
-            measured = self._measure(server, members, "largest room")
-            why = (
-                "it came to nothing"
-                if measured is None
-                else why_broken(measured, p99_max_ms=limits.p99_max_ms, loss_max=limits.loss_max)
-            )
-            search.tell(held=not why)
-            if why:
-                self._say(f"{title_of(server)}, {members} members, largest room: broken: {why}")
-                broken_by = why
-            elif measured is not None:
-                updates_per_second = measured.updates / measured.window_s
-        self.comparison.sustained.append(
-            Sustained(server, search.best, updates_per_second, search.broken, broken_by if search.broken else "")
-        )
+    def _find_largest(self, server: str) -> None:
+        if self._means.find_largest is None:
+            return
+        where = f"{title_of(server)}, largest room"
+        try:
+            found = self._means.find_largest(server)
+        except (RoomringError, OSError) as error:
+            self.comparison.failed.append(f"{where}: {error}")
+            self._say(f"{where}: came to nothing: {error}")
+        else:
+            self.comparison.sustained.append(found)
+            self._say(f"{where}: {found.members} members, {found.updates_per_second:,.0f} updates/s")
 
     def _say(self, text: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - self._begin_s), 60)

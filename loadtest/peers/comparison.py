@@ -157,79 +157,23 @@ def order_of(servers: Sequence[str], number: int) -> list[str]:
     return turned[::-1] if number % 2 else turned
 
 
-class RoomSearch:
-    """Looks for the largest room that a server sustains: grows it by a factor until it breaks, then halves the gap.
-
-    Ask `members` for the next size to try, and `tell` whether it held, until `members` is None. It ends after at most
-    `tries_max` sizes. `best` is the largest that held; 0 when none did.
-    """
-
-    def __init__(self, *, first: int, factor: float, resolution: float, members_max: int, tries_max: int) -> None:
-        """Prepare a search.
-
-        Args:
-            first: size to begin with.
-            factor: above 1.
-            resolution: it ends when the gap between held and broken is at most this part of the broken size.
-            members_max: no larger room is tried.
-        """
-        assert factor > 1
-        self.best = 0
-        self.broken = 0
-        """The smallest size that broke; 0 when none did."""
-        self.members: int | None = first
-        self._factor = factor
-        self._resolution = resolution
-        self._members_max = members_max
-        self._tries_left = tries_max
-
-    def tell(self, *, held: bool) -> None:
-        """Say whether the server held the size that was asked for."""
-        assert self.members is not None
-        if held:
-            self.best = self.members
-        else:
-            self.broken = self.members
-        self._tries_left -= 1
-        self.members = self._next() if self._tries_left else None
-
-    def _next(self) -> int | None:
-        if not self.broken:
-            grown = min(self._members_max, max(self.best + 1, round(self.best * self._factor)))
-            return grown if grown > self.best else None
-        middle = (self.best + self.broken) // 2
-        if self.broken - self.best <= max(1.0, self._resolution * self.broken) or middle == self.best:
-            return None
-        return middle
-
-
 @dataclass(frozen=True)
 class Sustained:
-    """The largest room that a server sustained, and what ended the search."""
+    """The largest room that a server sustained, as the scenario `large-room` found it."""
 
     server: str
     members: int
     """0 when not even the first size held."""
     updates_per_second: float
-    broken_members: int
-    """0 when nothing broke up to the largest size tried."""
+    p99_ms: float
+    cpu_us: float
+    """These three at that size; 0 where there is none."""
+    broken_members: int | None
+    """The smallest size that did not hold; None when all sizes did."""
     broken_by: str
-    """Why the next size did not hold; empty when nothing broke."""
-
-
-def why_broken(measured: Measured, *, p99_max_ms: float, loss_max: float) -> str:
-    """Return why a run does not count as sustained; empty when it does.
-
-    Args:
-        loss_max: share of the expected updates that may be missing without a newer one in their place.
-    """
-    if not measured.updates:
-        return "nothing was delivered"
-    if measured.lost > measured.expected * loss_max:
-        return f"{measured.lost:,} of {measured.expected:,} updates lost"
-    if measured.p99_ms > p99_max_ms:
-        return f"p99 {measured.p99_ms:.0f} ms"
-    return measured.invalid[0] if measured.invalid else ""
+    """Why it did not; empty when all sizes held."""
+    invalid: tuple[str, ...] = ()
+    """Why the numbers do not hold; empty when they do."""
 
 
 @dataclass

@@ -104,17 +104,11 @@ def _floor(rounds: Sequence[Round]) -> list[str]:
 def _sustained(comparison: Comparison) -> list[str]:
     if not comparison.sustained:
         return []
-    rows = [["Largest room sustained", "members", "updates/s", "broke at", "by"]]
+    rows = [["Largest room sustained", "members", "updates/s", "p99, ms", "CPU, µs", "too many", "since"]]
     for one in comparison.sustained:
-        broke = f"{one.broken_members:,}" if one.broken_members else "-"
-        cells = [
-            title_of(one.server),
-            f"{one.members:,}",
-            f"{one.updates_per_second:,.0f}",
-            broke,
-            one.broken_by or "-",
-        ]
-        rows.append(cells)
+        cells = [f"{one.members:,}", f"{one.updates_per_second:,.0f}", f"{one.p99_ms:.1f}", f"{one.cpu_us:.2f}"]
+        broken = [f"{one.broken_members:,}", one.broken_by] if one.broken_members is not None else ["-", "-"]
+        rows.append([title_of(one.server), *cells, *broken])
     return render_table(rows)
 
 
@@ -137,6 +131,9 @@ def _left_out(comparison: Comparison) -> list[str]:
             for reason in (*measured.invalid, *measured.failures):
                 text = f"{title_of(server)}, {one.members} members, round {one.number + 1}: {reason}"
                 reasons[text] = reasons.get(text, 0) + 1
+    for found in comparison.sustained:
+        for reason in found.invalid:
+            reasons[f"{title_of(found.server)}, largest room: {reason}"] = 1
     lines += [f"Not sound: {text}" for text in reasons]
     if comparison.interrupted:
         lines.append("Interrupted: this is what there was.")

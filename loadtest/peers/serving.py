@@ -37,13 +37,15 @@ class NotStarted(RoomringError):
 
 
 @contextmanager
-def serving(name: str, cache: Path, *, edges: int = _NODES, workers: int = 2) -> Iterator[Target]:
+def serving(
+    name: str, cache: Path, *, edges: int = _NODES, workers: int = 2, environ: Mapping[str, str] | None = None
+) -> Iterator[Target]:
     """Run a peer, or Roomring, as long as the context lasts. Enter it in a thread that lives as long.
 
     Args:
         name: of the catalogue, or `ROOMRING`.
         cache: where peers are, or will be, installed.
-        edges, workers: of Roomring.
+        edges, workers, environ: of Roomring; `environ` has its settings.
 
     Raises:
         NotInstalled: see there.
@@ -52,7 +54,7 @@ def serving(name: str, cache: Path, *, edges: int = _NODES, workers: int = 2) ->
     """
     with ExitStack() as stack:
         if name == ROOMRING:
-            cluster = stack.enter_context(DevCluster(edges=edges, workers=workers, restart=False))
+            cluster = stack.enter_context(DevCluster(edges=edges, workers=workers, environ=environ, restart=False))
             yield target_of(cluster, label="Roomring")
             return
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roomring-peer-")))

@@ -5,8 +5,8 @@ import pytest
 from common.errors import RoomringError
 from loadtest.peers import __main__ as command
 from loadtest.peers.batching import Batching
-from loadtest.peers.bench import Bench, Limits, Means
-from loadtest.peers.comparison import Comparison
+from loadtest.peers.bench import Bench, Means
+from loadtest.peers.comparison import Comparison, Sustained
 from loadtest.peers.comparison_text import render
 from tests.unit.loadtest.peers.figures import floor_of, measured
 
@@ -23,8 +23,9 @@ class Servers:
         self._failing = failing
         self._interrupted_at = interrupted_at
 
-    def means(self, *, floor=True):
-        return Means(self.install, self.measure, self.measure_floor if floor else None, self.said.append)
+    def means(self, *, floor=True, search=False):
+        floor, search = self.measure_floor if floor else None, self.find_largest if search else None
+        return Means(self.install, self.measure, floor, search, self.said.append)
 
     def install(self, name):
         if name in self._absent:
@@ -36,19 +37,24 @@ class Servers:
         self.runs.append((server, members))
         if server in self._failing:
             raise RoomringError("nobody could come in")
-        holds = members <= self._sustained.get(server, 10_000)
         batching = Batching(5.0, 100.0) if server == "roomring" else None
         cpu_s = {"roomring": 1.0, "nats": 3.0, "socketio": 8.0}[server]
-        return measured(server, members=members, cpu_s=cpu_s, p99_ms=5.0 if holds else 500.0, batching=batching)
+        return measured(server, members=members, cpu_s=cpu_s, batching=batching)
+
+    def find_largest(self, server):
+        if server in self._failing:
+            raise RoomringError("nobody could come in")
+        members = self._sustained[server]
+        return Sustained(server, members, 20.0 * members**2, 50.0, 1.0, members + 1, "p99 500 ms")
 
     def measure_floor(self, sockets, batching):
         self.floors.append((sockets, batching))
         return floor_of(0.2, sockets)
 
 
-def run(servers, *, peers=("nats", "socketio"), sizes=(40,), rounds=2, search=None, floor=True):
+def run(servers, *, peers=("nats", "socketio"), sizes=(40,), rounds=2, search=False, floor=True):
     comparison = Comparison({}, "2026-01-01T00:00:00+00:00", ("roomring", *peers), 20.0, 8.0)
-    bench = Bench(comparison, servers.means(floor=floor), sizes=sizes, rounds=rounds, search=search)
+    bench = Bench(comparison, servers.means(floor=floor, search=search), sizes=sizes, rounds=rounds)
     bench.install()
     return bench.run()
 
@@ -86,23 +92,24 @@ def test_an_interruption_leaves_what_there_was():
 
 
 def test_the_largest_room_of_each_is_looked_for():
-    servers = Servers(sustained={"roomring": 400, "nats": 90, "socketio": 0})
-    comparison = run(servers, sizes=(), search=Limits(first_members=40, members_max=300))
-    found = {one.server: one for one in comparison.sustained}
-    assert (found["roomring"].members, found["roomring"].broken_members) == (300, 0)
-    assert 80 < found["nats"].members <= 90 < found["nats"].broken_members
-    assert (found["socketio"].members, found["socketio"].broken_by) == (0, "p99 500 ms")
+    servers = Servers(sustained={"roomring": 400, "nats": 90}, failing=("socketio",))
+    comparison = run(servers, sizes=(), search=True)
+    assert [(one.server, one.members) for one in comparison.sustained] == [("roomring", 400), ("nats", 90)]
+    assert comparison.failed == ["Socket.IO, largest room: nobody could come in"]
     assert comparison.rounds == []
+    assert "91  p99 500 ms" in render(comparison)
 
 
 def test_the_time_is_told_for_what_will_be_run():
     comparison = Comparison({}, "", ("roomring", "nats", "socketio"), 20.0, 8.0)
-    bench = Bench(comparison, Servers().means(), sizes=(40, 100), rounds=5, search=None)
-    assert bench.expected_s(15.0, 10.0) == pytest.approx(2 * 5 * (3 * 15.0 + 10.0))
+    bench = Bench(comparison, Servers().means(), sizes=(40, 100), rounds=5)
+    assert bench.expected_s(15.0, 10.0, 200.0) == pytest.approx(2 * 5 * (3 * 15.0 + 10.0))
     comparison.missing["nats"] = "no"
-    assert bench.expected_s(15.0, 10.0) == pytest.approx(2 * 5 * (2 * 15.0 + 10.0))
-    bench = Bench(comparison, Servers().means(floor=False), sizes=(40,), rounds=5, search=None)
-    assert bench.expected_s(15.0, 10.0) == pytest.approx(5 * 2 * 15.0)
+    assert bench.expected_s(15.0, 10.0, 200.0) == pytest.approx(2 * 5 * (2 * 15.0 + 10.0))
+    bench = Bench(comparison, Servers().means(floor=False), sizes=(40,), rounds=5)
+    assert bench.expected_s(15.0, 10.0, 200.0) == pytest.approx(5 * 2 * 15.0)
+    bench = Bench(comparison, Servers().means(search=True), sizes=(), rounds=5)
+    assert bench.expected_s(15.0, 10.0, 200.0) == pytest.approx(2 * 200.0)
 
 
 def test_the_table_has_medians_ratios_and_the_floor():

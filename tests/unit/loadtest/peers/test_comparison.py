@@ -3,14 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.peers.comparison import (
-    RoomSearch,
     Round,
     floor_ratios,
     order_of,
     ratios_of,
     spread,
     values_of,
-    why_broken,
 )
 from tests.unit.loadtest.peers.figures import floor_of, measured
 
@@ -90,49 +88,3 @@ def test_what_is_written_down_holds_the_cost():
     one = rounds_of((1.0, 3.0))[0].to_json()
     assert [each["server"] for each in one["measured"]] == ["roomring", "nats"]
     assert one["measured"][1]["cpu_us"] == pytest.approx(3.0)
-
-
-# --- the largest room ---------------------------------------------------------------------------------------
-
-
-def search(largest, **options):
-    """Look for the largest room of a server that sustains `largest`; returns the search and the sizes tried."""
-    options = {"first": 20, "factor": 1.5, "resolution": 0.05, "members_max": 1000, "tries_max": 30} | options
-    found, tried = RoomSearch(**options), []
-    while found.members is not None:
-        tried.append(found.members)
-        found.tell(held=found.members <= largest)
-    return found, tried
-
-
-@given(st.integers(1, 1200))
-def test_the_search_ends_close_below_what_breaks(largest):
-    found, tried = search(largest)
-    assert found.best <= largest
-    assert len(tried) == len(set(tried))
-    if largest >= 1000:
-        assert (found.best, found.broken) == (1000, 0)
-    else:
-        assert found.broken > largest
-        assert found.broken - found.best <= max(1, 0.05 * found.broken)
-
-
-def test_the_search_is_bounded():
-    found, tried = search(500, tries_max=4)
-    assert tried == [20, 30, 45, 68]
-    assert found.best == 68
-
-
-@pytest.mark.parametrize(
-    ("run", "why"),
-    [
-        (measured("nats"), ""),
-        (measured("nats", p99_ms=51.0), "p99 51 ms"),
-        (measured("nats", lost=2_000), "2,000 of 1,000,000 updates lost"),
-        (measured("nats", lost=900), ""),
-        (measured("nats", updates=0), "nothing was delivered"),
-        (measured("nats", invalid=("the generator was late",)), "the generator was late"),
-    ],
-)
-def test_a_room_breaks_by_loss_by_latency_or_with_the_generator(run, why):
-    assert why_broken(run, p99_max_ms=50.0, loss_max=0.001) == why

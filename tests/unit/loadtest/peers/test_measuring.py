@@ -4,9 +4,9 @@ import pytest
 
 from loadtest.histogram import Histogram
 from loadtest.peers.batching import Batching, WriteCount
-from loadtest.peers.measuring import measured_of
+from loadtest.peers.measuring import measured_of, sustained_of
 from loadtest.result import Result
-from loadtest.scenario import Findings
+from loadtest.scenario import Figure, Findings, Table
 from loadtest.usage import KindUsage, Window
 
 COUNTS = {"expected": 1000, "delivered": 990, "superseded": 7, "lost": 3, "out_of_order": 2, "duplicates": 1}
@@ -56,3 +56,32 @@ def test_batching_is_of_what_edges_wrote_to_sockets():
     }
     found = measured_of("roomring", 5, result_of(counters=counters), writes)
     assert found.batching == Batching(980 / 400, 400 / 5 / 8.0)
+
+
+STEPS = [("50 members", "good"), ("100 members", "good"), ("150 members", "p99 120 ms"), ("125 members", "good")]
+
+
+def largest_of(*, figures, first_bad, steps, invalid=()):
+    findings = Findings(figures=figures, tables=[Table("Steps", ("verdict",), steps)], details={"firstBad": first_bad})
+    findings.invalid += invalid
+    about = ("large-room", "", "NATS", "nats", {}, (), 1, None, {}, "", 0.0, 90.0)
+    return sustained_of("nats", Result(*about, findings, windows=[], traces=[], interrupted=False))
+
+
+def test_the_largest_room_is_the_last_good_one():
+    figures = [
+        Figure("last good size", 125, "members"),
+        Figure("updates received at it", 312_000.0, "1/s"),
+        Figure("latency at it p99", 40.5, "ms"),
+        Figure("server CPU per update at it", None, "µs"),
+    ]
+    again = ("150 members, again", "p99 130 ms")
+    found = largest_of(figures=figures, first_bad=150, steps=[*STEPS, again], invalid=["it was late"])
+    assert (found.members, found.updates_per_second, found.p99_ms, found.cpu_us) == (125, 312_000.0, 40.5, 0.0)
+    assert (found.broken_members, found.broken_by) == (150, "p99 130 ms")
+    assert found.invalid == ("it was late",)
+
+
+def test_a_search_without_an_end_broke_by_nothing():
+    found = largest_of(figures=[Figure("last good size", 100, "members")], first_bad=None, steps=STEPS[:2])
+    assert (found.members, found.broken_members, found.broken_by) == (100, None, "")

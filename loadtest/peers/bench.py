@@ -26,8 +26,8 @@ from loadtest.peers.comparison_text import title_of
 class Means:
     """What a comparison does its work with. Each may raise `RoomringError` or `OSError`."""
 
-    install: Callable[[str], None]
-    """Takes a peer's name."""
+    install: Callable[[str], str]
+    """Takes a peer's name, and returns its versions."""
     measure: Callable[[str, int], Measured]
     """Takes a server's name and the members of the room. A `KeyboardInterrupt` ends the comparison."""
     measure_floor: Callable[[int, Batching], FloorMeasured] | None
@@ -73,7 +73,7 @@ class Bench:
             if name in PEERS:
                 self._say(f"installing what {title_of(name)} needs, unless it is there")
                 try:
-                    self._means.install(name)
+                    self.comparison.versions[name] = self._means.install(name)
                 except (RoomringError, OSError) as error:
                     self.comparison.missing[name] = str(error)
                     self._say(f"{title_of(name)} is left out: {error}")

@@ -191,6 +191,8 @@ class Comparison:
     seconds: float
     """Measured time of each run."""
     rounds: list[Round] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    """Peer -> what it ran with."""
     missing: dict[str, str] = field(default_factory=dict)
     """Server -> why it could not be installed or started."""
     failed: list[str] = field(default_factory=list)
@@ -218,6 +220,7 @@ class Comparison:
             "seconds": self.seconds,
             "rounds": [one.to_json() for one in self.rounds],
             "ratios": [self._ratios_json(members, server) for members in self.sizes for server in self.servers],
+            "versions": self.versions,
             "missing": self.missing,
             "failed": self.failed,
             "sustained": [asdict(one) for one in self.sustained],

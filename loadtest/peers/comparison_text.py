@@ -117,7 +117,8 @@ def _arrangements(comparison: Comparison) -> list[str]:
     for server in comparison.servers:
         if server in PEERS:
             peer = PEERS[server]
-            lines.append(f"  {peer.title}: {peer.arrangement}.")
+            versions = comparison.versions.get(server, "")
+            lines.append(f"  {peer.title}: {peer.arrangement}{f' ({versions})' if versions else ''}.")
             lines.append(f"    Without {', '.join(peer.does_less)}.{' ' + peer.remark if peer.remark else ''}")
     return lines if len(lines) > 1 else []
 

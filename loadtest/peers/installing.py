@@ -5,6 +5,7 @@ the digest of what it was made from, so a change of a pin makes a new one. Not f
 """
 
 import hashlib
+import json
 import platform
 import shutil
 import subprocess
@@ -88,6 +89,32 @@ def find_nats_server() -> Path:
         NotInstalled: there is none.
     """
     return Path(_program("nats-server", "install it, on Debian: apt install nats-server"))
+
+
+def node_versions(*packages: str) -> str:
+    """Return what is pinned for a server on Node, as text: Node's version and those of packages."""
+    project = json.loads((SERVERS / "node" / "package.json").read_text())
+    node = next(iter(project["optionalDependencies"].values()))
+    return ", ".join([*(f"{name} {project['dependencies'][name]}" for name in packages), f"Node {node}"])
+
+
+def python_versions(*packages: str) -> str:
+    """Return what is pinned for the server on Python, as text."""
+    lines = (SERVERS / "python" / "requirements.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return ", ".join([*(f"{name} {pins[name]}" for name in packages), f"Python {version}"])
+
+
+def nats_version() -> str:
+    """Return the version of the NATS server on PATH, as text.
+
+    Raises:
+        NotInstalled: there is none.
+    """
+    program = str(find_nats_server())
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
+    return told.stdout.strip() or program
 
 
 def digest_of(files: Sequence[Path]) -> str:

@@ -22,7 +22,14 @@ from deploy.loadtest import target_of
 from deploy.ports import free_ports
 from deploy.unprivileged import prepare_child
 from loadtest.peers.catalogue import PEERS, ROOMRING, Peer
-from loadtest.peers.installing import find_nats_server, install_node_servers, install_python_server
+from loadtest.peers.installing import (
+    find_nats_server,
+    install_node_servers,
+    install_python_server,
+    nats_version,
+    node_versions,
+    python_versions,
+)
 from loadtest.scenario import Target
 
 START_TIMEOUT_S: Final = 20.0
@@ -61,13 +68,26 @@ def serving(
         yield _STARTS[name](stack, folder, cache, PEERS[name])
 
 
-def prepare(name: str, cache: Path) -> None:
+def prepare(name: str, cache: Path) -> str:
     """Install what a peer needs, so that its first start takes no longer than the others.
+
+    Returns: the versions that it will run with, as text.
 
     Raises:
         NotInstalled: see there.
     """
-    _INSTALLS[name](cache)
+    match name:
+        case "nats":
+            return nats_version()
+        case "python-socketio":
+            install_python_server(cache)
+            return python_versions("python-socketio", "uvicorn", "uvloop", "websockets", "redis")
+        case "colyseus":
+            install_node_servers(cache)
+            return node_versions("@colyseus/core", "@colyseus/ws-transport")
+        case _:
+            install_node_servers(cache)
+            return node_versions("socket.io", "@socket.io/redis-streams-adapter", "redis")
 
 
 def _start_socketio(stack: ExitStack, folder: Path, cache: Path, peer: Peer) -> Target:
@@ -125,12 +145,6 @@ _STARTS: Final[Mapping[str, Callable[[ExitStack, Path, Path, Peer], Target]]] = 
     "colyseus": _start_colyseus,
     "python-socketio": _start_python_socketio,
     "nats": _start_nats,
-}
-_INSTALLS: Final[Mapping[str, Callable[[Path], object]]] = {
-    "socketio": install_node_servers,
-    "colyseus": install_node_servers,
-    "python-socketio": install_python_server,
-    "nats": lambda _: find_nats_server(),
 }
 
 

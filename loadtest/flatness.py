@@ -62,11 +62,13 @@ def trend_of(samples: Sequence[tuple[float, float]], limit_per_hour: float) -> T
 
 
 def _medians(samples: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the middle of each stretch of time, and the median of the values in it."""
+    """Return the median of the times and of the values in each stretch of time."""
     if len(samples) < 2 or samples[-1][0] <= samples[0][0]:
         return []
     begin_s, width_s = samples[0][0], (samples[-1][0] - samples[0][0]) / POINTS
-    stretches: dict[int, list[float]] = {}
+    stretches: dict[int, list[tuple[float, float]]] = {}
     for at_s, value in samples:
-        stretches.setdefault(min(POINTS - 1, int((at_s - begin_s) / width_s)), []).append(value)
-    return [(begin_s + (number + 0.5) * width_s, median(values)) for number, values in stretches.items()]
+        stretches.setdefault(min(POINTS - 1, int((at_s - begin_s) / width_s)), []).append((at_s, value))
+    return [
+        (median(at_s for at_s, _ in stretch), median(value for _, value in stretch)) for stretch in stretches.values()
+    ]

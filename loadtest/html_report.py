@@ -26,7 +26,7 @@ code { font: 13px ui-monospace, monospace; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(560px, 1fr)); gap: 14px; }
 .tables { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(175px, 1fr)); gap: 10px; }
-.figures .card { padding: 8px 12px; }
+.figures .card { padding: 8px 12px; display: flex; flex-direction: column; justify-content: space-between; }
 .figures b { font-size: 19px; font-variant-numeric: tabular-nums; }
 .card { background: #fff; border: 1px solid #dde3ea; border-radius: 6px; padding: 12px 14px; overflow-x: auto; }
 .card svg { display: block; width: 100%; height: auto; }
@@ -78,7 +78,7 @@ def _cards(heading: str, kind: str, contents: Sequence[str]) -> list[str]:
 
 def _figure(figure: Figure) -> str:
     unit = f" {escape(figure.unit)}" if figure.unit else ""
-    return f'<div class="quiet">{escape(figure.name)}</div><b>{escape(show(figure.value))}</b>{unit}'
+    return f'<div class="quiet">{escape(figure.name)}</div><div><b>{escape(show(figure.value))}</b>{unit}</div>'
 
 
 def _details(heading: str, contents: Sequence[str]) -> list[str]:

@@ -57,7 +57,8 @@ class Moved:
     def seconds(self) -> Seconds:
         """Return the latencies by second, those of the warm-up too; without a last second that was not full."""
         found = self.result.second_latency
-        full_s = int(self.plan.warmup_s + self.result.window_s)
+        # The window ends some milliseconds early or late.
+        full_s = int(self.plan.warmup_s + self.result.window_s + 0.05)
         last = max(found, default=-1)
         return Seconds(
             "transforms",

@@ -1,6 +1,7 @@
 """The command line of `roomring loadtest`, and types of the scenarios' options. Quick to import: no generator."""
 
 import argparse
+import re
 
 from common.arguments import count, positive
 
@@ -25,7 +26,7 @@ def share(text: str) -> float:
 
 def url(text: str) -> str:
     """Parse the base URL of an edge; returns it without a slash at its end."""
-    if not text.startswith(("http://", "https://")) or len(text.split()) != 1 or not text.partition("://")[2]:
+    if not re.fullmatch(r"https?://[^\s/]\S*", text):
         raise argparse.ArgumentTypeError(f"{text!r} must be a URL that begins with http:// or https://")
     return text.rstrip("/")
 

@@ -19,7 +19,7 @@ from loadtest.result import Result
 from loadtest.scenario import Seconds, Series
 from loadtest.usage import Trace, Usage
 
-SIZE_IN: Final = (7.6, 3.2)
+SIZE_IN: Final = (7.0, 3.1)
 
 COLOURS: Final = {
     "edge": "#1f6fb4",
@@ -114,7 +114,7 @@ def _throughput(axes: Axes, result: Result) -> None:
             ]
             colour = PERCENT_COLOURS[95.0] if index == 0 else OTHER_COLOURS[index % len(OTHER_COLOURS)]
             _line(axes, points, f"{name} a second" if number == 0 else None, colour)
-    _over_time(axes, result, "received, 1/s")
+    _over_time(axes, result, "updates, 1/s")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
@@ -205,13 +205,14 @@ def _over_time(axes: Axes, result: Result, unit: str, *, outside: bool = False) 
     for window in result.windows:
         axes.axvspan(window.begin_s - result.begin_s, window.end_s - result.begin_s, color=SHADE, zorder=0, lw=0)
     axes.set_xlim(0, max(result.seconds, 1e-3))
-    axes.set_ylim(bottom=0)
+    # Room for the legend above the lines.
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-9) * (1.0 if outside else 1.15))
     axes.set_xlabel("seconds of the run (measured where shaded)")
     axes.set_ylabel(unit)
     if outside:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:
-        axes.legend(loc="best", ncols=3)
+        axes.legend(loc="upper right", ncols=3)
 
 
 def _names(seconds: Iterable[Seconds]) -> list[str]:

@@ -276,9 +276,7 @@ def load(name: str) -> Scenario:
         BadScenario: there is none of this name.
     """
     if name not in MODULES:
-        raise BadScenario(
-            f"there is no scenario {name!r}; write one of {', '.join(MODULES)} (`roomring loadtest list`)"
-        )
+        raise BadScenario(f"there is no scenario {name!r}; it is one of {', '.join(MODULES)}")
     scenario = import_module(MODULES[name]).SCENARIO
     assert isinstance(scenario, Scenario)
     assert scenario.name == name

@@ -77,7 +77,8 @@ def _arguments() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    Returns: exit status. 0 when Roomring was measured; what a peer did wrong is a finding, not a failure.
+    Returns: exit status. 0 when Roomring was measured, since what a peer did wrong is a finding and no failure; 130
+    when it was interrupted.
     """
     args = _arguments().parse_args(argv)
     # After the options, so that --help and a wrong option are quick.
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from loadtest.peers.measuring import find_largest_room, measure_space, search_s
     from loadtest.peers.serving import prepare
     from loadtest.play import DRAIN_S, START_DELAY_S, WARMUP_S
-    from loadtest.run import host_facts
+    from loadtest.run import EXIT_INTERRUPTED, host_facts
 
     common = {"cache": args.cache.absolute(), "rate": args.rate, "generators": args.generators}
     longest_search_s = search_s(args.members_max)
@@ -124,6 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.write(render(comparison))
     if args.json:
         Path(args.json).write_text(json.dumps(comparison.to_json(), indent=1) + "\n")
+    if comparison.interrupted:
+        return EXIT_INTERRUPTED
     return 0 if any(ROOMRING in one.measured for one in comparison.rounds) or comparison.sustained else 1
 
 

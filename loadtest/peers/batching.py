@@ -22,9 +22,13 @@ class Batching:
 
     @classmethod
     def of(cls, updates: int, writes: int, sockets: int, seconds: float) -> "Batching | None":
-        """Return the batching of what was delivered to all sockets together; None where nothing was."""
+        """Return the batching of what was delivered to all sockets together; None where nothing was.
+
+        Of more writes than updates some carried something else; they are left out.
+        """
         if not updates or not writes or not sockets or seconds <= 0:
             return None
+        writes = min(writes, updates)
         return cls(updates / writes, writes / sockets / seconds)
 
     @classmethod

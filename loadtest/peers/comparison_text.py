@@ -64,7 +64,7 @@ def _figures(comparison: Comparison, rounds: Sequence[Round], members: int) -> l
             f"{median(one.updates / one.window_s for one in found):,.0f}",
             f"{100 * lost / expected:.2f} %" if expected else "-",
             f"{sum(one.out_of_order for one in found):,}",
-            f"{sum(not one.invalid and not one.failures for one in found)} of {len(rounds)}",
+            f"{sum(not one.invalid and not one.failures for one in found)} of {len(found)}",
         ]
         rows.append(cells)
     return render_table(rows)

@@ -36,6 +36,10 @@ def test_batching_is_of_one_socket():
     assert (batching.updates_per_write, batching.writes_per_second) == (8.0, 100.0)
 
 
+def test_writes_of_something_else_are_no_writes_of_updates():
+    assert Batching.of(updates=800, writes=1_000, sockets=4, seconds=2.0) == Batching(1.0, 100.0)
+
+
 @pytest.mark.parametrize("nothing", [{"updates": 0}, {"writes": 0}, {"sockets": 0}, {"seconds": 0.0}])
 def test_nothing_has_no_batching(nothing):
     assert Batching.of(**({"updates": 10, "writes": 10, "sockets": 1, "seconds": 1.0} | nothing)) is None

@@ -97,7 +97,7 @@ def _floor(rounds: Sequence[Round]) -> list[str]:
     return [
         f"  Floor, {updates_per_write:.1f} updates to a write, {got:.0f} writes/s to each socket "
         f"(Roomring {asked:.0f}): {cost} µs;",
-        f"  Roomring's edges take {_range(found, 2)} times that: {verdict} {FLOOR_LIMIT:g} times.",
+        f"  Roomring's edges, which also read, take {_range(found, 2)} times that: {verdict} {FLOOR_LIMIT:g} times.",
     ]
 
 

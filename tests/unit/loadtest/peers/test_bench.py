@@ -118,7 +118,7 @@ def test_the_table_has_medians_ratios_and_the_floor():
     assert "1.00 (1.00-1.00)" in text
     assert "3.0 (3.0-3.0)" in text
     assert "8.0 (8.0-8.0)" in text
-    assert "Roomring's edges take 2.50 (2.50-2.50) times that: beyond 2 times." in text
+    assert "Roomring's edges, which also read, take 2.50 (2.50-2.50) times that: beyond 2 times." in text
     assert "publish to it (nats 1.2.3)." in text
     assert "Without a second server, one order" in text
     assert not [line for line in text.splitlines() if line != line.rstrip()]

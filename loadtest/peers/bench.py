@@ -32,6 +32,8 @@ class Means:
     """Takes a server's name and the members of the room. A `KeyboardInterrupt` ends the comparison."""
     measure_floor: Callable[[int, Batching], FloorMeasured] | None
     """Takes the number of sockets and the batching; None: without the floor."""
+    measure_fan_out: Callable[[], Measured] | None
+    """Measures Roomring in a room in which much more is heard than said; None, as without the floor: not at all."""
     find_largest: Callable[[str], Sustained] | None
     """Takes a server's name, and finds the largest room that it sustains; None: this is not looked for. Interrupted as
     `measure`."""
@@ -65,6 +67,7 @@ class Bench:
         """
         floors_s = floor_s if self._means.measure_floor else 0.0
         in_rounds_s = len(self._sizes) * self._rounds * (len(self._servers) * run_s + floors_s)
+        in_rounds_s += self._rounds * (run_s + floors_s) if self._means.measure_fan_out else 0.0
         return in_rounds_s + (len(self._servers) * search_s if self._means.find_largest else 0.0)
 
     def install(self) -> None:
@@ -84,6 +87,8 @@ class Bench:
             for members in self._sizes:
                 for number in range(self._rounds):
                     self._do_round(Round(number, members))
+            for number in range(self._rounds):
+                self._measure_fan_out(number)
             for server in self._servers:
                 self._find_largest(server)
         except KeyboardInterrupt:
@@ -107,13 +112,24 @@ class Bench:
                 self._measure_floor(one, measured.batching)
 
     def _measure(self, server: str, members: int, step: str) -> Measured | None:
-        """Measure a server. Returns: None where that came to nothing, which is written down."""
-        where = f"{title_of(server)}, {members} members, {step}"
+        return self._try(f"{title_of(server)}, {members} members, {step}", lambda: self._means.measure(server, members))
+
+    def _measure_fan_out(self, number: int) -> None:
+        if self._means.measure_fan_out is None:
+            return
+        step = f"round {number + 1} of {self._rounds}"
+        measured = self._try(f"{title_of(ROOMRING)}, fan-out, {step}", self._means.measure_fan_out)
+        if measured is not None and measured.batching is not None:
+            one = Round(number, measured.members, {ROOMRING: measured})
+            self.comparison.fan_out.append(one)
+            self._measure_floor(one, measured.batching)
+
+    def _try(self, where: str, measure: Callable[[], Measured]) -> Measured | None:
+        """Measure something. Returns: None where that came to nothing, which is written down."""
         try:
-            measured = self._means.measure(server, members)
+            measured = measure()
         except (RoomringError, OSError) as error:
-            self.comparison.failed.append(f"{where}: {error}")
-            self._say(f"{where}: came to nothing: {error}")
+            self._fail(where, error)
             return None
         self._say(f"{where}: {_in_words(measured)}")
         return measured
@@ -121,14 +137,17 @@ class Bench:
     def _measure_floor(self, one: Round, batching: Batching) -> None:
         if self._means.measure_floor is None:
             return
-        where = f"floor, {one.members} members, round {one.number + 1} of {self._rounds}"
+        where = f"floor, {one.members} sockets, round {one.number + 1} of {self._rounds}"
         try:
             one.floor = self._means.measure_floor(one.members, batching)
         except (RoomringError, OSError) as error:
-            self.comparison.failed.append(f"{where}: {error}")
-            self._say(f"{where}: came to nothing: {error}")
+            self._fail(where, error)
         else:
             self._say(f"{where}: {one.floor.cpu_us:.2f} µs")
+
+    def _fail(self, where: str, error: Exception) -> None:
+        self.comparison.failed.append(f"{where}: {error}")
+        self._say(f"{where}: came to nothing: {error}")
 
     def _find_largest(self, server: str) -> None:
         if self._means.find_largest is None:
@@ -137,8 +156,7 @@ class Bench:
         try:
             found = self._means.find_largest(server)
         except (RoomringError, OSError) as error:
-            self.comparison.failed.append(f"{where}: {error}")
-            self._say(f"{where}: came to nothing: {error}")
+            self._fail(where, error)
         else:
             self.comparison.sustained.append(found)
             self._say(f"{where}: {found.members} members, {found.updates_per_second:,.0f} updates/s")

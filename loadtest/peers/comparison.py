@@ -191,6 +191,8 @@ class Comparison:
     seconds: float
     """Measured time of each run."""
     rounds: list[Round] = field(default_factory=list)
+    fan_out: list[Round] = field(default_factory=list)
+    """Roomring alone beside the floor, in a room in which much more is heard than said."""
     versions: dict[str, str] = field(default_factory=dict)
     """Peer -> what it ran with."""
     missing: dict[str, str] = field(default_factory=dict)
@@ -220,6 +222,7 @@ class Comparison:
             "seconds": self.seconds,
             "rounds": [one.to_json() for one in self.rounds],
             "ratios": [self._ratios_json(members, server) for members in self.sizes for server in self.servers],
+            "fan_out": [one.to_json() for one in self.fan_out],
             "versions": self.versions,
             "missing": self.missing,
             "failed": self.failed,

@@ -27,6 +27,7 @@ def render(comparison: Comparison) -> str:
         blocks.append(_figures(comparison, rounds, members))
         blocks.append(_processes(comparison, rounds))
         blocks.append(_floor(rounds))
+    blocks.append(_fan_out(comparison))
     blocks.append(_sustained(comparison))
     blocks.append(_arrangements(comparison))
     blocks.append(_left_out(comparison))
@@ -93,11 +94,24 @@ def _floor(rounds: Sequence[Round]) -> list[str]:
     asked = median(floor.asked.writes_per_second for floor in floors)
     got = median(floor.got.writes_per_second for floor in floors)
     cost = _range(spread([floor.cpu_us for floor in floors]), 2)
-    verdict = "within" if found.median <= FLOOR_LIMIT else "beyond"
     return [
         f"  Floor, {updates_per_write:.1f} updates to a write, {got:.0f} writes/s to each socket "
         f"(Roomring {asked:.0f}): {cost} µs;",
-        f"  Roomring's edges, which also read, take {_range(found, 2)} times that: {verdict} {FLOOR_LIMIT:g} times.",
+        f"  Roomring's edges, which also read, take {_range(found, 2)} times that.",
+    ]
+
+
+def _fan_out(comparison: Comparison) -> list[str]:
+    rounds = comparison.fan_out
+    found = spread(floor_ratios(rounds, ROOMRING, "edge"))
+    if found is None:
+        return []
+    edges = spread([one.measured[ROOMRING].cpu_us_of("edge") for one in rounds])
+    verdict = "within" if found.median <= FLOOR_LIMIT else "beyond"
+    return [
+        f"Fan-out: {rounds[0].members} members who hear {rounds[0].members} times what they say",
+        *_floor(rounds),
+        f"  The edges: {_range(edges, 2)} µs for each update, {verdict} {FLOOR_LIMIT:g} times the floor.",
     ]
 
 

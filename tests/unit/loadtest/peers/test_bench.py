@@ -23,9 +23,15 @@ class Servers:
         self._failing = failing
         self._interrupted_at = interrupted_at
 
-    def means(self, *, floor=True, search=False):
-        floor, search = self.measure_floor if floor else None, self.find_largest if search else None
-        return Means(self.install, self.measure, floor, search, self.said.append)
+    def means(self, *, floor=True, search=False, fan_out=False):
+        return Means(
+            self.install,
+            self.measure,
+            self.measure_floor if floor else None,
+            (lambda: self.measure("roomring", 200)) if fan_out else None,
+            self.find_largest if search else None,
+            self.said.append,
+        )
 
     def install(self, name):
         if name in self._absent:
@@ -118,10 +124,22 @@ def test_the_table_has_medians_ratios_and_the_floor():
     assert "1.00 (1.00-1.00)" in text
     assert "3.0 (3.0-3.0)" in text
     assert "8.0 (8.0-8.0)" in text
-    assert "Roomring's edges, which also read, take 2.50 (2.50-2.50) times that: beyond 2 times." in text
+    assert "Roomring's edges, which also read, take 2.50 (2.50-2.50) times that." in text
     assert "publish to it (nats 1.2.3)." in text
     assert "Without a second server, one order" in text
     assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_fan_out_is_set_beside_the_floor():
+    servers = Servers()
+    comparison = Comparison({}, "", ("roomring", "nats"), 20.0, 8.0)
+    bench = Bench(comparison, servers.means(fan_out=True), sizes=(), rounds=3)
+    assert bench.expected_s(15.0, 10.0, 200.0) == pytest.approx(3 * 25.0)
+    text = render(bench.run())
+    assert [sockets for sockets, _ in servers.floors] == [200, 200, 200]
+    assert "Fan-out: 200 members" in text
+    assert "0.50 (0.50-0.50) µs for each update, beyond 2 times the floor." in text
+    assert len(comparison.to_json()["fan_out"]) == 3
 
 
 def test_numbers_that_do_not_hold_are_marked():

@@ -124,7 +124,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sizes=() if args.search_only else tuple(dict.fromkeys(args.members or DEFAULT_SIZES)),
         rounds=args.rounds,
     )
-    bench.install()
+    try:
+        bench.install()
+    except KeyboardInterrupt:
+        _say("interrupted before there was anything to tell")
+        return EXIT_INTERRUPTED
     run_s = START_S + START_DELAY_S + WARMUP_S + args.seconds + DRAIN_S
     expected_s = bench.expected_s(run_s, FLOOR_WARMUP_S + args.seconds + 1.0, START_S + longest_search_s)
     _say(f"this takes {'at most' if is_searching else 'about'} {in_minutes(expected_s)}; Ctrl-C tells what there is")

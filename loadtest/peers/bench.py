@@ -71,7 +71,11 @@ class Bench:
         return in_rounds_s + (len(self._servers) * search_s if self._means.find_largest else 0.0)
 
     def install(self) -> None:
-        """Install the peers; those that cannot be had are left out of what follows."""
+        """Install the peers; those that cannot be had are left out of what follows.
+
+        Raises:
+            KeyboardInterrupt: the user has interrupted it.
+        """
         for name in self.comparison.servers:
             if name in PEERS:
                 self._say(f"installing what {title_of(name)} needs, unless it is there")

@@ -300,10 +300,13 @@ def test_the_rest_of_an_own_unit_may_look_like_the_tape():
     room = Room(2, dialect=Lines())
     update = unit_of(("ann", 1, 1_000)) + b"\n"
     room.receivers[0].feed(frame(update), 50_000)
-    for part in (b"!", update, update):
+    for part in (b"!", update):
         room.receivers[1].feed(frame(part), 60_000)
     room.settle()
     assert room.owners[1].own == [b"!" + update.strip()]
+    assert room.tally.received == 1
+    room.receivers[1].feed(frame(update), 70_000)
+    room.settle()
     assert room.receivers[1].is_reader
     assert room.tally.received == 2
 

@@ -55,7 +55,7 @@ async def run(stage: Stage) -> Findings:
 
     values = stage.values
     growth = Growth(values[FROM], values[STEP], max(values[TO], values[FROM]), values[PRECISION])
-    search = _Search(values)
+    search = Search(values)
     for size in growth:
         verdict = ""
         for attempt in range(1, values[TRIES] + 1):
@@ -85,7 +85,7 @@ async def run(stage: Stage) -> Findings:
     return search.findings(growth)
 
 
-class _Search:
+class Search:
     """Judges the steps, and sums them up."""
 
     def __init__(self, values: Values) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import BusUnavailable, ClusterMismatch, SettingsError
-from deploy import cli, serve
+from deploy import cli, loadtest, serve
 from deploy.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, main
 
 Run = Callable[..., tuple[int, str]]
@@ -75,6 +75,16 @@ def test_a_wrong_load_test_says_in_one_line_what_to_write(run: Run, argv: list[s
     assert error.count("\n") == 1
     assert error.startswith("roomring: ")
     assert part in error
+
+
+def test_a_load_test_without_its_packages_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+
+    monkeypatch.setattr(loadtest, "import_module", fail)
+    status, error = run("loadtest", "run", "space")
+    assert status == EXIT_USAGE
+    assert error == 'roomring: load tests need numpy, too: pip install "roomring[loadtest]"\n'
 
 
 def test_no_command_shows_the_help(run: Run) -> None:

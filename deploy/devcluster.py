@@ -1,6 +1,6 @@
 """A whole cluster on this machine: Valkey, PostgreSQL, workers, edges and jobs as child processes of this one.
 
-Used by `roomring up`, by the bench and by the integration tests. One thread, the supervisor, starts the
+Used by `roomring up`, by load tests and by the integration tests. One thread, the supervisor, starts the
 children, reads what they print, and starts again those that die; it lives as long as they do, since a child
 dies with the thread that started it. The public calls are synchronous and wait for it.
 

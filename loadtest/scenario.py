@@ -9,7 +9,6 @@ inside of its functions. A test holds them to that.
 """
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -102,6 +101,18 @@ class Target:
         return self.restart_redis is not None
 
 
+class Interruption(Protocol):
+    """Whether somebody wants the run to end. An `asyncio.Event` is one."""
+
+    def is_set(self) -> bool:
+        """Tell whether they do."""
+        ...
+
+    async def wait(self) -> object:
+        """Wait until they do. Safe to cancel."""
+        ...
+
+
 class Stage(Protocol):
     """What the harness gives a scenario for one run."""
 
@@ -116,7 +127,7 @@ class Stage(Protocol):
         ...
 
     @property
-    def interrupted(self) -> asyncio.Event:
+    def interrupted(self) -> Interruption:
         """Set by Ctrl-C. The scenario then ends its work in order and returns what it has, within a few seconds; a
         second Ctrl-C cancels it. The harness itself says in the report that the run was interrupted."""
         ...

@@ -139,8 +139,9 @@ class RunStage:
     def _sample(self) -> None:
         for kind, pids in self.target.pids().items():
             for number, pid in enumerate(pids, 1):
-                name = kind if len(pids) == 1 else f"{kind}-{number}"
-                self._add(name, kind, read_usage((pid, *self._children.get(pid, ()))))
+                name = f"{kind}-{number}"
+                is_only = len(pids) == 1 and name not in self.target.metrics_urls
+                self._add(kind if is_only else name, kind, read_usage((pid, *self._children.get(pid, ()))))
         own = read_usage((os.getpid(),))
         if own is not None:
             # Without the children that have ended: those are servers, as a rule.

@@ -93,7 +93,7 @@ def add_memory(findings: Findings, traces: Sequence[Trace], from_s: float, growt
     ]
     unclear = [name for name, trend in trends.items() if trend.state == "unclear"]
     if unclear:
-        findings.invalid.append(f"the run was too short to say whether {', '.join(unclear)} grow; set seconds= higher")
+        findings.invalid.append(f"too short to say whether memory grows ({', '.join(unclear)}); set seconds= higher")
     if trends:
         steepest = max(trend.per_hour for trend in trends.values())
         findings.figures.insert(0, Figure("steepest growth of a process", steepest, "MiB/h", "lower"))

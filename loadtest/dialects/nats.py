@@ -17,6 +17,9 @@ from loadtest.frames import binary_frame
 _LINE_BYTES_MAX: Final = 4096
 """INFO is the longest line, of some 500 bytes; more without a line end is not this protocol."""
 
+_LINES_MAX: Final = 10_000
+"""A generator has some rooms, and updates some sizes."""
+
 _decode_body: Final[Callable[[bytes], Body]] = json.Decoder(Body).decode
 
 
@@ -27,6 +30,10 @@ class Nats:
     units = Units.STREAM
     has_one_order = False
     has_chat = False
+
+    def __init__(self) -> None:
+        self._payload_bytes: dict[bytes, int] = {}
+        """Line of a MSG -> what follows it. They differ by their sizes alone."""
 
     async def enter(self, _http: aiohttp.ClientSession, base_url: str, link: Link) -> None:
         """Connect and subscribe; the answer to a ping says that both are done."""
@@ -68,21 +75,35 @@ class Nats:
             raise ValueError(f"the server sent {unit[:80]!r}")
 
     def unit_end(self, stream: bytes, start: int) -> int:
-        """Return where a line, with MSG also its payload, ends."""
-        line_end = stream.find(b"\r\n", start)
-        if line_end < 0:
+        """Return where a line, with MSG also its payload, ends.
+
+        This runs for every message, since NATS has no one order; so the size in a MSG's line is read once.
+        """
+        line_end = stream.find(b"\n", start) + 1
+        if not line_end:
             if len(stream) - start > _LINE_BYTES_MAX:
                 raise ValueError("a line without end")
             return -1
-        end = line_end + 2
-        if stream.startswith(b"MSG ", start):
-            # MSG <subject> <subscription> [reply-to] <size>
-            end += int(stream[stream.rindex(b" ", start, line_end) : line_end]) + 2
-            if end > len(stream):
-                return -1
-            if stream[end - 2 : end] != b"\r\n":
-                raise ValueError("a MSG that does not end with its size")
+        line = stream[start:line_end]
+        payload_bytes = self._payload_bytes.get(line)
+        if payload_bytes is None:
+            payload_bytes = self._read_line(line)
+        end = line_end + payload_bytes
+        if end > len(stream):
+            return -1
+        if payload_bytes and stream[end - 2 : end] != b"\r\n":
+            raise ValueError("a MSG that does not end with its size")
         return end
+
+    def _read_line(self, line: bytes) -> int:
+        """Return how many bytes belong to a line beside itself."""
+        if not line.startswith(b"MSG "):
+            return 0
+        # MSG <subject> <subscription> [reply-to] <size>
+        payload_bytes = int(line[line.rindex(b" ") :]) + 2
+        if len(self._payload_bytes) < _LINES_MAX:
+            self._payload_bytes[line] = payload_bytes
+        return payload_bytes
 
     def heartbeat(self, _link: Link) -> bytes:
         """Return nothing: the server asks for signs of life."""

@@ -44,13 +44,14 @@ def _head(comparison: Comparison) -> list[str]:
         f"Roomring and others: rooms whose members each send {comparison.rate:g} transforms/s, "
         f"{comparison.seconds:g} s a run",
         "Medians over the rounds, their range in brackets; `times` is the median of the rounds' ratios to Roomring.",
-        "CPU is that of all server processes, Redis included, for each update that arrived.",
+        "CPU is that of all server processes, Redis included, for each update that arrived. Superseded: it did not",
+        "arrive, but a newer one of the same sender did, whether the server meant that or not.",
     ]
 
 
 def _figures(comparison: Comparison, rounds: Sequence[Round], members: int) -> list[str]:
     head = [f"{members} members", "CPU, µs", "times", "p50, ms", "times", "p99, ms", "times"]
-    rows = [[*head, "updates/s", "lost", "out of order", "sound"]]
+    rows = [[*head, "updates/s", "superseded", "lost", "out of order", "sound"]]
     for server in comparison.servers:
         found = [one.measured[server] for one in rounds if server in one.measured]
         if not found:
@@ -59,11 +60,12 @@ def _figures(comparison: Comparison, rounds: Sequence[Round], members: int) -> l
         for figure, digits in (("cpu_us", 2), ("p50_ms", 1), ("p99_ms", 1)):
             cells.append(_range(spread(values_of(rounds, server, figure)), digits))
             cells.append(_range(spread(ratios_of(rounds, server, ROOMRING, figure)), 1) if server != ROOMRING else "")
-        expected = sum(one.expected for one in found)
-        lost = sum(one.lost for one in found)
+        expected, superseded, lost = (
+            sum(parts) for parts in zip(*((one.expected, one.superseded, one.lost) for one in found), strict=True)
+        )
         cells += [
             f"{median(one.updates / one.window_s for one in found):,.0f}",
-            f"{100 * lost / expected:.2f} %" if expected else "-",
+            *(f"{100 * part / expected:.2f} %" if expected else "-" for part in (superseded, lost)),
             f"{sum(one.out_of_order for one in found):,}",
             f"{sum(not one.invalid and not one.failures for one in found)} of {len(found)}",
         ]

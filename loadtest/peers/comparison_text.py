@@ -142,16 +142,13 @@ def _arrangements(comparison: Comparison) -> list[str]:
 def _left_out(comparison: Comparison) -> list[str]:
     lines = [f"Not measured: {title_of(server)}: {reason}" for server, reason in comparison.missing.items()]
     lines += [f"Came to nothing: {what}" for what in comparison.failed]
-    reasons: dict[str, int] = {}
-    for one in comparison.rounds:
-        for server, measured in one.measured.items():
-            for reason in (*measured.invalid, *measured.failures):
-                text = f"{title_of(server)}, {one.members} members, round {one.number + 1}: {reason}"
-                reasons[text] = reasons.get(text, 0) + 1
+    for kind, rounds in (("", comparison.rounds), (", fan-out", comparison.fan_out)):
+        for one in rounds:
+            for server, measured in one.measured.items():
+                where = f"{title_of(server)}{kind}, {one.members} members, round {one.number + 1}"
+                lines += [f"Not sound: {where}: {reason}" for reason in (*measured.invalid, *measured.failures)]
     for found in comparison.sustained:
-        for reason in found.invalid:
-            reasons[f"{title_of(found.server)}, largest room: {reason}"] = 1
-    lines += [f"Not sound: {text}" for text in reasons]
+        lines += [f"Not sound: {title_of(found.server)}, largest room: {reason}" for reason in found.invalid]
     if comparison.interrupted:
         lines.append("Interrupted: this is what there was.")
     return lines

@@ -35,6 +35,8 @@ class Measured:
     cpu_s: Mapping[str, float]
     """User and system time within the window by kind of process."""
     generator_cores: float
+    others_cores: float = 0.0
+    """What other programs used of the machine."""
     invalid: tuple[str, ...] = ()
     """Why the numbers do not hold; empty when they do."""
     failures: tuple[str, ...] = ()

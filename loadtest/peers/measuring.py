@@ -17,13 +17,16 @@ from loadtest.result import Result
 from loadtest.run import measure
 from loadtest.scenario import CannotRun, Scenario, Target, Values
 from loadtest.scenarios import large_room, space
-from loadtest.usage import sum_over
+from loadtest.usage import Window, sum_over
 
 RUN_BEYOND_S: Final = 60.0
 """Beyond its plan: joining, and reading what is left. A server that hangs longer is given up."""
 
 FIRST_MEMBERS: Final = 20
 """Where the search for the largest room begins: some servers do not bear what it usually begins with."""
+
+OTHERS_CORES_MAX: Final = 0.25
+"""More of the machine's cores for other programs shows in the latencies. The kernel's own work counts as theirs too."""
 
 _STEP_BEYOND_S: Final = 1.5
 """Of each step of a search, beside what the plan says: joining and leaving."""
@@ -119,6 +122,10 @@ def measured_of(server: str, members: int, result: Result, writes: WriteCount) -
     # Each entry of an input stream is one write of an edge too.
     to_redis = sum_over(window.counters).get(_INPUT_BATCHES, 0.0)
     to_sockets = writes.between(window.begin_s, window.end_s) - round(to_redis)
+    others_cores = _others_cores(window)
+    invalid = result.invalid()
+    if others_cores > OTHERS_CORES_MAX:
+        invalid.append(f"other programs used {others_cores:.2f} cores of the machine (at most {OTHERS_CORES_MAX:g})")
     return Measured(
         server=server,
         members=members,
@@ -129,10 +136,19 @@ def measured_of(server: str, members: int, result: Result, writes: WriteCount) -
         p99_ms=latency.percentile(99) / 1000,
         cpu_s={kind: usage.cpu_s for kind, usage in window.usage.items()},
         generator_cores=max(window.generator_cpu_s, default=0.0) / window.seconds if window.seconds else 0.0,
-        invalid=tuple(result.invalid()),
+        others_cores=others_cores,
+        invalid=tuple(invalid),
         failures=tuple(result.failures()),
         batching=Batching.of(window.work, max(0, to_sockets), members, window.seconds),
     )
+
+
+def _others_cores(window: Window) -> float:
+    """Return how many cores were busy with neither servers nor generator; 0 where it is not known."""
+    if window.machine_cpu_s is None or not window.seconds:
+        return 0.0
+    ours_s = window.server_cpu_s() + sum(window.generator_cpu_s)
+    return max(0.0, window.machine_cpu_s - ours_s) / window.seconds
 
 
 def sustained_of(server: str, result: Result) -> Sustained:

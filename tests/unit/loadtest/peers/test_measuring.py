@@ -46,6 +46,18 @@ def test_the_figures_are_those_of_the_window():
     assert found.batching is None
 
 
+def test_a_machine_that_others_use_is_told():
+    result = result_of()
+    # Servers 0.49 s and generators 4.8 s in 8 s.
+    result.windows[0].machine_cpu_s = 0.49 + 4.8 + 1.6
+    found = measured_of("nats", 5, result, WriteCount())
+    assert found.others_cores == pytest.approx(0.2)
+    assert found.invalid == ()
+    result.windows[0].machine_cpu_s += 0.8
+    found = measured_of("nats", 5, result, WriteCount())
+    assert found.invalid == ("other programs used 0.30 cores of the machine (at most 0.25)",)
+
+
 def test_batching_is_of_what_edges_wrote_to_sockets():
     writes = WriteCount()
     writes.add(9.0, 1000)

@@ -1,54 +1,50 @@
-import msgspec
 import pytest
 
-from common import messages
-from common.codec import BadFrame, decode, encode_event
-from loadtest import frames
+from edge.frames import close_frame
+from edge.frames import text_frame as server_text_frame
+from loadtest.frames import (
+    BINARY,
+    CLOSE,
+    TEXT,
+    binary_frame,
+    frame_end,
+    is_message,
+    masked_frame,
+    opcode_of,
+    payload_of,
+    text_frame,
+)
+
+SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
 
 
-def member(user_id):
-    return messages.Member(user_id, "Ann", "fox", 0.0, 0.0, 0.0, 0.0, "idle", False)
+@pytest.mark.parametrize("size", SIZES)
+def test_a_frame_of_a_server_is_found_and_its_payload_read(size):
+    payload = b"x" * size
+    frame = server_text_frame(payload)
+    data = b"before" + frame + b"after"
+    assert frame_end(data, 6) == 6 + len(frame)
+    assert payload_of(frame) == payload
+    assert {frame_end(frame[:part], 0) for part in [*range(12), len(frame) - 1] if part < len(frame)} == {-1}
 
 
-def test_everything_that_is_sent_is_a_message_of_the_contract():
-    user = {"userId": "u", "displayName": "Ann", "avatarId": "bench"}
-    sent = [
-        frames.join_room("room", user, "token", 5),
-        frames.leave_room("room", 5),
-        frames.heartbeat("room", 5),
-        frames.chat("room", 123, "id", 5),
-        frames.transform_template("room") % (5, 7, 999_999_999),
-    ]
-    decoded = [decode(frame) for frame in sent]
-    assert not [message for message in decoded if isinstance(message, BadFrame)]
-    assert decoded[-1].payload.x == 999_999_999.0
-    assert decoded[-1].payload.seq == 7
+@pytest.mark.parametrize("size", SIZES)
+def test_a_frame_of_a_client_has_the_mask_that_changes_nothing(size):
+    payload = b"x" * size
+    frame = text_frame(payload)
+    assert frame[0] == 0x80 | TEXT
+    assert frame[1] & 0x80
+    assert frame[-size - 4 :] == b"\0\0\0\0" + payload
+    # But for the bit of the mask, and the mask, it is what a server sends.
+    assert bytes([frame[0], frame[1] & 0x7F]) + frame[2 : len(frame) - size - 4] + payload == server_text_frame(payload)
 
 
-@pytest.mark.parametrize("time_us", [0, 1, 1_234_567, 123_456_789, 999_999_999])
-def test_the_time_in_a_transform_comes_back_exactly(time_us):
-    message = decode(frames.transform_template("room") % (5, 7, time_us))
-    fields = {**msgspec.structs.asdict(message.payload), "userId": "u"}
-    seen = frames.decode(encode_event(messages.AvatarTransformBroadcast(**fields), 5))
-    assert (seen.t, seen.payload.userId, seen.payload.seq) == (frames.TRANSFORM_EVENT, "u", 7)
-    assert int(seen.payload.x) == time_us
-
-
-def test_the_place_of_a_reliable_event_is_read():
-    seen = frames.decode(encode_event(messages.MemberJoined("room", member("u")), 5, seq=3, epoch=9))
-    assert (seen.seq, seen.epoch, seen.payload.member.userId) == (3, 9, "u")
-    seen = frames.decode(encode_event(messages.RoomState("room", 1, [member("u")], messages.You("u"), 9, 3, False), 5))
-    assert (seen.epoch, seen.payload.epoch, seen.payload.seq) == (0, 9, 3)
-
-
-def test_fields_may_stand_in_any_order():
-    text = b'{"payload":{"x":5.0,"new":[1],"seq":2,"userId":"u"},"ts":1,"t":"avatar_transform_broadcast","v":1}'
-    seen = frames.decode(text)
-    assert (seen.t, seen.payload.userId, seen.payload.seq, seen.payload.x) == (frames.TRANSFORM_EVENT, "u", 2, 5.0)
-
-
-def test_the_time_in_a_chat_comes_back():
-    chat = decode(frames.chat("room", 123_456, "id", 5))
-    assert frames.chat_intended_us(chat.payload.text) == 123_456
-    assert frames.chat_intended_us("hello") is None
-    assert frames.chat_intended_us("bench soon") is None
+def test_only_whole_messages_are_messages():
+    assert is_message(server_text_frame(b"hi"))
+    assert is_message(bytes([0x80 | BINARY, 0]))
+    assert not is_message(bytes([TEXT, 0])), "the first part of one"
+    assert not is_message(bytes([0x80, 0])), "the last part of one"
+    assert not is_message(bytes([0x80 | 0x40 | TEXT, 0])), "a compressed one"
+    assert not is_message(close_frame(1000, ""))
+    assert opcode_of(close_frame(1000, "")) == CLOSE
+    assert binary_frame(b"hi") == masked_frame(BINARY, b"hi")

@@ -26,6 +26,11 @@ T = TypeVar("T")
 
 MODULES: Final[Mapping[str, str]] = {
     "space": "loadtest.scenarios.space",
+    "broadcast-burst": "loadtest.scenarios.broadcast_burst",
+    "catch-up-burst": "loadtest.scenarios.catch_up_burst",
+    "reconnect-storm": "loadtest.scenarios.reconnect_storm",
+    "idle-connections": "loadtest.scenarios.idle_connections",
+    "redis-reset": "loadtest.scenarios.redis_reset",
 }
 """Name of a scenario -> its module, in the order in which `list` shows them."""
 

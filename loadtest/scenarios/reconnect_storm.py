@@ -1,0 +1,143 @@
+"""All connections are lost at the same moment, and all come back as good clients do, while people talk on."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from common.arguments import choice, count, positive
+from loadtest.scenario import CannotRun, Figure, Findings, Option, Scenario, Stage, Table, Values
+
+if TYPE_CHECKING:
+    from loadtest.follower import Company, Follower
+
+CLIENTS: Final = Option("clients", count, 1000, "clients whose connections are lost")
+ROOMS: Final = Option("rooms", count, 20, "rooms that they are spread over")
+CAUSE: Final = Option(
+    "cause",
+    choice("cut", "edge"),
+    "cut",
+    "cut: the connections of all these break; edge: SIGKILL of an edge of an own cluster",
+)
+CHATS: Final = Option("chats", positive, 2.0, "messages a second in each room, all the time")
+PER_SECOND: Final = Option("per-second", positive, 180.0, "connections opened a second before the storm")
+
+SPEAKERS: Final = 2
+"""In each room: they speak by turns, and keep their connections where these are cut by us."""
+
+BEFORE_S: Final = 2.0
+AFTER_S: Final = 2.0
+WAIT_S: Final = 120.0
+
+
+def _settings(values: Values) -> Mapping[str, str]:
+    # Apart from that the admission is as it is for everybody: it is a part of what is measured.
+    return {"ROOMRING_TOKEN_TTL_MS": "3600000"}
+
+
+async def _run(stage: Stage) -> Findings:
+    from loadtest.gathering import company_of, conclude, histogram_of, living, settled, times, until
+
+    values = stage.values
+    clients, rooms = values[CLIENTS], min(values[ROOMS], values[CLIENTS])
+    if values[CAUSE] == "edge" and not (stage.target.is_own and len(stage.target.urls) > 1):
+        raise CannotRun("cause=edge kills an edge: it needs a cluster of its own with at least two")
+    company = company_of(stage, [clients // rooms + (room < clients % rooms) + SPEAKERS for room in range(rooms)])
+    findings = Findings()
+    lost: list[Follower] = []
+    try:
+        stage.progress(f"{len(company.followers):,} people come in")
+        await company.fetch_tokens()
+        await company.enter(values[PER_SECOND])
+        await settled(company, stage)
+        speakers, others = _parted(company)
+        talk = company.talk(speakers, values[CHATS] * rooms)
+        async with living(company, talk):
+            await stage.sleep_until(time.monotonic() + BEFORE_S)
+            async with stage.window("storm") as window:
+                cpu_s = time.process_time()
+                begin_us = company.now_us()
+                company.measure_from(begin_us)
+
+                def on_lost(follower: "Follower") -> None:
+                    lost.append(follower)
+                    company.come_back(follower)
+
+                company.on_lost = on_lost
+                if values[CAUSE] == "edge":
+                    os.kill(stage.target.pids()["edge"][0], signal.SIGKILL)
+                    await until(lambda: bool(lost), WAIT_S, stage)
+                else:
+                    for follower in others:
+                        follower.cut()
+                        on_lost(follower)
+                await until(lambda: _is_back(stage, company, lost), WAIT_S, stage)
+                end_us, cpu_s = company.now_us(), time.process_time() - cpu_s
+            window.work, window.work_unit = len(lost), "client that came back"
+            await stage.sleep_until(time.monotonic() + AFTER_S)
+        async with living(company):
+            await settled(company, stage)
+            verdict = conclude(findings, company, may_break=True)
+        back = histogram_of(follower.back_us - follower.lost_us for follower in lost if follower.back_us)
+        findings.histograms = {"back": back, "chat meanwhile": company.latency}
+        refused = sum(company.refused.values())
+        findings.figures = [
+            *times("back", back, (50, 95)),
+            Figure("clients lost", float(len(lost))),
+            Figure("recovered", float(len(lost) - verdict.not_recovered), "", "higher"),
+            Figure("refused by admission", float(refused), "", "lower"),
+            *times("chat meanwhile", company.latency, (50, 99)),
+            Figure("lost", float(verdict.lost + verdict.missing), "", "lower"),
+            Figure("twice", float(verdict.duplicates + verdict.doubled), "", "lower"),
+        ]
+        findings.tables.append(_attempts_table(company))
+        findings.generator_cpu_s, findings.generator_s = [cpu_s], (end_us - begin_us) / 1e6
+        if len(lost) < (1 if values[CAUSE] == "edge" else clients):
+            findings.invalid.append(f"only {len(lost):,} connections were lost")
+    finally:
+        await company.close()
+    return findings
+
+
+def _parted(company: "Company") -> "tuple[list[Follower], list[Follower]]":
+    """Return who speaks, the rooms by turns, and all others."""
+    of_room: dict[str, int] = {}
+    speakers: list[tuple[int, Follower]] = []
+    others: list[Follower] = []
+    for follower in company.followers:
+        number = of_room.setdefault(follower.room_id, 0)
+        of_room[follower.room_id] += 1
+        if number < SPEAKERS:
+            speakers.append((number, follower))
+        else:
+            others.append(follower)
+    speakers.sort(key=lambda one: one[0])
+    return [follower for _, follower in speakers], others
+
+
+def _is_back(stage: Stage, company: "Company", lost: "list[Follower]") -> bool:
+    back = sum(follower.is_joined for follower in lost)
+    stage.progress(f"{back:,} of {len(lost):,} are back")
+    return all(follower.is_joined and follower.back_us for follower in company.followers)
+
+
+def _attempts_table(company: "Company") -> Table:
+    return Table(
+        "attempts to come back",
+        ("count",),
+        [
+            *((f"refused with {status}", number) for status, number in sorted(company.refused.items())),
+            ("without an answer", company.failed_attempts),
+            ("messages sent again", company.resent),
+        ],
+    )
+
+
+SCENARIO: Final = Scenario(
+    name="reconnect-storm",
+    summary="all connections are lost at once and come back with a resume: how long until all are back",
+    options=(CLIENTS, ROOMS, CAUSE, CHATS, PER_SECOND),
+    run=_run,
+    settings=_settings,
+)

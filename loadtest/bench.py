@@ -21,7 +21,7 @@ from typing import Final
 
 import uvloop
 
-from loadtest.client import JoinError
+from loadtest.dialect import JoinError
 from loadtest.generator import Generator, GeneratorResult
 from loadtest.generator_process import GeneratorProcess
 from loadtest.plan import Plan

@@ -13,8 +13,9 @@ import msgspec
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from common.messages import SUBPROTOCOL
-from loadtest import frames
 from loadtest.accounting import CHAT_EVENT, OrderReceipts, RoomOrder, TransformReceipts
+from loadtest.dialect import JoinError
+from loadtest.dialects import roomring as frames
 from loadtest.histogram import SUB_BITS, Histogram
 from loadtest.plan import US, WRAP_US, MemberNumber, Plan
 
@@ -27,10 +28,6 @@ ABNORMAL_CLOSURE: Final = 1006
 _WRAP: Final = float(WRAP_US)
 _TRANSFORM: Final = frames.TRANSFORM_EVENT
 _FINE: Final = 1 << SUB_BITS
-
-
-class JoinError(Exception):
-    """A member could not come in, so the run cannot begin. The text says who, where and why."""
 
 
 class SharedCounts:
@@ -187,7 +184,7 @@ class Member(WSListener):
         message_id = f"{self._counts.plan.run_id}-{self.room}-{number}"
         self.unanswered.add(message_id)
         self.chats_sent += 1
-        self._send(frames.chat(self.room_id, intended_us, message_id, _now_ms()))
+        self._send(frames.local_chat(self.room_id, intended_us, message_id, _now_ms()))
 
     def send_heartbeat(self) -> None:
         """Send a sign of life."""

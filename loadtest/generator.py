@@ -14,7 +14,8 @@ from typing import Final
 import aiohttp
 
 from loadtest.accounting import OrderSightings, SenderRecord, TransformSightings
-from loadtest.client import JoinError, Member, SharedCounts
+from loadtest.client import Member, SharedCounts
+from loadtest.dialect import JoinError
 from loadtest.histogram import Histogram
 from loadtest.pacer import Pacer
 from loadtest.plan import US, MemberNumber, Plan

@@ -12,7 +12,7 @@ from typing import Final
 
 import uvloop
 
-from loadtest.client import JoinError
+from loadtest.dialect import JoinError
 from loadtest.generator import Generator, GeneratorResult
 from loadtest.histogram import Histogram
 from loadtest.plan import Plan

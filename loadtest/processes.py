@@ -1,42 +1,34 @@
 """CPU time and memory of processes, read from Linux's /proc.
 
-Source: proc_pid_stat(5), proc_pid_status(5). The CPU time is that of the process with all its threads, in ticks of
-usually 10 ms, without its children. On a system without /proc nothing is known, and is said to be so.
+Source: proc_pid_stat(5), proc_pid_status(5). A process counts with all its threads and with its children, those that
+have ended too: PostgreSQL serves each connection in a process of its own. On a system without /proc nothing is known,
+and is said to be so.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from loadtest.usage import Snapshot, Usage
 
 PROC: Final = Path("/proc")
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What one process has used, from its start to now."""
+class Stat:
+    """What /proc/<pid>/stat says of a process, in seconds."""
 
-    cpu_s: float
-    """User and system time, seconds."""
-    rss_bytes: int
-    """Memory that is resident now."""
-
-
-@dataclass(frozen=True)
-class KindUsage:
-    """What all processes of one kind (edge, worker, Valkey) used over the measured window."""
-
-    processes: int
-    cpu_s: float
-    rss_bytes: int
-    """At the end of the window, summed over the processes; shared pages count more than once."""
-    vanished: tuple[int, ...]
-    """Process ids that could not be read at both ends; their CPU time is missing above."""
+    parent: int
+    user_s: float
+    """Of the process, and of its children that have ended."""
+    system_s: float
+    """The same in the kernel."""
 
 
-def parse_stat(text: str, ticks_per_s: int) -> float:
-    """Return user and system time in seconds from the text of /proc/<pid>/stat.
+def parse_stat(text: str, ticks_per_s: int) -> Stat:
+    """Read the text of /proc/<pid>/stat.
 
     Raises:
         ValueError: the text is not of that form.
@@ -44,10 +36,11 @@ def parse_stat(text: str, ticks_per_s: int) -> float:
     # The name of the program, in parentheses, may itself hold spaces and parentheses: the last one ends it.
     _, parenthesis, rest = text.rpartition(")")
     fields = rest.split()
-    if not parenthesis or len(fields) < 13:
+    if not parenthesis or len(fields) < 15:
         raise ValueError("not the text of /proc/<pid>/stat")
-    # Fields 14 and 15 of the page, which counts from 1; `rest` begins with field 3.
-    return (int(fields[11]) + int(fields[12])) / ticks_per_s
+    # Fields 14 to 17 of the page, which counts from 1; `fields` begins with field 3.
+    user, system, childrens_user, childrens_system = (int(field) for field in fields[11:15])
+    return Stat(int(fields[1]), (user + childrens_user) / ticks_per_s, (system + childrens_system) / ticks_per_s)
 
 
 def parse_status_rss(text: str) -> int:
@@ -58,14 +51,53 @@ def parse_status_rss(text: str) -> int:
     return 0
 
 
-def read_usage(pid: int, proc: Path = PROC) -> Usage | None:
-    """Return what a process has used, or None when there is no such process (or no /proc)."""
-    folder = proc / str(pid)
-    try:
-        cpu_s = parse_stat((folder / "stat").read_text(), os.sysconf("SC_CLK_TCK"))
-        return Usage(cpu_s, parse_status_rss((folder / "status").read_text()))
-    except (OSError, ValueError):
-        return None
+def read_usage(pids: Iterable[int], proc: Path = PROC) -> Usage | None:
+    """Return what processes have used together, or None where the first cannot be read.
+
+    Args:
+        pids: a process, and its children as `children_of` found them; one of these that has ended is left out, since
+            its time is its parent's then.
+    """
+    user_s, system_s, rss_bytes = 0.0, 0.0, 0
+    for number, pid in enumerate(pids):
+        folder = proc / str(pid)
+        try:
+            stat = parse_stat((folder / "stat").read_text(), os.sysconf("SC_CLK_TCK"))
+            rss_bytes += parse_status_rss((folder / "status").read_text())
+        except (OSError, ValueError):
+            if number == 0:
+                return None
+            continue
+        user_s += stat.user_s
+        system_s += stat.system_s
+    return Usage(user_s, system_s, rss_bytes)
+
+
+def children_of(pids: Iterable[int], proc: Path = PROC) -> dict[int, list[int]]:
+    """Return the children, grandchildren and so on of each process that live now. Reads all processes: milliseconds."""
+    children: dict[int, list[int]] = {}
+    for folder in proc.glob("[0-9]*"):
+        try:
+            parent = parse_stat((folder / "stat").read_text(), 1).parent
+        except (OSError, ValueError):
+            continue  # It has ended meanwhile.
+        children.setdefault(parent, []).append(int(folder.name))
+    found: dict[int, list[int]] = {}
+    for pid in pids:
+        found[pid] = list(children.get(pid, ()))
+        for descendant in found[pid]:
+            found[pid] += children.get(descendant, ())
+    return found
+
+
+def snapshot(pids: Mapping[str, Sequence[int]], proc: Path = PROC) -> Snapshot:
+    """Read all the processes, with their children, now.
+
+    Args:
+        pids: kind of process -> process ids.
+    """
+    children = children_of([pid for of_kind in pids.values() for pid in of_kind], proc)
+    return {kind: {pid: read_usage((pid, *children[pid]), proc) for pid in of_kind} for kind, of_kind in pids.items()}
 
 
 def parse_machine(text: str, ticks_per_s: int) -> float:
@@ -87,29 +119,3 @@ def read_machine(proc: Path = PROC) -> float | None:
         return parse_machine((proc / "stat").read_text(), os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError):
         return None
-
-
-Snapshot = Mapping[str, Mapping[int, Usage | None]]
-"""Kind of process -> process id -> usage."""
-
-
-def snapshot(pids: Mapping[str, Sequence[int]], proc: Path = PROC) -> Snapshot:
-    """Read all the processes now. Takes about 30 microseconds for each."""
-    return {kind: {pid: read_usage(pid, proc) for pid in of_kind} for kind, of_kind in pids.items()}
-
-
-def difference(begin: Snapshot, end: Snapshot) -> dict[str, KindUsage]:
-    """Return what each kind of process used between two snapshots of the same processes."""
-    result: dict[str, KindUsage] = {}
-    for kind, before_of in begin.items():
-        cpu_s, rss_bytes = 0.0, 0
-        vanished: list[int] = []
-        for pid, before in before_of.items():
-            after = end[kind].get(pid)
-            if before is None or after is None:
-                vanished.append(pid)
-            else:
-                cpu_s += after.cpu_s - before.cpu_s
-                rss_bytes += after.rss_bytes
-        result[kind] = KindUsage(len(before_of), cpu_s, rss_bytes, tuple(vanished))
-    return result

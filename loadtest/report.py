@@ -1,288 +1,251 @@
-"""The result of a run: the verdict, the text for people and the values for programs. No IO."""
+"""A result as tables, and as text for people. No IO."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from loadtest.accounting import OrderTotals, TransformTotals, settle_order, settle_transforms
-from loadtest.generator import GeneratorResult
 from loadtest.histogram import Histogram
-from loadtest.plan import Plan
-from loadtest.processes import KindUsage
+from loadtest.result import Result
+from loadtest.scenario import Cell, Table
 from loadtest.table import render_table
+from loadtest.usage import Window, sum_over
 
-LAG_P99_MAX_US: Final = 10_000
-"""A generator that sends later than this measures itself: a room of 40 is to stay below it altogether."""
+CALLS_SHOWN_MAX: Final = 6
+REMARKS_SHOWN_MAX: Final = 20
 
-GENERATOR_CORES_MAX: Final = 0.9
-"""A generator near one core reads late, and its own queueing would count as the server's latency."""
+TROUBLES: Final = (
+    "roomring_edge_busy_total",
+    "roomring_edge_connections_refused_total",
+    "roomring_edge_movements_skipped_total",
+    "roomring_edge_output_gaps_total",
+    "roomring_edge_room_repairs_total",
+    "roomring_edge_store_errors_total",
+    "roomring_edge_audit_failures_total",
+    "roomring_worker_bad_entries_total",
+    "roomring_worker_database_misses_total",
+    "roomring_worker_database_waits_total",
+    "roomring_worker_dead_letters_total",
+    "roomring_worker_failures_total",
+    "roomring_worker_rate_limit_notices_total",
+    "roomring_worker_refused_commits_total",
+    "roomring_worker_repeated_batches_total",
+    "roomring_worker_store_errors_total",
+    "roomring_worker_unreadable_events_total",
+)
+"""Counters of what should not happen under a load that the servers bear."""
 
-CLOSED_SHOWN_MAX: Final = 5
-_PERCENTILES: Final = (50.0, 95.0, 99.0)
+
+def show(cell: Cell) -> str:
+    """Return a cell as text: whole numbers with separators, others with three digits that count."""
+    match cell:
+        case None:
+            return "-"
+        case bool() | str():
+            return str(cell)
+        case int():
+            return f"{cell:,}"
+        case float():
+            size = abs(cell)
+            if size >= 100:
+                return f"{cell:,.0f}"
+            if size >= 10:
+                return f"{cell:.1f}"
+            if size >= 1 or size == 0:
+                return f"{cell:.2f}"
+            return f"{cell:.3g}"
 
 
-@dataclass(frozen=True)
-class Report:
-    """One run, judged."""
+def title(result: Result) -> str:
+    """Return what was run, in one line."""
+    workers = "" if result.workers is None else f", {_count(result.workers, 'worker')}"
+    return f"{result.label} load test {result.scenario}: {_count(result.edges, 'edge')}{workers}"
 
-    plan: Plan
-    host: Mapping[str, object]
-    """Facts of the machine that bear on the numbers; not its name."""
-    result: GeneratorResult
-    usage: Mapping[str, KindUsage]
-    """By kind of process; empty when the caller gave no process ids."""
-    machine_cpu_s: float | None
-    """Busy time of all cores over the measured window, whoever used them; None where it is not known."""
-    interrupted: bool
-    transforms: TransformTotals
-    order: OrderTotals
 
-    @classmethod
-    def of(
-        cls,
-        plan: Plan,
-        host: Mapping[str, object],
-        result: GeneratorResult,
-        usage: Mapping[str, KindUsage],
-        machine_cpu_s: float | None,
-        *,
-        interrupted: bool,
-    ) -> "Report":
-        """Judge the merged result of all generators."""
-        transforms = settle_transforms(
-            result.senders, result.transforms, lambda user_id, seq: plan.transform_us(result.member_of[user_id], seq)
-        )
-        return cls(plan, host, result, usage, machine_cpu_s, interrupted, transforms, settle_order(result.order))
+def options_line(result: Result) -> str:
+    """Return the options of the run."""
+    return " ".join(f"{name}={_plain(value)}" for name, value in result.values.items())
 
-    def failures(self) -> list[str]:
-        """Return what the server did wrong; empty when nothing."""
-        transforms, order = self.transforms, self.order
-        found = (
-            (transforms.lost, "transforms lost"),
-            (transforms.out_of_order, "transforms out of order"),
-            (transforms.duplicates, "transforms delivered twice"),
-            (transforms.strange, "transforms of nobody in the room"),
-            (order.chats_unanswered, "chat messages without an answer"),
-            (order.gaps, "reliable events missing in the order"),
-            (order.out_of_order, "reliable events out of order"),
-            (order.duplicates, "reliable events delivered twice"),
-            (order.epoch_changes, "changes of epoch that were not told"),
-            (order.mismatches, "places in the order that differ between receivers"),
-            (order.acked_missing, "acknowledged messages not delivered"),
-            (len(self.result.closed), "closed sockets"),
-            (self.result.bad_frames, "frames that are no server event"),
-        )
-        return [f"{count:,} {what}" for count, what in found if count]
 
-    def invalid(self) -> list[str]:
-        """Return why the numbers do not hold; empty when they do."""
-        reasons = []
-        if self.interrupted:
-            reasons.append(f"interrupted after {self.result.window_s:.1f} of {self.plan.seconds:g} measured seconds")
-        if self.transforms.expected == 0:
-            reasons.append("nothing was measured")
-        lag_us = self.result.lag.percentile(99)
-        if lag_us > LAG_P99_MAX_US:
-            reasons.append(f"the generator sent {lag_us / 1000:.1f} ms late (p99, at most {LAG_P99_MAX_US // 1000})")
-        cores = max(self._generator_cores(), default=0.0)
-        if cores > GENERATOR_CORES_MAX:
-            reasons.append(
-                f"the generator used {cores:.2f} of a core (at most {GENERATOR_CORES_MAX}); use more generators"
+def tables(result: Result) -> list[Table]:
+    """Return all tables of a result, the main figures first; none of them is empty."""
+    found = [
+        _figures(result),
+        *result.findings.tables,
+        _latency(result),
+        *_cpu(result),
+        *_redis(result.windows),
+        *_troubles(result.windows),
+    ]
+    return [table for table in found if table.rows]
+
+
+def redis_calls(windows: Sequence[Window]) -> Table:
+    """Return which commands Redis was sent, over all windows."""
+    calls: dict[str, int] = {}
+    spent_us: dict[str, int] = {}
+    for window in windows:
+        if window.redis is not None:
+            for name, count in window.redis.calls.items():
+                calls[name] = calls.get(name, 0) + count
+                spent_us[name] = spent_us.get(name, 0) + window.redis.command_us[name]
+    rows: list[tuple[Cell, ...]] = [
+        (name, count, spent_us[name] / 1000, spent_us[name] / count)
+        for name, count in sorted(calls.items(), key=lambda item: -item[1])
+    ]
+    return Table("Redis command", ("calls", "time in it, ms", "µs each"), rows)
+
+
+def counters(windows: Sequence[Window]) -> Table:
+    """Return the growth of all the servers' counters, over all windows and processes."""
+    seconds = sum(window.seconds for window in windows)
+    rows: list[tuple[Cell, ...]] = [
+        (name, _whole(value), value / seconds if seconds else None) for name, value in _grown(windows).items()
+    ]
+    return Table("Counter, all processes", ("growth", "a second"), rows)
+
+
+def render(result: Result, *, colours: bool = False) -> str:
+    """Return the report as text with a line feed at its end."""
+    lines = [f"{title(result)}, {result.seconds:.0f} s in all", f"  {options_line(result)}".rstrip(), ""]
+    for table in tables(result):
+        rows = [[table.title, *table.columns], *([show(cell) for cell in row] for row in table.rows)]
+        lines += [*render_table(rows), ""]
+    remarks = result.remarks()
+    if remarks:
+        lines += [f"  {remark}" for remark in remarks[:REMARKS_SHOWN_MAX]]
+        if len(remarks) > REMARKS_SHOWN_MAX:
+            lines.append(f"  and {len(remarks) - REMARKS_SHOWN_MAX:,} more remarks")
+        lines.append("")
+    lines.append(_coloured(result, f"  {result.verdict()}") if colours else f"  {result.verdict()}")
+    return "\n".join(lines) + "\n"
+
+
+def _figures(result: Result) -> Table:
+    rows: list[tuple[Cell, ...]] = [(figure.name, figure.value, figure.unit) for figure in result.findings.figures]
+    return Table("Figures", ("value", "unit"), rows)
+
+
+def _latency(result: Result) -> Table:
+    histograms = list(result.findings.histograms.items())
+    lag = Histogram()
+    for window in result.windows:
+        if window.lag is not None and window.judged:
+            lag.merge(window.lag)
+    rows = [_latency_row(name, histogram) for name, histogram in [*histograms, ("generator lag", lag)]]
+    return Table("Latency, ms", ("p50", "p95", "p99", "p99.9", "max", "samples"), [row for row in rows if row[-1]])
+
+
+def _latency_row(name: str, histogram: Histogram) -> tuple[Cell, ...]:
+    values = [*(histogram.percentile(percent) for percent in (50, 95, 99, 99.9)), histogram.max_us]
+    return (name, *(value / 1000 for value in values), histogram.total)
+
+
+def _cpu(result: Result) -> list[Table]:
+    if len(result.windows) == 1:
+        return [_cpu_of(result.windows[0], result)]
+    return [_cpu_by_window(result.windows)] if result.windows else []
+
+
+def _cpu_of(window: Window, result: Result) -> Table:
+    def row(name: str, processes: int, user_s: float, system_s: float, rss_bytes: int | None) -> tuple[Cell, ...]:
+        each_us = (user_s + system_s) * 1e6 / window.work if window.work else None
+        rss = None if rss_bytes is None else rss_bytes / 2**20
+        return (name, processes, *(_cores(s, window) for s in (user_s + system_s, user_s, system_s)), each_us, rss)
+
+    rows = [
+        row(kind, usage.processes, usage.user_s, usage.system_s, usage.rss_bytes)
+        for kind, usage in window.usage.items()
+    ]
+    if window.usage:
+        all_of = window.usage.values()
+        rows.append(
+            row(
+                "sum",
+                sum(usage.processes for usage in all_of),
+                sum(usage.user_s for usage in all_of),
+                sum(usage.system_s for usage in all_of),
+                sum(usage.rss_bytes for usage in all_of),
             )
-        return reasons
-
-    @property
-    def exit_status(self) -> int:
-        """0 when the run is valid and nothing went wrong, otherwise 1."""
-        return 1 if self.failures() or self.invalid() else 0
-
-    # --- text -----------------------------------------------------------------------------------------------
-
-    def render(self, *, colours: bool = False) -> str:
-        """Return the report as text with a line feed at its end."""
-        plan = self.plan
-        lines = [
-            f"Roomring load test: {_count(plan.rooms, 'room')} of {_count(plan.members_per_room, 'member')}, "
-            f"{plan.rate:g} transforms/s each, {self.result.window_s:.1f} s, {_count(len(plan.urls), 'edge')}",
-            "",
-            *self._update_lines(),
-            "",
-            *self._latency_lines(),
-            "",
-            *self._order_lines(),
-            "",
-            *self._cpu_lines(),
-            *self._remarks(),
-            "",
-            self._verdict(colours=colours),
-        ]
-        return "\n".join(lines) + "\n"
-
-    def _update_lines(self) -> list[str]:
-        totals = self.transforms
-        names = ("expected", "delivered", "superseded", "refused", "lost", "out of order", "duplicates")
-        values = (
-            totals.expected,
-            totals.delivered,
-            totals.superseded,
-            totals.refused,
-            totals.lost,
-            totals.out_of_order,
-            totals.duplicates,
         )
-        rows = [["Updates", *names], ["number", *(f"{value:,}" for value in values)]]
-        if totals.expected:
-            # The last two are no part of what was expected.
-            rows.append(["share", *(f"{100 * value / totals.expected:.2f} %" for value in values[:5])])
-        return render_table(rows)
+    own_s = sum(window.generator_cpu_s)
+    each_us = own_s * 1e6 / window.work if window.work else None
+    rows.append(("generator", len(window.generator_cpu_s), _cores(own_s, window), None, None, each_us))
+    if window.machine_cpu_s is not None:
+        # Far above the sum, it shows that others use the machine, and why a generator was late.
+        rows.append((f"machine of {result.host.get('cores', '?')} cores", None, _cores(window.machine_cpu_s, window)))
+    columns = ("processes", "cores", "user", "system", f"µs per {window.work_unit}", "RSS, MiB")
+    return Table("CPU", columns, rows)
 
-    def _latency_lines(self) -> list[str]:
-        rows = [["Latency, ms", "p50", "p95", "p99", "max", "samples"]]
-        for name, histogram in (("transforms", self.result.transform_latency), ("chat", self.result.chat_latency)):
-            rows.append([name, *_milliseconds(histogram), f"{histogram.total:,}"])
-        rows.append(["generator lag", *_milliseconds(self.result.lag), f"{self.result.lag.total:,}"])
-        return render_table(rows)
 
-    def _order_lines(self) -> list[str]:
-        order = self.order
-        head = ["Reliable order", "sent", "acked", "received", "gaps", "out of order", "duplicates", "differing"]
-        values = (
-            order.chats_sent,
-            order.chats_acked,
-            order.received,
-            order.gaps,
-            order.out_of_order,
-            order.duplicates,
-            order.mismatches,
-        )
-        row = ["number", *(f"{value:,}" for value in values)]
-        return render_table([[*head, "acked, missing"], [*row, f"{order.acked_missing:,}"]])
-
-    def _cpu_lines(self) -> list[str]:
-        rows = [["CPU", "processes", "cores", "µs per update", "RSS, MiB"]]
-        for kind, usage in self.usage.items():
-            rows.append(
-                [
-                    kind,
-                    str(usage.processes),
-                    self._cores(usage.cpu_s),
-                    self._each(usage.cpu_s),
-                    f"{usage.rss_bytes / 2**20:.1f}",
-                ]
+def _cpu_by_window(windows: Sequence[Window]) -> Table:
+    kinds = list(dict.fromkeys(kind for window in windows for kind in window.usage))
+    rows: list[tuple[Cell, ...]] = []
+    for number, window in enumerate(windows, 1):
+        by_kind = [_cores(window.usage[kind].cpu_s, window) if kind in window.usage else None for kind in kinds]
+        machine = None if window.machine_cpu_s is None else _cores(window.machine_cpu_s, window)
+        rss_mib = sum(usage.rss_bytes for usage in window.usage.values()) / 2**20 if window.usage else None
+        rows.append(
+            (
+                window.name or str(number),
+                window.seconds,
+                *by_kind,
+                _cores(sum(window.generator_cpu_s), window),
+                machine,
+                window.cpu_us_each(),
+                rss_mib,
             )
-        if self.usage:
-            cpu_s = sum(usage.cpu_s for usage in self.usage.values())
-            rss_bytes = sum(usage.rss_bytes for usage in self.usage.values())
-            processes = sum(usage.processes for usage in self.usage.values())
-            rows.append(["sum", str(processes), self._cores(cpu_s), self._each(cpu_s), f"{rss_bytes / 2**20:.1f}"])
-        cpu_s = sum(self.result.cpu_s)
-        rows.append(["generator", str(self.plan.generators), self._cores(cpu_s), self._each(cpu_s)])
-        if self.machine_cpu_s is not None:
-            # Far above the sum, it shows that others use the machine, and why a generator was late.
-            rows.append([f"machine of {self.host.get('cores', '?')} cores", "", self._cores(self.machine_cpu_s)])
-        return render_table(rows)
+        )
+    unit = windows[0].work_unit
+    columns = ("s", *kinds, "generator", "machine", f"servers, µs per {unit}", "servers' RSS, MiB")
+    return Table("CPU, cores", columns, rows)
 
-    def _remarks(self) -> list[str]:
-        remarks = [f"refused: {event}, told {count:,} times" for event, count in self.result.rate_limited.items()]
-        remarks += [f"error {code}: {count:,}" for code, count in self.result.error_codes.items()]
-        if self.order.resyncs:
-            remarks.append(f"resync: told {self.order.resyncs:,} times")
-        closed = self.result.closed
-        remarks += [
-            f"socket of {socket.user_id} closed: {socket.code} {socket.reason}".rstrip()
-            for socket in closed[:CLOSED_SHOWN_MAX]
-        ]
-        if len(closed) > CLOSED_SHOWN_MAX:
-            remarks.append(f"and {len(closed) - CLOSED_SHOWN_MAX:,} more sockets closed")
-        for kind, usage in self.usage.items():
-            remarks += [f"{kind} process {pid} could not be read; its CPU is missing" for pid in usage.vanished]
-        return ["", *(f"  {remark}" for remark in remarks)] if remarks else []
 
-    def _verdict(self, *, colours: bool) -> str:
-        invalid, failures = self.invalid(), self.failures()
-        words = []
-        if failures:
-            words.append("FAILED: " + "; ".join(failures) + ".")
-        if invalid:
-            words.append("INVALID: " + "; ".join(invalid) + ".")
-        text = "  " + " ".join(words or ["PASSED: nothing lost, everything in order."])
-        if not colours:
-            return text
-        return f"\x1b[{31 if failures else 33 if invalid else 32}m{text}\x1b[0m"
+def _redis(windows: Sequence[Window]) -> list[Table]:
+    rows: list[tuple[Cell, ...]] = []
+    for number, window in enumerate(windows, 1):
+        redis = window.redis
+        if redis is None or not window.seconds:
+            continue
+        most = ", ".join(name for name in list(redis.calls)[:CALLS_SHOWN_MAX])
+        rows.append(
+            (
+                window.name or ("in the window" if len(windows) == 1 else str(number)),
+                redis.commands / window.seconds,
+                redis.bytes_in / window.seconds / 1024,
+                redis.bytes_out / window.seconds / 1024,
+                redis.commands / window.work if window.work else None,
+                most,
+            )
+        )
+    unit = windows[0].work_unit if windows else "update"
+    return [Table("Redis", ("commands/s", "in, KiB/s", "out, KiB/s", f"commands per {unit}", "most called"), rows)]
 
-    # --- values ---------------------------------------------------------------------------------------------
 
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON values; times in microseconds unless the name says otherwise."""
-        result = self.result
-        return {
-            "parameters": _parameters(self.plan),
-            "host": dict(self.host),
-            "passed": self.exit_status == 0,
-            "failures": self.failures(),
-            "invalid": self.invalid(),
-            "windowSeconds": result.window_s,
-            "transforms": asdict(self.transforms),
-            "reliable": asdict(self.order) | {"errors": self.order.errors},
-            "latencyUs": {
-                "transforms": _histogram_json(result.transform_latency),
-                "chat": _histogram_json(result.chat_latency),
-                "generatorLag": _histogram_json(result.lag),
-            },
-            "updatesReceivedInWindow": result.window_received,
-            "cpu": {
-                "kinds": {
-                    kind: asdict(usage)
-                    | {"cores": usage.cpu_s / (result.window_s or 1), "usPerUpdate": self._us(usage.cpu_s)}
-                    for kind, usage in self.usage.items()
-                },
-                "sumUsPerUpdate": self._us(sum(usage.cpu_s for usage in self.usage.values())) if self.usage else None,
-                "machineCores": None
-                if self.machine_cpu_s is None or not result.window_s
-                else self.machine_cpu_s / result.window_s,
-                "generator": {"cores": self._generator_cores(), "usPerUpdate": self._us(sum(result.cpu_s))},
-            },
-            "closedSockets": [asdict(socket) for socket in result.closed],
-            "errorCodes": dict(result.error_codes),
-            "rateLimited": dict(result.rate_limited),
-            "badFrames": result.bad_frames,
-        }
+def _troubles(windows: Sequence[Window]) -> list[Table]:
+    grown = _grown(windows)
+    rows: list[tuple[Cell, ...]] = [(name, _whole(grown[name])) for name in TROUBLES if name in grown]
+    return [Table("Troubles that servers counted", ("times",), rows)]
 
-    def _generator_cores(self) -> list[float]:
-        return [cpu_s / self.result.window_s for cpu_s in self.result.cpu_s] if self.result.window_s else []
 
-    def _us(self, cpu_s: float) -> float | None:
-        return cpu_s * 1e6 / self.result.window_received if self.result.window_received else None
+def _grown(windows: Iterable[Window]) -> dict[str, float]:
+    return sum_over({str(number): sum_over(window.counters) for number, window in enumerate(windows)})
 
-    def _each(self, cpu_s: float) -> str:
-        us = self._us(cpu_s)
-        return "-" if us is None else f"{us:.2f}"
 
-    def _cores(self, cpu_s: float) -> str:
-        return f"{cpu_s / self.result.window_s:.2f}" if self.result.window_s else "-"
+def _whole(value: float) -> Cell:
+    return int(value) if value == int(value) else value
+
+
+def _cores(cpu_s: float, window: Window) -> float | None:
+    return cpu_s / window.seconds if window.seconds else None
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _milliseconds(histogram: Histogram) -> list[str]:
-    if not histogram.total:
-        return ["-"] * (len(_PERCENTILES) + 1)
-    values = [*(histogram.percentile(percent) for percent in _PERCENTILES), histogram.max_us]
-    return [f"{value / 1000:.2f}" for value in values]
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _histogram_json(histogram: Histogram) -> dict[str, Any]:
-    return {
-        **{f"p{percent:g}": histogram.percentile(percent) for percent in _PERCENTILES},
-        "max": histogram.max_us,
-        "samples": histogram.total,
-        "buckets": histogram.sparse(),
-    }
-
-
-def _parameters(plan: Plan) -> dict[str, Any]:
-    values = asdict(plan)
-    del values["generator"]
-    return values
+def _coloured(result: Result, text: str) -> str:
+    colour = 31 if result.failures() else 33 if result.invalid() else 32
+    return f"\x1b[{colour}m{text}\x1b[0m"

@@ -131,13 +131,17 @@ class Stage(Protocol):
         """Wait for a time of `time.monotonic()`. Returns: False as soon as the run is interrupted, else True."""
         ...
 
-    def window(self, name: str = "") -> AbstractAsyncContextManager[Window]:
-        """Measure what the servers use until the end of the `async with`.
+    def window(self, name: str = "", *, begin_s: float | None = None) -> AbstractAsyncContextManager[Window]:
+        """Measure what the servers and the generator use until the end of the `async with`.
 
         Its begin and its end each read processes, Redis and metrics, which takes some milliseconds; the CPU of the
         processes is read last at the begin and first at the end, so that the reading is not in it. Windows may follow
         each other (give each a name then), but not overlap. The reports show all of them. Set `window.work`, at any
         time before the scenario returns, for the CPU of each.
+
+        Args:
+            begin_s: when it begins, in `time.monotonic()`: enter it some 0.2 s before, and what takes time is done
+                when that comes. None: as soon as it can.
         """
         ...
 
@@ -215,12 +219,6 @@ class Findings:
     """In the order of the report."""
     histograms: "dict[str, Histogram]" = field(default_factory=dict)
     """Name -> latencies of the whole run, microseconds; for the table and the plot by percentile."""
-    lag: "Histogram | None" = None
-    """How much later than intended the generator acted, microseconds. The harness judges it."""
-    generator_cpu_s: list[float] = field(default_factory=list)
-    """CPU time of each generator over the (longest) window, where the scenario knows better than `Window.own_cpu_s`."""
-    generator_s: float = 0.0
-    """Length of that window."""
     seconds: list[Seconds] = field(default_factory=list)
     series: list[Series] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)

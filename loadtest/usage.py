@@ -3,8 +3,12 @@
 `processes.py`, `redis_usage.py` and `server_metrics.py` read what is compared here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loadtest.histogram import Histogram
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,30 @@ def usage_between(begin: Snapshot, end: Snapshot) -> dict[str, KindUsage]:
     return result
 
 
+@dataclass
+class Trace:
+    """One process over the whole run, sampled once a second."""
+
+    name: str
+    """ "edge-1" """
+    kind: str
+    at_s: list[float] = field(default_factory=list)
+    """In `time.monotonic()`."""
+    usage: list[Usage] = field(default_factory=list)
+    """At each of these times."""
+
+    def cores(self) -> list[tuple[float, float]]:
+        """Return (end of an interval, cores used in it) for each interval between two samples."""
+        return [(self.at_s[number], self.cores_before(number)) for number in range(1, len(self.at_s))]
+
+    def cores_before(self, number: int) -> float:
+        """Return the cores used between the sample before this one and this one; `number` is 1 or more, or -1."""
+        elapsed_s = self.at_s[number] - self.at_s[number - 1]
+        # A process that was started again has used less than the one before it.
+        used_s = max(0.0, self.usage[number].cpu_s - self.usage[number - 1].cpu_s)
+        return used_s / elapsed_s if elapsed_s > 0 else 0.0
+
+
 @dataclass(frozen=True)
 class RedisUsage:
     """What Redis did over a window, by its own account (INFO stats and commandstats)."""
@@ -98,13 +126,20 @@ class Window:
     """Kind of server process -> what it used; empty where the processes are not known."""
     machine_cpu_s: float | None = None
     """Busy time of all cores, whoever used them; None where it is not known."""
-    own_cpu_s: float = 0.0
-    """CPU time of this process, which makes load (further generator processes are not in it)."""
+    generator_cpu_s: list[float] = field(default_factory=list)
+    """CPU time of each process that makes load. Filled with that of this process; the scenario replaces it where
+    others of its own made the load."""
+    lag: "Histogram | None" = None
+    """How late the generator did what it was to do, in microseconds. Filled with how late timers of this process woke;
+    the scenario replaces it where it knows how late each message was sent."""
+    judged: bool = True
+    """Whether the run is invalid where the generator did not keep up in this window. False where a scenario looks for
+    the end of what can be borne, and judges itself."""
     redis: RedisUsage | None = None
     """None where Redis is not known."""
     counters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Server process ("edge-1") -> its counters, as Prometheus names them -> how much they grew; those that did not
-    are left out."""
+    are left out. Empty where the servers' metrics are not known."""
     work: int = 0
     """What was done in it, to divide the CPU by; the scenario sets it."""
     work_unit: str = "update"
@@ -144,12 +179,11 @@ def _growth(before: float, after: float) -> float:
     return after - before if after >= before else after
 
 
-def sum_over(counters: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
-    """Return the growth of some counters, summed over all processes and labels; those that nobody has are left out."""
+def sum_over(counters: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return the growth of each counter, summed over all processes and labels, in the order of names."""
     found: dict[str, float] = {}
     for values in counters.values():
         for full_name, value in values.items():
             name = full_name.partition("{")[0]
-            if name in names:
-                found[name] = found.get(name, 0.0) + value
-    return {name: found[name] for name in names if name in found}
+            found[name] = found.get(name, 0.0) + value
+    return dict(sorted(found.items()))

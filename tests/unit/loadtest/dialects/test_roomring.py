@@ -3,7 +3,7 @@ import pytest
 
 from common import messages
 from common.codec import BadFrame, decode, encode_event
-from loadtest import frames
+from loadtest.dialects import roomring
 
 
 def member(user_id):
@@ -13,11 +13,11 @@ def member(user_id):
 def test_everything_that_is_sent_is_a_message_of_the_contract():
     user = {"userId": "u", "displayName": "Ann", "avatarId": "bench"}
     sent = [
-        frames.join_room("room", user, "token", 5),
-        frames.leave_room("room", 5),
-        frames.heartbeat("room", 5),
-        frames.chat("room", 123, "id", 5),
-        frames.transform_template("room") % (5, 7, 999_999_999),
+        roomring.join_room("room", user, "token", 5),
+        roomring.leave_room("room", 5),
+        roomring.heartbeat("room", 5),
+        roomring.local_chat("room", 123, "id", 5),
+        roomring.transform_template("room") % (5, 7, 999_999_999),
     ]
     decoded = [decode(frame) for frame in sent]
     assert not [message for message in decoded if isinstance(message, BadFrame)]
@@ -27,28 +27,30 @@ def test_everything_that_is_sent_is_a_message_of_the_contract():
 
 @pytest.mark.parametrize("time_us", [0, 1, 1_234_567, 123_456_789, 999_999_999])
 def test_the_time_in_a_transform_comes_back_exactly(time_us):
-    message = decode(frames.transform_template("room") % (5, 7, time_us))
+    message = decode(roomring.transform_template("room") % (5, 7, time_us))
     fields = {**msgspec.structs.asdict(message.payload), "userId": "u"}
-    seen = frames.decode(encode_event(messages.AvatarTransformBroadcast(**fields), 5))
-    assert (seen.t, seen.payload.userId, seen.payload.seq) == (frames.TRANSFORM_EVENT, "u", 7)
+    seen = roomring.decode(encode_event(messages.AvatarTransformBroadcast(**fields), 5))
+    assert (seen.t, seen.payload.userId, seen.payload.seq) == (roomring.TRANSFORM_EVENT, "u", 7)
     assert int(seen.payload.x) == time_us
 
 
 def test_the_place_of_a_reliable_event_is_read():
-    seen = frames.decode(encode_event(messages.MemberJoined("room", member("u")), 5, seq=3, epoch=9))
+    seen = roomring.decode(encode_event(messages.MemberJoined("room", member("u")), 5, seq=3, epoch=9))
     assert (seen.seq, seen.epoch, seen.payload.member.userId) == (3, 9, "u")
-    seen = frames.decode(encode_event(messages.RoomState("room", 1, [member("u")], messages.You("u"), 9, 3, False), 5))
+    seen = roomring.decode(
+        encode_event(messages.RoomState("room", 1, [member("u")], messages.You("u"), 9, 3, False), 5)
+    )
     assert (seen.epoch, seen.payload.epoch, seen.payload.seq) == (0, 9, 3)
 
 
 def test_fields_may_stand_in_any_order():
     text = b'{"payload":{"x":5.0,"new":[1],"seq":2,"userId":"u"},"ts":1,"t":"avatar_transform_broadcast","v":1}'
-    seen = frames.decode(text)
-    assert (seen.t, seen.payload.userId, seen.payload.seq, seen.payload.x) == (frames.TRANSFORM_EVENT, "u", 2, 5.0)
+    seen = roomring.decode(text)
+    assert (seen.t, seen.payload.userId, seen.payload.seq, seen.payload.x) == (roomring.TRANSFORM_EVENT, "u", 2, 5.0)
 
 
 def test_the_time_in_a_chat_comes_back():
-    chat = decode(frames.chat("room", 123_456, "id", 5))
-    assert frames.chat_intended_us(chat.payload.text) == 123_456
-    assert frames.chat_intended_us("hello") is None
-    assert frames.chat_intended_us("bench soon") is None
+    chat = decode(roomring.local_chat("room", 123_456, "id", 5))
+    assert roomring.chat_intended_us(chat.payload.text) == 123_456
+    assert roomring.chat_intended_us("hello") is None
+    assert roomring.chat_intended_us("bench soon") is None

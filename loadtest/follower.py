@@ -38,6 +38,9 @@ ANSWER_TIMEOUT_S: Final = 6.0
 RETRY_S: Final = 0.3
 """After `busy` and its like."""
 
+LIVE_STEP_S: Final = 0.002
+"""Signs of life go out no more often: those of many clients together, a few at a time."""
+
 READ_BUFFER_BYTES: Final = 1024
 """Of each socket; it grows where a frame is larger. picows would take 16 KiB for each."""
 
@@ -272,20 +275,18 @@ class Company:
 
     async def live(self, interval_s: float) -> None:
         """Send everybody's signs of life, spread over the interval, and again what waits too long; until cancelled."""
-        begin_s = time.monotonic()
-        sent = 0
-        checked_s = begin_s
-        count = len(self.followers)
+        begin_s = checked_s = time.monotonic()
+        sent, count = 0, len(self.followers)
         while True:
-            await asyncio.sleep(min(0.05, interval_s / count))
+            wait_s = begin_s + sent * interval_s / count - time.monotonic()
+            await asyncio.sleep(min(max(LIVE_STEP_S, wait_s), RETRY_S))
             now_s = time.monotonic()
             # From a step to the next at most everybody once, also after a stall.
-            due = int((now_s - begin_s) / interval_s * count)
+            due = int((now_s - begin_s) / interval_s * count) + 1
             for number in range(max(sent, due - count), due):
                 follower = self.followers[number % count]
                 if follower.is_open:
-                    intended_us = int((begin_s - self.start_s + number * interval_s / count) * US)
-                    follower.send_heartbeat(intended_us)
+                    follower.send_heartbeat(int((begin_s - self.start_s + number * interval_s / count) * US))
             sent = max(sent, due)
             if now_s - checked_s >= RETRY_S:
                 checked_s = now_s
@@ -634,6 +635,8 @@ class Follower(WSListener):
     def _on_state(self, payload: _Payload) -> None:
         following = self.following
         following.begin(payload.epoch, payload.seq, recovered=payload.recovered)
+        if not payload.recovered:
+            self._company.record(self.room_id).begin((payload.epoch, payload.seq))
         self.is_joined = True
         if following.seq >= payload.seq:
             self._caught_up(self._company.now_us())

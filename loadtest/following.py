@@ -92,6 +92,8 @@ class RoomRecord:
     """Id of a message of ours -> where it stands; in the last epoch that has it."""
     acked: dict[str, Place] = field(default_factory=dict)
     """Id of a message of ours -> the epoch in which the sender was, and the `seq` that it was told."""
+    begins: dict[int, int] = field(default_factory=dict)
+    """Epoch -> the lowest `seq` at which anybody began it."""
     mismatches: int = 0
     """Places with two events, and messages that stand elsewhere than their sender was told."""
     doubled: int = 0
@@ -120,6 +122,11 @@ class RoomRecord:
             self.acked[message_id] = max(before, place)
         elif before != place:
             self.mismatches += 1
+
+    def begin(self, place: Place) -> None:
+        """Note where a client begins anew: it hears what comes behind it."""
+        epoch, seq = place
+        self.begins[epoch] = min(seq, self.begins.get(epoch, seq))
 
     @property
     def end(self) -> Place:
@@ -151,6 +158,8 @@ class Verdict:
     """Acknowledged, and seen by nobody."""
     gone: int = 0
     """Likewise, but in an epoch that ended meanwhile: the store lost it."""
+    unheard: int = 0
+    """Likewise, but it stands before the place at which everybody began the epoch, so nobody was to hear it."""
     missing: int = 0
     """Events that are known, summed over the clients that have not got them in the end."""
     gaps: int = 0
@@ -174,8 +183,8 @@ class Verdict:
         """Return what must not have happened, by name, a line each.
 
         Args:
-            store_may_lose: Redis lost data. Then what was acknowledged before may be gone, be there again in
-                the new epoch, and a resume need not be recovered (docs/guarantees.md).
+            store_may_lose: Redis lost data. Then what was acknowledged before may be gone, be there again in the new
+                epoch, or stand where all begin behind it, and a resume need not be recovered (docs/guarantees.md).
         """
         counted = [
             (self.lost, "acknowledged messages lost"),
@@ -190,6 +199,7 @@ class Verdict:
         if not store_may_lose:
             counted += [
                 (self.gone, "acknowledged messages gone with their epoch"),
+                (self.unheard, "acknowledged messages that nobody was to hear"),
                 (self.again, "messages that took effect in two epochs"),
                 (self.not_recovered, "resumes not recovered"),
             ]
@@ -203,13 +213,15 @@ def judge(records: Mapping[str, RoomRecord], followings: Iterable[tuple[str, Fol
         records: by room id.
         followings: of all clients that are in their room at the end, each with the id of the room.
     """
-    lost = gone = received = replayed = missing = gaps = out_of_order = duplicates = 0
+    lost = gone = unheard = received = replayed = missing = gaps = out_of_order = duplicates = 0
     epoch_changes = not_recovered = resyncs = 0
     ends = {room_id: record.end for room_id, record in records.items()}
     for room_id, record in records.items():
-        for _, (epoch, _seq) in record.lost():
+        for _, (epoch, seq) in record.lost():
             if epoch < ends[room_id][0]:
                 gone += 1
+            elif seq <= record.begins.get(epoch, 0):
+                unheard += 1
             else:
                 lost += 1
     for room_id, following in followings:
@@ -229,6 +241,7 @@ def judge(records: Mapping[str, RoomRecord], followings: Iterable[tuple[str, Fol
         replayed=replayed,
         lost=lost,
         gone=gone,
+        unheard=unheard,
         missing=missing,
         gaps=gaps,
         out_of_order=out_of_order,

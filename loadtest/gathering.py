@@ -130,6 +130,7 @@ def order_table(verdict: Verdict) -> Table:
         ("messages acknowledged", verdict.acked),
         ("acknowledged and lost", verdict.lost),
         ("gone with their epoch", verdict.gone),
+        ("acknowledged, for nobody to hear", verdict.unheard),
         ("missing at the end", verdict.missing),
         ("gaps", verdict.gaps),
         ("out of order", verdict.out_of_order),
@@ -159,7 +160,6 @@ def conclude(
     """
     verdict = company.verdict()
     findings.tables.append(order_table(verdict))
-    findings.lag = company.lag
     findings.failures += verdict.failures(store_may_lose=store_may_lose)
     away = sum(not follower.is_joined for follower in company.followers)
     unanswered = sum(follower.unanswered for follower in company.followers)

@@ -50,6 +50,8 @@ async def _run(stage: Stage) -> Findings:
                     end_us, busy = await _burst(stage, company, number, messages)
                     ends.append(end_us)
                     findings.invalid += busy
+            # While a burst is read timers wake late; `too_busy` judges that.
+            window.judged, window.lag = False, company.lag
             window.work = company.latency.total
             window.work_unit = "delivery"
             verdict = conclude(findings, company)

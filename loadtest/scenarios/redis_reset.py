@@ -45,7 +45,7 @@ async def _run(stage: Stage) -> Findings:
             await stage.sleep_until(time.monotonic() + values[BEFORE])
             before = company.latency
             company.on_lost = company.come_back
-            async with stage.window("reset"):
+            async with stage.window("reset") as window:
                 stage.progress("Redis is reset")
                 if keeps:
                     await _save(stage.target.redis_url)
@@ -54,6 +54,7 @@ async def _run(stage: Stage) -> Findings:
                 await stage.restart_redis()
                 up_us = company.now_us()
                 await until(lambda: all(follower.first_after_us for follower in followers), WAIT_S, stage)
+            window.lag = company.lag
             stage.progress("people talk on")
             await stage.sleep_until(time.monotonic() + values[AFTER])
         async with living(company):

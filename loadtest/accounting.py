@@ -20,10 +20,7 @@ NOTICE_REACH_US: Final = 1_000_000
 
 
 class TransformReceipts:
-    """What one receiver saw of the transforms in its room.
-
-    `highest` is public for the hot path: where `highest[sender] == seq - 1`, setting it to `seq` is all of `receive`.
-    """
+    """What one receiver saw of the transforms in its room."""
 
     __slots__ = ("duplicates", "highest", "out_of_order", "skipped", "strange")
 
@@ -37,7 +34,10 @@ class TransformReceipts:
     def receive(self, sender: str, seq: int) -> None:
         """Take note of one transform."""
         highest = self.highest.get(sender)
-        if highest is None or not 0 < seq < highest + JUMP_MAX:
+        if highest == seq - 1:
+            # The usual case.
+            self.highest[sender] = seq
+        elif highest is None or not 0 < seq < highest + JUMP_MAX:
             self.strange += 1
         elif seq > highest:
             if seq > highest + 1:
@@ -48,6 +48,16 @@ class TransformReceipts:
             self.out_of_order += 1
         else:
             self.duplicates += 1
+
+    def copy(self) -> "TransformReceipts":
+        """Return the same again, to go on by itself."""
+        copy = TransformReceipts(())
+        copy.highest = self.highest.copy()
+        copy.skipped = {sender: seqs.copy() for sender, seqs in self.skipped.items()}
+        copy.out_of_order = self.out_of_order
+        copy.duplicates = self.duplicates
+        copy.strange = self.strange
+        return copy
 
 
 @dataclass

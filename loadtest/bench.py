@@ -188,6 +188,6 @@ def host_facts() -> dict[str, object]:
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "picows": version("picows"),
+        "numpy": version("numpy"),
         "uvloop": version("uvloop"),
     }

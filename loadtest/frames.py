@@ -39,3 +39,41 @@ def text_frame(payload: bytes) -> bytes:
 def binary_frame(payload: bytes) -> bytes:
     """Return the frame of one binary message of a client."""
     return masked_frame(BINARY, payload)
+
+
+def frame_end(data: bytes, start: int) -> int:
+    """Return where the server's frame that begins at `start` ends, or -1 where it is not all there."""
+    have = len(data) - start
+    if have < 2:
+        return -1
+    size = data[start + 1] & 0x7F
+    if size < 126:
+        end = start + 2 + size
+    elif size == 126:
+        if have < 4:
+            return -1
+        end = start + 4 + (data[start + 2] << 8) + data[start + 3]
+    else:
+        if have < 10:
+            return -1
+        end = start + 10 + int.from_bytes(data[start + 2 : start + 10], "big")
+    return end if end <= len(data) else -1
+
+
+def payload_of(frame: bytes) -> bytes:
+    """Return the payload of one whole frame of a server."""
+    size = frame[1] & 0x7F
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
+def is_message(frame: bytes) -> bool:
+    """Whether a whole frame of a server is a whole message: text or binary, neither in parts nor compressed."""
+    return frame[0] in _WHOLE_MESSAGES
+
+
+_WHOLE_MESSAGES: Final = (_FINAL | TEXT, _FINAL | BINARY)
+
+
+def opcode_of(frame: bytes) -> int:
+    """Return what kind of frame it is."""
+    return frame[0] & 0x0F

@@ -9,14 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import cycle, islice
+from math import ceil
+from typing import Final, NamedTuple
 
 import aiohttp
 
 from loadtest.accounting import OrderSightings, SenderRecord, TransformSightings
-from loadtest.client import Member, SharedCounts
-from loadtest.dialect import JoinError
+from loadtest.dialect import JoinError, load_dialect
 from loadtest.histogram import Histogram
+from loadtest.member import Member, SharedCounts
 from loadtest.pacer import Pacer
 from loadtest.plan import US, MemberNumber, Plan
 
@@ -27,6 +29,14 @@ WAKE_SPACING_US: Final = 200
 """At more than 5,000 messages a second they go out in small batches: a wake-up costs about as much as a send."""
 
 HTTP_TIMEOUT_S: Final = 10.0
+
+SETTLE_S: Final = 0.05
+"""How often reads are counted. So little comes together in it that counting takes well below a millisecond."""
+
+SETTLE_ALL_S: Final = 1.0
+"""Every tape is settled so often; those with few reads wait for it, since settling one costs 50 µs at least."""
+
+SETTLE_READS_MIN: Final = 500
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,9 @@ class GeneratorResult:
     transforms: TransformSightings = field(default_factory=TransformSightings)
     order: OrderSightings = field(default_factory=OrderSightings)
     transform_latency: Histogram = field(default_factory=Histogram)
+    """From the intended time of sending; of what was to be sent in the measured window."""
+    second_latency: dict[int, Histogram] = field(default_factory=dict)
+    """Second since the start of the run -> latency of what was to be sent in it, the warm-up's as well."""
     chat_latency: Histogram = field(default_factory=Histogram)
     lag: Histogram = field(default_factory=Histogram)
     """How much later than intended a transform was sent."""
@@ -60,6 +73,12 @@ class GeneratorResult:
     error_codes: Counter[str] = field(default_factory=Counter)
     rate_limited: Counter[str] = field(default_factory=Counter)
     bad_frames: int = 0
+    window_reads: int = 0
+    """Reads from sockets in the window, each of which gave some bytes."""
+    window_frames: int = 0
+    """Messages of the server in the window, of any kind."""
+    window_bytes: int = 0
+    """Received in the window, with the heads of frames, as they came from the sockets."""
 
     def merge(self, other: "GeneratorResult") -> None:
         """Add what another generator saw."""
@@ -68,6 +87,8 @@ class GeneratorResult:
         self.transforms.merge(other.transforms)
         self.order.merge(other.order)
         self.transform_latency.merge(other.transform_latency)
+        for second, histogram in other.second_latency.items():
+            self.second_latency.setdefault(second, Histogram()).merge(histogram)
         self.chat_latency.merge(other.chat_latency)
         self.lag.merge(other.lag)
         self.window_received += other.window_received
@@ -77,6 +98,9 @@ class GeneratorResult:
         self.error_codes.update(other.error_codes)
         self.rate_limited.update(other.rate_limited)
         self.bad_frames += other.bad_frames
+        self.window_reads += other.window_reads
+        self.window_frames += other.window_frames
+        self.window_bytes += other.window_bytes
 
 
 class Generator:
@@ -84,7 +108,8 @@ class Generator:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._counts = SharedCounts(plan)
+        self._dialect = load_dialect(plan.dialect)
+        self._counts = SharedCounts(plan, self._dialect)
         self._members: dict[MemberNumber, Member] = {}
         self._result = GeneratorResult()
         self._transform_schedule = self._planned_transforms()
@@ -102,8 +127,8 @@ class Generator:
 
     @property
     def received(self) -> int:
-        """Transforms received until now."""
-        return sum(member.received for member in self._members.values())
+        """Transforms received until now, but for those of the last moment."""
+        return self._counts.tally.received
 
     @property
     def open_sockets(self) -> int:
@@ -113,7 +138,7 @@ class Generator:
     @property
     def latency(self) -> Histogram:
         """Latency until now, of the measured window."""
-        return self._counts.transform_latency
+        return self._counts.tally.latency.whole()
 
     async def join(self) -> None:
         """Bring all the members into their rooms.
@@ -128,7 +153,8 @@ class Generator:
             async def come_in(number: MemberNumber) -> None:
                 async with turns:
                     member = self._members[number] = Member(number, self._counts)
-                    await _join_one(http, self._plan.url_of(number), member)
+                    await self._dialect.enter(http, self._plan.url_of(number), member)
+                    member.entered()
 
             try:
                 async with asyncio.TaskGroup() as group:
@@ -151,25 +177,23 @@ class Generator:
             member.set_start(start_s)
         loop = asyncio.get_running_loop()
         pacer = Pacer(loop, lambda: self._send_due(pacer))
-        heartbeats = asyncio.create_task(self._send_heartbeats())
+        chores = asyncio.gather(self._send_heartbeats(), self._settle_often())
         gc.collect()
         gc.disable()
         try:
             self._is_sending = True
             self._send_due(pacer)
             if await self._sleep_until(self._plan.warmup_us):
-                begin_us, cpu_s, received = self._counts.now_us(), time.process_time(), self.received
+                begin = self._window_edge()
                 await self._sleep_until(self._plan.end_us)
-                self._result.window_s = (self._counts.now_us() - begin_us) / US
-                self._result.cpu_s.append(time.process_time() - cpu_s)
-                self._result.window_received = self.received - received
+                self._measure_window(begin, self._window_edge())
             self._is_sending = False
             await asyncio.sleep(self._plan.drain_s)
         finally:
             gc.enable()
             pacer.close()
-            heartbeats.cancel()
-            await asyncio.gather(heartbeats, return_exceptions=True)
+            chores.cancel()
+            await asyncio.gather(chores, return_exceptions=True)
 
     def stop(self) -> None:
         """Send nothing more; `run` returns after the drain."""
@@ -179,6 +203,7 @@ class Generator:
     def result(self) -> GeneratorResult:
         """Sum up. What arrives later is not counted."""
         result, counts = self._result, self._counts
+        self._settle()
         for member in self._members.values():
             result.member_of[member.user_id] = member.number
             result.senders[member.user_id] = SenderRecord(
@@ -187,7 +212,7 @@ class Generator:
                 receivers=len(self._plan.members_of(member.room)),
                 notices_us=tuple(member.notices_us),
             )
-            result.transforms.add(member.transforms)
+            result.transforms.add(member.receiver.receipts())
             result.order.add(member.room, member.order, is_open=member.is_open)
             result.order.chats_sent += member.chats_sent
             result.order.chats_refused += member.chats_refused
@@ -198,7 +223,8 @@ class Generator:
         for room, order in counts.orders.items():
             result.order.room(room).merge(order)
         result.order.resyncs = counts.resyncs
-        result.transform_latency = counts.transform_latency
+        result.transform_latency = counts.tally.latency.whole()
+        result.second_latency = counts.tally.latency.seconds()
         result.chat_latency = counts.chat_latency
         result.error_codes = counts.error_codes
         result.rate_limited = counts.rate_limited
@@ -211,6 +237,43 @@ class Generator:
             member.finish()
         # One turn of the loop for the closing frames to leave.
         await asyncio.sleep(0.05)
+
+    # --- counting -----------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        for tape in self._counts.tapes:
+            tape.settle()
+        self._counts.tally.settle()
+
+    async def _settle_often(self) -> None:
+        """Count what was received, little by little: a long pause would count as the server's."""
+        tapes = self._counts.tapes
+        share = ceil(len(tapes) * SETTLE_S / SETTLE_ALL_S)
+        turns = cycle(tapes)
+        while True:
+            await asyncio.sleep(SETTLE_S)
+            for tape in tapes:
+                if len(tape.read_us) >= SETTLE_READS_MIN:
+                    tape.settle()
+            for tape in islice(turns, share):
+                tape.settle()
+            self._counts.tally.settle()
+
+    def _window_edge(self) -> "_WindowEdge":
+        self._settle()
+        tally = self._counts.tally
+        return _WindowEdge(
+            self._counts.now_us(), time.process_time(), tally.received, tally.reads, tally.units, tally.bytes
+        )
+
+    def _measure_window(self, begin: "_WindowEdge", end: "_WindowEdge") -> None:
+        result = self._result
+        result.window_s = (end.at_us - begin.at_us) / US
+        result.cpu_s.append(end.cpu_s - begin.cpu_s)
+        result.window_received = end.received - begin.received
+        result.window_reads = end.reads - begin.reads
+        result.window_frames = end.frames - begin.frames
+        result.window_bytes = end.bytes - begin.bytes
 
     # --- the schedule -------------------------------------------------------------------------------------
 
@@ -226,6 +289,8 @@ class Generator:
     def _planned_chats(self) -> Iterator[tuple[int, MemberNumber, int]]:
         """Yield (intended time, member, number) in the order of time, without end: also those of other generators."""
         number = 0
+        while not (self._dialect.has_chat and self._plan.chats_per_second):
+            yield self._plan.end_us, MemberNumber(0), 0
         while True:
             for room in range(self._plan.rooms):
                 yield self._plan.chat_us(room, number), self._plan.chatter(room, number), number
@@ -287,25 +352,15 @@ class Generator:
         return False
 
 
-async def _join_one(http: aiohttp.ClientSession, base_url: str, member: Member) -> None:
-    """Get the member's token and join its room.
+class _WindowEdge(NamedTuple):
+    """What had been used and received at one end of the measured window."""
 
-    It connects to the edge that was asked, not to the `wsUrl` of the answer, which may be one address for all edges.
-    """
-    body = {"roomId": member.room_id, "user": member.user, "device": "desktop"}
-    try:
-        async with http.post(f"{base_url}/rooms/join", json=body) as response:
-            if response.status != 200:
-                text = (await response.text())[:300].strip()
-                raise JoinError(f"{base_url}/rooms/join refused {member.user_id}: {response.status} {text}")
-            answer = await response.json()
-            token = str(answer["realtimeToken"])
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise JoinError(f"{base_url} is not reachable: {error or type(error).__name__}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise JoinError(f"{base_url}/rooms/join answered without a realtimeToken") from error
-    # http:// becomes ws://, and https:// becomes wss://.
-    await member.connect(f"ws{base_url.removeprefix('http')}/ws", token)
+    at_us: int
+    cpu_s: float
+    received: int
+    reads: int
+    frames: int
+    bytes: int
 
 
 def _first(failures: BaseExceptionGroup[JoinError]) -> BaseException:

@@ -84,6 +84,14 @@ class Histogram:
         return [(bucket, count) for bucket, count in enumerate(self.counts) if count]
 
     @classmethod
+    def from_counts(cls, counts: list[int], max_us: int) -> "Histogram":
+        """Make a histogram of the counts of all `BUCKETS`; the list becomes its own."""
+        histogram = cls()
+        histogram.counts = counts
+        histogram.max_us = max_us
+        return histogram
+
+    @classmethod
     def from_sparse(cls, pairs: Iterable[tuple[int, int]], max_us: int) -> "Histogram":
         """Make the histogram whose `sparse()` and `max_us` these are."""
         histogram = cls()

@@ -38,6 +38,8 @@ class Plan:
     """Of each room; its members take turns."""
     generators: int = 1
     generator: int = 0
+    dialect: str = "roomring"
+    """Name of the module in `loadtest/dialects/`."""
 
     @property
     def members(self) -> int:

@@ -164,7 +164,7 @@ async def _token(http: aiohttp.ClientSession, base_url: str, link: Link) -> str:
                 raise JoinError(f"{base_url}/rooms/join refused {link.user_id}: {response.status} {text}")
             return str((await response.json())["realtimeToken"])
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise JoinError(f"{base_url} is not reachable: {error or type(error).__name__}") from error
+        raise JoinError(f"{base_url} is not reachable: {str(error) or type(error).__name__}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise JoinError(f"{base_url}/rooms/join answered without a realtimeToken") from error
 

@@ -1,0 +1,235 @@
+"""What all members of a room receive, kept once: so that what they received can be counted by comparing bytes. No IO.
+
+A server sends the same updates to all members of a room. A `Tape` holds them in the order in which one member after
+another received them first. A member that has received exactly the tape up to some place is a *reader* of it; all that
+is noted of a read is from where to where, and when. `settle` then counts the latencies of all reads together, and what
+is true of the tape's updates up to a place (numbers skipped, repeated, out of order) is true of every reader at that
+place: it is found out once, not for each.
+
+That is exact as long as nobody is called a reader who received anything else. So a receiver whose bytes differ from the
+tape by an update stops being a reader there (`receipts_at`), and is counted update by update from then on; see
+loadtest/receiver.py.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from loadtest.accounting import TransformReceipts
+from loadtest.latency import LatencyCounts
+
+LAG_BYTES_MAX: Final = 4 << 20
+"""How much of the tape is kept for its slowest reader: some seconds of a full room. Who falls back further is no reader
+any more, which costs time but no truth."""
+
+KNOWN_UNITS_MAX: Final = 20_000
+"""Units that are looked up instead of read again: some seconds of a full room, twice (see `Known`)."""
+
+
+class Arrival(NamedTuple):
+    """One update as it was read."""
+
+    sender: str
+    seq: int
+    intended_us: float
+    """Since the start of the run, not wrapped."""
+
+
+class Known:
+    """The updates of units that were read before, so that each is decoded once. Bounded: the oldest are forgotten."""
+
+    def __init__(self, units_max: int = KNOWN_UNITS_MAX) -> None:
+        self._units_max = units_max
+        self._young: dict[bytes, Sequence[Arrival]] = {}
+        self._old: dict[bytes, Sequence[Arrival]] = {}
+
+    def get(self, unit: bytes) -> Sequence[Arrival] | None:
+        """Return the updates of a unit, or None where it is not known."""
+        arrivals = self._young.get(unit)
+        return self._old.get(unit) if arrivals is None else arrivals
+
+    def put(self, unit: bytes, arrivals: Sequence[Arrival]) -> None:
+        """Remember a unit."""
+        if len(self._young) >= self._units_max:
+            self._old, self._young = self._young, {}
+        self._young[unit] = arrivals
+
+
+class Tally:
+    """What all the receivers of a generator add to."""
+
+    def __init__(self, latency: LatencyCounts) -> None:
+        self.latency = latency
+        self.received = 0
+        """Updates, of all reads that were settled."""
+        self.units = 0
+        self.reads = 0
+        self.bytes = 0
+        self._single_latencies_us: list[float] = []
+        self._single_intended_us: list[float] = []
+
+    def arrived(self, arrival: Arrival, now_us: float) -> None:
+        """Count an update of a receiver that is no reader."""
+        self.received += 1
+        self._single_latencies_us.append(now_us - arrival.intended_us)
+        self._single_intended_us.append(arrival.intended_us)
+
+    def settle(self) -> None:
+        """Count the latencies of `arrived`."""
+        self.latency.record(np.array(self._single_latencies_us), np.array(self._single_intended_us))
+        self._single_latencies_us.clear()
+        self._single_intended_us.clear()
+
+
+class Reader(Protocol):
+    """A receiver, as a tape needs it."""
+
+    place: int
+    """How many bytes of the tape it has received."""
+
+    def leave_tape(self) -> None:
+        """Stop being a reader, taking `receipts_at` its place along."""
+        ...
+
+
+class Tape:
+    """The updates of a room as members received them, from the last that some reader has not got yet.
+
+    `text`, `base` and the three lists of reads are public for the hot path of a receiver.
+    """
+
+    __slots__ = (
+        "_account",
+        "_ends",
+        "_intended_us",
+        "_known_to",
+        "_lag_bytes_max",
+        "_readers",
+        "_senders",
+        "_seqs",
+        "_tally",
+        "base",
+        "read_from",
+        "read_to",
+        "read_us",
+        "text",
+    )
+
+    def __init__(self, senders: Iterable[str], tally: Tally, lag_bytes_max: int = LAG_BYTES_MAX) -> None:
+        self._lag_bytes_max = lag_bytes_max
+        self.text = bytearray()
+        self.base = 0
+        """Place of the first byte of `text`; always the beginning of a unit."""
+        self.read_from: list[int] = []
+        self.read_to: list[int] = []
+        self.read_us: list[float] = []
+        self._tally = tally
+        self._account = TransformReceipts(senders)
+        """Of who has received everything before `base`."""
+        # One for each unit in `text`: where it ends, and how many updates there are up to there.
+        self._ends: list[int] = []
+        self._known_to: list[int] = []
+        # One for each update in `text`.
+        self._senders: list[str] = []
+        self._seqs: list[int] = []
+        self._intended_us: list[float] = []
+        self._readers: set[Reader] = set()
+
+    @property
+    def end(self) -> int:
+        """The place behind its last byte."""
+        return self.base + len(self.text)
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was ever written: only then may a receiver that has got nothing become a reader."""
+        return self.end == 0
+
+    def add_reader(self, reader: Reader) -> None:
+        """Take a reader that has received nothing yet, while the tape is blank."""
+        assert self.is_blank, "a reader must have received all of the tape"
+        self._readers.add(reader)
+
+    def remove_reader(self, reader: Reader) -> TransformReceipts:
+        """Let a reader go; return what it saw until now."""
+        self._readers.remove(reader)
+        return self.receipts_at(reader.place)
+
+    def append(self, unit: bytes, arrivals: Sequence[Arrival]) -> None:
+        """Write what a reader at the end received next."""
+        self.text += unit
+        for sender, seq, intended_us in arrivals:
+            self._senders.append(sender)
+            self._seqs.append(seq)
+            self._intended_us.append(intended_us)
+        self._ends.append(self.end)
+        self._known_to.append(len(self._seqs))
+
+    def note(self, begin: int, end: int, now_us: float) -> None:
+        """Note that a reader received from `begin` to `end`."""
+        self.read_from.append(begin)
+        self.read_to.append(end)
+        self.read_us.append(now_us)
+
+    def unit_begin(self, place: int) -> int:
+        """Return where the unit begins that `place` is in; `place` itself where it is between two units."""
+        index = bisect_right(self._ends, place)
+        return self._ends[index - 1] if index else self.base
+
+    def begun_unit(self, place: int) -> bytes:
+        """Return what stands between `unit_begin` and `place`."""
+        return bytes(self.text[self.unit_begin(place) - self.base : place - self.base])
+
+    def receipts_at(self, place: int) -> TransformReceipts:
+        """Return what a receiver saw that has received exactly the tape up to `place`."""
+        receipts = self._account.copy()
+        units = bisect_right(self._ends, place)
+        for index in range(self._known_to[units - 1] if units else 0):
+            receipts.receive(self._senders[index], self._seqs[index])
+        return receipts
+
+    def settle(self) -> None:
+        """Count all the noted reads, and forget what every reader has received."""
+        self._count_reads()
+        for reader in [reader for reader in self._readers if self.end - reader.place > self._lag_bytes_max]:
+            reader.leave_tape()
+        self._forget(min((reader.place for reader in self._readers), default=self.end))
+
+    def _count_reads(self) -> None:
+        if not self.read_us:
+            return
+        begins, ends = np.array(self.read_from, np.int64), np.array(self.read_to, np.int64)
+        times_us = np.array(self.read_us)
+        unit_ends = np.array(self._ends, np.int64)
+        # A read got the units that end in it, wherever they began.
+        first_unit = np.searchsorted(unit_ends, begins, side="right")
+        units_to = np.searchsorted(unit_ends, ends, side="right")
+        known_to = np.array([0, *self._known_to], np.int64)
+        first, counts = known_to[first_unit], known_to[units_to] - known_to[first_unit]
+        received = int(counts.sum())
+        # The numbers of all updates, read by read: first, first + 1, ... of each.
+        numbers = np.arange(received) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+        intended_us = np.array(self._intended_us)[numbers]
+        tally = self._tally
+        tally.latency.record(np.repeat(times_us, counts) - intended_us, intended_us)
+        tally.received += received
+        tally.units += int((units_to - first_unit).sum())
+        tally.reads += len(times_us)
+        tally.bytes += int((ends - begins).sum())
+        self.read_from.clear()
+        self.read_to.clear()
+        self.read_us.clear()
+
+    def _forget(self, place: int) -> None:
+        units = bisect_right(self._ends, place)
+        if not units:
+            return
+        known, end = self._known_to[units - 1], self._ends[units - 1]
+        for sender, seq in zip(self._senders[:known], self._seqs[:known], strict=True):
+            self._account.receive(sender, seq)
+        del self._senders[:known], self._seqs[:known], self._intended_us[:known], self._ends[:units]
+        self._known_to = [number - known for number in self._known_to[units:]]
+        del self.text[: end - self.base]
+        self.base = end

@@ -17,11 +17,12 @@ from typing import Final
 import aiohttp
 import msgspec
 from msgspec import Struct, json
-from picows import WSCloseCode, WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from common.messages import SUBPROTOCOL
+from loadtest import frames
 from loadtest.following import Following, RoomRecord, Verdict, judge
 from loadtest.histogram import Histogram
+from loadtest.light_socket import LightSocket, Refused, Unreachable
 from loadtest.scenario import CannotRun
 
 US: Final = 1_000_000
@@ -41,31 +42,11 @@ RETRY_S: Final = 0.3
 LIVE_STEP_S: Final = 0.002
 """Signs of life go out no more often: those of many clients together, a few at a time."""
 
-READ_BUFFER_BYTES: Final = 1024
-"""Of each socket; it grows where a frame is larger. picows would take 16 KiB for each."""
-
 MEMO_FRAMES_MAX: Final = 20_000
 """Frames that are kept decoded. Who gets one later than so many others decodes it again."""
 
 TOKENS_AT_ONCE: Final = 16
-ABNORMAL_CLOSURE: Final = 1006
 _NEVER: Final = 1 << 62
-
-
-class Refused(Exception):
-    """The upgrade was answered by something else than a WebSocket."""
-
-    def __init__(self, status: int, retry_after_s: float | None) -> None:
-        super().__init__(status, retry_after_s)
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-    def __str__(self) -> str:
-        return f"refused with {self.status}"
-
-
-class Unreachable(Exception):
-    """No connection, or no answer in time, or it was lost meanwhile. The text says which."""
 
 
 class Sighting:
@@ -185,7 +166,7 @@ class Company:
         return list(self._memo.values())
 
     def read(self, data: bytes, room_id: str) -> "Sighting | _Frame":
-        """Decode a frame, or find it among those that others received.
+        """Decode a frame of the WebSocket, or find it among those that others received.
 
         Raises:
             msgspec.DecodeError, UnicodeDecodeError: it is no server event.
@@ -193,7 +174,7 @@ class Company:
         seen = self._memo.get(data)
         if seen is not None:
             return seen
-        frame = _decode(data)
+        frame = _decode(frames.payload_of(data))
         if not frame.epoch:
             return frame
         payload = frame.payload
@@ -323,17 +304,17 @@ class Company:
         await asyncio.sleep(0.05)
 
 
-class Follower(WSListener):
+class Follower:
     """One client of one room. The attributes without an underscore are for scenarios to read."""
 
     __slots__ = (
         "_company",
-        "_connection",
         "_is_leaving",
         "_joined",
         "_pending",
         "_retry_at_s",
         "_said",
+        "_socket",
         "_target_seq",
         "_welcome",
         "back_us",
@@ -366,7 +347,7 @@ class Follower(WSListener):
         """When it received the first chat that was to be said after `company.measured_us`; 0 until then."""
         self.heartbeat_s = 15.0
         self._company = company
-        self._connection: WSTransport | None = None
+        self._socket: LightSocket | None = None
         self._is_leaving = False
         self._welcome: asyncio.Future[None] | None = None
         self._joined: asyncio.Future[None] | None = None
@@ -379,7 +360,7 @@ class Follower(WSListener):
     @property
     def is_open(self) -> bool:
         """Whether the connection is there."""
-        return self._connection is not None
+        return self._socket is not None
 
     @property
     def unanswered(self) -> int:
@@ -405,25 +386,18 @@ class Follower(WSListener):
             headers["Authorization"] = f"Bearer {self.token}"
         self._welcome = asyncio.get_running_loop().create_future()
         try:
-            await ws_connect(
-                lambda: self,
-                f"ws{base_url.removeprefix('http')}/ws",
-                websocket_handshake_timeout=CONNECT_TIMEOUT_S,
-                extra_headers=headers,
-                read_buffer_init_size=READ_BUFFER_BYTES,
+            # `welcome` may come before `connect` has returned, and the end of the connection too.
+            socket = await LightSocket.connect(
+                f"ws{base_url.removeprefix('http')}/ws", headers, CONNECT_TIMEOUT_S, self._on_frame, self._on_closed
             )
+            if not socket.is_open:
+                raise Unreachable(f"{base_url} closed the connection at once")
+            self._socket = socket
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._welcome
-        except WSHandshakeError as error:
-            if error.response is None:
-                raise Unreachable(f"{base_url} ended the upgrade: {error}") from error
-            retry_after = error.response.headers.get("Retry-After", "")
-            raise Refused(
-                int(error.response.status), float(retry_after) if retry_after.isdecimal() else None
-            ) from error
-        except (OSError, WSError, TimeoutError) as error:
+        except TimeoutError as error:
             self.cut()
-            raise Unreachable(f"{base_url} does not answer: {error or type(error).__name__}") from error
+            raise Unreachable(f"{base_url} sent no welcome") from error
         finally:
             self._welcome = None
 
@@ -470,25 +444,24 @@ class Follower(WSListener):
 
     def cut(self) -> None:
         """End the connection from this side without a word, as a network does."""
-        connection = self._connection
-        if connection is not None:
+        socket = self._socket
+        if socket is not None:
             self._gone()
-            connection.disconnect(graceful=False)
+            socket.cut()
 
     def leave(self) -> None:
         """Close the connection in order, for good."""
         self._is_leaving = True
-        connection = self._connection
-        if connection is not None:
+        socket = self._socket
+        if socket is not None:
             self._gone()
-            connection.send_close(WSCloseCode.OK)
-            connection.disconnect()
+            socket.close()
 
     def _jitter_s(self, attempt: int) -> float:
         return self._company.dice.uniform(0.0, min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0**attempt))
 
     def _gone(self) -> None:
-        self._connection = None
+        self._socket = None
         self.is_joined = False
         self.lost_us = self._company.now_us()
         self._target_seq = _NEVER
@@ -533,42 +506,37 @@ class Follower(WSListener):
 
     def _post(self, message_id: str, t: str, payload: dict[str, str], intended_us: int) -> None:
         company = self._company
-        frame = _encode({"v": 1, "t": t, "ts": _now_ms(), "id": message_id, "payload": payload})
-        self._pending[message_id] = (frame, time.monotonic())
+        message = _encode({"v": 1, "t": t, "ts": _now_ms(), "id": message_id, "payload": payload})
+        self._pending[message_id] = (message, time.monotonic())
         company.lag.record(company.now_us() - intended_us)
         # While older messages wait to be sent again, newer ones wait behind them.
         if self.is_joined and not self._retry_at_s:
-            self._send_bytes(frame)
+            self._send_bytes(message)
 
     def _send_again(self) -> None:
         self._retry_at_s = 0.0
         now_s = time.monotonic()
-        for message_id, (frame, _) in self._pending.items():
-            self._pending[message_id] = (frame, now_s)
+        for message_id, (message, _) in self._pending.items():
+            self._pending[message_id] = (message, now_s)
             self._company.resent += 1
-            self._send_bytes(frame)
+            self._send_bytes(message)
 
     def _send(self, message: dict[str, object]) -> None:
         self._send_bytes(_encode(message))
 
-    def _send_bytes(self, frame: bytes) -> None:
-        if self._connection is not None:
-            self._connection.send(WSMsgType.TEXT, frame)
+    def _send_bytes(self, message: bytes) -> None:
+        if self._socket is not None:
+            self._socket.send(message)
 
     # --- receiving ----------------------------------------------------------------------------------------
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        """Take note that the connection is there; `welcome` may come before `ws_connect` has returned."""
-        self._connection = transport
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take note of one frame."""
+    def _on_frame(self, data: bytes) -> None:
         company = self._company
         company.frames += 1
         try:
-            event = company.read(frame.get_payload_as_bytes(), self.room_id)
+            event = company.read(data, self.room_id)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self._on_other_frame(transport, frame)
+            company.bad_frames += 1
             return
         if type(event) is not Sighting:
             self._on_event(event)  # type: ignore[arg-type]
@@ -585,31 +553,15 @@ class Follower(WSListener):
             if not event.replay:
                 company.record_latency(event.intended_us, now_us)
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Take note of the end of the connection."""
-        # An earlier connection may end after a later one began.
-        if transport is not self._connection:
+    def _on_closed(self, code: int) -> None:
+        company = self._company
+        company.closed[code] += 1
+        if self._socket is None:
+            # It ended as soon as it was there, before `open` knew of it.
             return
         self._gone()
-        company = self._company
-        company.closed[ABNORMAL_CLOSURE] += 1
         if company.on_lost is not None and not self._is_leaving:
             company.on_lost(self)
-
-    def _on_other_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == WSMsgType.CLOSE:
-            payload = frame.get_payload_as_bytes()
-            transport.send_close(WSCloseCode.OK)
-            if transport is self._connection:
-                self._gone()
-                company = self._company
-                # Read here rather than by picows, whose table has only the registered codes.
-                company.closed[int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005] += 1
-                if company.on_lost is not None and not self._is_leaving:
-                    company.on_lost(self)
-            transport.disconnect()
-        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            self._company.bad_frames += 1
 
     def _on_event(self, frame: _Frame) -> None:
         company, payload = self._company, frame.payload

@@ -122,7 +122,7 @@ def _speak(company: "Company", speakers: "list[Follower]", events: int) -> None:
 
 async def _open(followers: "list[Follower]", per_second: float) -> None:
     """Connect these again, so many a second, without a join."""
-    from loadtest.follower import Refused, Unreachable
+    from loadtest.light_socket import Refused, Unreachable
     from loadtest.scenario import CannotRun
 
     begin_s = time.monotonic()

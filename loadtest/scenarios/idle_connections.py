@@ -147,7 +147,7 @@ async def _join(company: "Company", per_second: float) -> None:
     """Let all join their rooms, so many a second."""
     import asyncio
 
-    from loadtest.follower import Unreachable
+    from loadtest.light_socket import Unreachable
 
     begin_s = time.monotonic()
     answers: list[asyncio.Future[None]] = []

@@ -11,6 +11,7 @@ from loadtest.scenario import CannotRun, Figure, Findings, Option, Scenario, Sta
 
 if TYPE_CHECKING:
     from loadtest.follower import Company, Follower
+    from loadtest.following import Verdict
 
 CLIENTS: Final = Option("clients", count, 1000, "clients whose connections are lost")
 ROOMS: Final = Option("rooms", count, 20, "rooms that they are spread over")
@@ -37,7 +38,7 @@ def _settings(values: Values) -> Mapping[str, str]:
 
 
 async def _run(stage: Stage) -> Findings:
-    from loadtest.gathering import company_of, conclude, histogram_of, living, settled, times, too_busy, until
+    from loadtest.gathering import company_of, conclude, living, settled, too_busy, until
 
     values = stage.values
     clients, rooms = values[CLIENTS], min(values[ROOMS], values[CLIENTS])
@@ -62,6 +63,9 @@ async def _run(stage: Stage) -> Findings:
 
                 def on_lost(follower: "Follower") -> None:
                     lost.append(follower)
+                    if values[CAUSE] == "edge":
+                        # As a load balancer would: to another one than that which went.
+                        follower.edge = (follower.edge + 1) % len(company.urls)
                     company.come_back(follower)
 
                 company.on_lost = on_lost
@@ -81,25 +85,40 @@ async def _run(stage: Stage) -> Findings:
         async with living(company):
             await settled(company, stage)
             verdict = conclude(findings, company, may_break=True)
-        back = histogram_of(follower.back_us - follower.lost_us for follower in lost if follower.back_us)
-        findings.histograms = {"back": back, "chat meanwhile": company.latency}
-        refused = sum(company.refused.values())
-        findings.figures = [
-            *times("back", back, (50, 95)),
-            Figure("clients lost", float(len(lost))),
-            Figure("recovered", float(len(lost) - verdict.not_recovered), "", "higher"),
-            Figure("refused by admission", float(refused), "", "lower"),
-            *times("chat meanwhile", company.latency, (50, 99)),
-            Figure("lost", float(verdict.lost + verdict.missing), "", "lower"),
-            Figure("twice", float(verdict.duplicates + verdict.doubled), "", "lower"),
-        ]
-        findings.tables.append(_attempts_table(company))
+        _tell(findings, company, lost, verdict)
         findings.invalid += too_busy(cpu_s, (end_us - begin_us) / 1e6, "of the storm")
         if len(lost) < (1 if values[CAUSE] == "edge" else clients):
             findings.invalid.append(f"only {len(lost):,} connections were lost")
     finally:
         await company.close()
     return findings
+
+
+def _tell(findings: Findings, company: "Company", lost: "list[Follower]", verdict: "Verdict") -> None:
+    from loadtest.gathering import histogram_of, times
+
+    back = histogram_of(follower.back_us - follower.lost_us for follower in lost if follower.back_us)
+    findings.histograms = {"back": back, "chat meanwhile": company.latency}
+    findings.figures = [
+        *times("back", back, (50, 95)),
+        Figure("clients lost", float(len(lost))),
+        Figure("recovered", float(len(lost) - verdict.not_recovered), "", "higher"),
+        Figure("refused by admission", float(sum(company.refused.values())), "", "lower"),
+        *times("chat meanwhile", company.latency, (50, 99)),
+        Figure("lost", float(verdict.lost + verdict.missing), "", "lower"),
+        Figure("twice", float(verdict.duplicates + verdict.doubled), "", "lower"),
+    ]
+    findings.tables.append(
+        Table(
+            "attempts to come back",
+            ("count",),
+            [
+                *((f"refused with {status}", number) for status, number in sorted(company.refused.items())),
+                ("without an answer", company.failed_attempts),
+                ("messages sent again", company.resent),
+            ],
+        )
+    )
 
 
 def _parted(company: "Company") -> "tuple[list[Follower], list[Follower]]":
@@ -122,18 +141,6 @@ def _is_back(stage: Stage, company: "Company", lost: "list[Follower]") -> bool:
     back = sum(follower.is_joined for follower in lost)
     stage.progress(f"{back:,} of {len(lost):,} are back")
     return all(follower.is_joined and follower.back_us for follower in company.followers)
-
-
-def _attempts_table(company: "Company") -> Table:
-    return Table(
-        "attempts to come back",
-        ("count",),
-        [
-            *((f"refused with {status}", number) for status, number in sorted(company.refused.items())),
-            ("without an answer", company.failed_attempts),
-            ("messages sent again", company.resent),
-        ],
-    )
 
 
 SCENARIO: Final = Scenario(

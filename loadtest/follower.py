@@ -4,7 +4,8 @@ A `Follower` costs a few kilobytes and no task while it is connected. It does wh
 signs of life, a backoff with jitter, `Retry-After`, `resume`, and sending again, with its `id`, what was not answered.
 What it received it tells `following.py`. When something is sent or cut is decided by the scenarios.
 
-All members of a room receive the same bytes, so a frame is decoded once, and looked up by the others (`Company.read`).
+All members of a room receive the same bytes, so a frame is decoded once, and looked up by the others (`Company.read`);
+and so is what was read at once (`Run`). Arrivals are only noted; `Company.settle` counts them, when the load is over.
 """
 
 import asyncio
@@ -16,12 +17,14 @@ from typing import Final
 
 import aiohttp
 import msgspec
+import numpy as np
 from msgspec import Struct, json
 
 from common.messages import SUBPROTOCOL
 from loadtest import frames
 from loadtest.following import Following, RoomRecord, Verdict, judge
 from loadtest.histogram import Histogram
+from loadtest.latency import Integers, LatencyCounts
 from loadtest.light_socket import LightSocket, Refused, Unreachable
 from loadtest.scenario import CannotRun
 
@@ -46,13 +49,14 @@ MEMO_FRAMES_MAX: Final = 20_000
 """Frames that are kept decoded. Who gets one later than so many others decodes it again."""
 
 TOKENS_AT_ONCE: Final = 16
+NEVER_US: Final = 1 << 62
 _NEVER: Final = 1 << 62
 
 
 class Sighting:
-    """A reliable event that came as one text of bytes, and who has received it so far."""
+    """A reliable event that came as one text of bytes, and when it was received."""
 
-    __slots__ = ("epoch", "intended_us", "last_us", "message_id", "receivers", "replay", "seq")
+    __slots__ = ("arrivals_us", "epoch", "intended_us", "last_us", "message_id", "receivers", "replay", "seq")
 
     def __init__(self, epoch: int, seq: int, message_id: str, intended_us: int, *, replay: bool) -> None:
         self.epoch = epoch
@@ -62,9 +66,38 @@ class Sighting:
         self.intended_us = intended_us
         """When it was to be sent, microseconds since the start of the run; -1 where it does not say."""
         self.replay = replay
+        self.arrivals_us: list[int] = []
+        """Those that are not settled yet."""
         self.receivers = 0
+        """How many received it, as far as it is settled."""
         self.last_us = 0
-        """When the last of them received it."""
+        """When the last of them did."""
+
+
+class Run:
+    """Reliable events that follow each other, and came in one read."""
+
+    __slots__ = ("arrivals_us", "epoch", "events", "first", "intended_us", "last", "replay")
+
+    def __init__(self, events: list[Sighting]) -> None:
+        self.events = events
+        self.epoch = events[0].epoch
+        self.replay = events[0].replay
+        self.first = events[0].seq
+        self.last = events[-1].seq
+        self.intended_us = max(event.intended_us for event in events)
+        """When the last of them was to be sent; -1 where none says so."""
+        self.arrivals_us: list[int] = []
+        """When those received it who knew it from others, as far as it is not settled yet."""
+
+    @staticmethod
+    def is_one(events: list[Sighting]) -> bool:
+        """Whether these follow each other without a gap."""
+        first = events[0]
+        return all(
+            event.seq == first.seq + number and event.epoch == first.epoch and event.replay == first.replay
+            for number, event in enumerate(events)
+        )
 
 
 class _Member(Struct, gc=False):
@@ -112,11 +145,8 @@ class Company:
         self.followers: list[Follower] = []
         self.records: dict[str, RoomRecord] = {}
         """By room id."""
-        self.latency = Histogram()
-        """Of chat that was received as it was said, from its intended time; that from `measured_us` on."""
         self.measured_us = 0
-        self.latency_by_second: list[Histogram] = []
-        """The same by the second of the intended time, counted from `measured_us`."""
+        """See `Follower.first_after_us`; set by `measure_from`."""
         self.lag = Histogram()
         """How much later than intended something was sent."""
         self.heartbeat_latency = Histogram()
@@ -137,6 +167,9 @@ class Company:
         self.on_lost: Callable[[Follower], None] | None = None
         """Called when a connection ended that we did not end."""
         self._memo: dict[bytes, Sighting] = {}
+        self._runs: dict[bytes, Run] = {}
+        self._settled: list[tuple[Integers, Integers]] = []
+        """(intended, arrival) of chat that was received as it was said, microseconds."""
         self._returning: set[asyncio.Task[None]] = set()
 
     def now_us(self) -> int:
@@ -144,10 +177,8 @@ class Company:
         return int((time.monotonic() - self.start_s) * US)
 
     def measure_from(self, intended_us: int) -> None:
-        """Count latencies anew, of what is to be said from that time on."""
+        """Note for everybody anew when the first comes that is to be said from that time on."""
         self.measured_us = intended_us
-        self.latency = Histogram()
-        self.latency_by_second = []
         for follower in self.followers:
             follower.first_after_us = 0
 
@@ -162,7 +193,8 @@ class Company:
         return self.records.setdefault(room_id, RoomRecord())
 
     def sightings(self) -> list[Sighting]:
-        """Return the reliable events that were received, as far as they are kept."""
+        """Return the reliable events that were received, settled, as far as they are kept."""
+        self.settle()
         return list(self._memo.values())
 
     def read(self, data: bytes, room_id: str) -> "Sighting | _Frame":
@@ -192,18 +224,59 @@ class Company:
             message_id = ""
         self.record(room_id).see((frame.epoch, frame.seq), what, message_id)
         if len(self._memo) >= MEMO_FRAMES_MAX:
-            self._memo.clear()
+            self._forget()
         seen = self._memo[data] = Sighting(frame.epoch, frame.seq, message_id, intended_us, replay=frame.replay)
         return seen
 
-    def record_latency(self, intended_us: int, now_us: int) -> None:
-        """Note when a chat message was received."""
-        latency_us = now_us - intended_us
-        self.latency.record(latency_us)
-        second = (intended_us - self.measured_us) // US
-        while len(self.latency_by_second) <= second:
-            self.latency_by_second.append(Histogram())
-        self.latency_by_second[second].record(latency_us)
+    def run_of(self, data: bytes) -> Run | None:
+        """Return what was read by somebody else before."""
+        return self._runs.get(data)
+
+    def keep_run(self, data: bytes, events: list[Sighting]) -> None:
+        """Keep what was read, for the others."""
+        if Run.is_one(events):
+            if len(self._runs) >= MEMO_FRAMES_MAX:
+                self._forget()
+            self._runs[data] = Run(events)
+
+    def settle(self) -> None:
+        """Count what was received until now. Takes a while after much."""
+        for run in self._runs.values():
+            if run.arrivals_us:
+                for event in run.events:
+                    event.arrivals_us += run.arrivals_us
+                run.arrivals_us = []
+        intended_us: list[int] = []
+        counts: list[int] = []
+        arrivals_us: list[int] = []
+        for event in self._memo.values():
+            if not event.arrivals_us:
+                continue
+            event.receivers += len(event.arrivals_us)
+            event.last_us = max(event.last_us, *event.arrivals_us)
+            if event.intended_us >= 0 and not event.replay:
+                intended_us.append(event.intended_us)
+                counts.append(len(event.arrivals_us))
+                arrivals_us += event.arrivals_us
+            event.arrivals_us = []
+        if arrivals_us:
+            self._settled.append((np.repeat(np.array(intended_us), counts), np.array(arrivals_us)))
+
+    def latencies(self, begin_us: int = 0, end_us: int = NEVER_US) -> LatencyCounts:
+        """Return the latencies of chat that was received as it was said: of what was to be said from one time to
+        another, from then on. Their seconds count from `begin_us`."""
+        self.settle()
+        found = LatencyCounts(0)
+        for intended_us, arrivals_us in self._settled:
+            chosen = (intended_us >= begin_us) & (intended_us < end_us)
+            latencies_us = (arrivals_us - intended_us)[chosen].astype(np.float64)
+            found.record(latencies_us, (intended_us[chosen] - begin_us).astype(np.float64))
+        return found
+
+    def _forget(self) -> None:
+        self.settle()
+        self._memo.clear()
+        self._runs.clear()
 
     def verdict(self) -> Verdict:
         """Judge what was received by all who are in their room now."""
@@ -387,9 +460,8 @@ class Follower:
         self._welcome = asyncio.get_running_loop().create_future()
         try:
             # `welcome` may come before `connect` has returned, and the end of the connection too.
-            socket = await LightSocket.connect(
-                f"ws{base_url.removeprefix('http')}/ws", headers, CONNECT_TIMEOUT_S, self._on_frame, self._on_closed
-            )
+            url = f"ws{base_url.removeprefix('http')}/ws"
+            socket = await LightSocket.connect(url, headers, CONNECT_TIMEOUT_S, self)
             if not socket.is_open:
                 raise Unreachable(f"{base_url} closed the connection at once")
             self._socket = socket
@@ -530,30 +602,32 @@ class Follower:
 
     # --- receiving ----------------------------------------------------------------------------------------
 
-    def _on_frame(self, data: bytes) -> None:
+    def take_read(self, data: bytes) -> bool:
+        """See `light_socket.Owner`."""
         company = self._company
-        company.frames += 1
-        try:
-            event = company.read(data, self.room_id)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            company.bad_frames += 1
-            return
-        if type(event) is not Sighting:
-            self._on_event(event)  # type: ignore[arg-type]
-            return
+        run = company.run_of(data)
+        if (
+            run is None
+            or run.last >= self._target_seq
+            or not self.following.receive_run(run.epoch, run.first, run.last, replay=run.replay)
+        ):
+            return False
         now_us = company.now_us()
-        self.following.receive(event.epoch, event.seq, replay=event.replay)
-        event.receivers += 1
-        event.last_us = now_us
-        if event.seq >= self._target_seq:
-            self._caught_up(now_us)
-        if event.intended_us >= company.measured_us:
-            if not self.first_after_us:
-                self.first_after_us = now_us
-            if not event.replay:
-                company.record_latency(event.intended_us, now_us)
+        run.arrivals_us.append(now_us)
+        company.frames += len(run.events)
+        if not self.first_after_us and run.intended_us >= company.measured_us:
+            self.first_after_us = now_us
+        return True
 
-    def _on_closed(self, code: int) -> None:
+    def take_frames(self, messages: list[bytes], data: bytes) -> None:
+        """See `light_socket.Owner`."""
+        now_us = self._company.now_us()
+        events = [event for event in (self._take(message, now_us) for message in messages) if event is not None]
+        if data and len(events) == len(messages):
+            self._company.keep_run(data, events)
+
+    def take_end(self, code: int) -> None:
+        """See `light_socket.Owner`."""
         company = self._company
         company.closed[code] += 1
         if self._socket is None:
@@ -562,6 +636,26 @@ class Follower:
         self._gone()
         if company.on_lost is not None and not self._is_leaving:
             company.on_lost(self)
+
+    def _take(self, message: bytes, now_us: int) -> Sighting | None:
+        """Take one message. Returns: the event, where it is a reliable one."""
+        company = self._company
+        company.frames += 1
+        try:
+            event = company.read(message, self.room_id)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            company.bad_frames += 1
+            return None
+        if not isinstance(event, Sighting):
+            self._on_event(event)
+            return None
+        self.following.receive(event.epoch, event.seq, replay=event.replay)
+        event.arrivals_us.append(now_us)
+        if event.seq >= self._target_seq:
+            self._caught_up(now_us)
+        if not self.first_after_us and event.intended_us >= company.measured_us:
+            self.first_after_us = now_us
+        return event
 
     def _on_event(self, frame: _Frame) -> None:
         company, payload = self._company, frame.payload

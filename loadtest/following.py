@@ -71,6 +71,19 @@ class Following:
         else:
             self.duplicates += 1
 
+    def receive_run(self, epoch: int, first: int, last: int, *, replay: bool) -> bool:
+        """Take note of the reliable events from one place to another.
+
+        Returns: whether they follow on what was seen; else nothing is noted, and they are to be taken one by one.
+        """
+        if first != self.seq + 1 or epoch != self.epoch:
+            return False
+        self.seq = last
+        self.received += last - first + 1
+        if replay:
+            self.replayed += last - first + 1
+        return True
+
     def begin(self, epoch: int, seq: int, *, recovered: bool) -> None:
         """Take a `room_state`. Where it says `recovered`, what was missed follows, and the place stays as it is."""
         if recovered:

@@ -1,13 +1,13 @@
 """A WebSocket of a client that costs little: no task, no queue, a few hundred bytes while nothing comes.
 
-Each frame of the server is given to the owner as it is, its head included, so that the same bytes for many receivers
-can be looked up instead of read.
+What many receive alike need not be read by each: every read is offered to its owner as it is, before it is cut into
+frames, and each frame with its head.
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
-from typing import Final, cast
+from collections.abc import Mapping
+from typing import Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from loadtest import frames
@@ -36,38 +36,44 @@ class Unreachable(Exception):
     """No connection, or no answer in time, or it was lost meanwhile. The text says which."""
 
 
+class Owner(Protocol):
+    """Who hears what comes. Nothing is called any more after `cut` or `close`."""
+
+    def take_read(self, data: bytes) -> bool:
+        """Take whole frames as they were read. Returns: whether it knew them; else they follow one by one."""
+        ...
+
+    def take_frames(self, messages: list[bytes], data: bytes) -> None:
+        """Take the messages of a read, each as the frame that it came in.
+
+        Args:
+            data: the read, where it was just these frames and nothing else, for `take_read` to know another time;
+                else empty.
+        """
+        ...
+
+    def take_end(self, code: int) -> None:
+        """The connection ended, with this close code, and it was not us who ended it."""
+        ...
+
+
 class LightSocket(asyncio.Protocol):
     """One connection. Make it with `connect`."""
 
-    __slots__ = ("_answer", "_key", "_on_closed", "_on_frame", "_opened", "_transport", "_url")
+    __slots__ = ("_answer", "_key", "_opened", "_owner", "_transport")
 
-    def __init__(
-        self, url: str, headers: Mapping[str, str], on_frame: Callable[[bytes], None], on_closed: Callable[[int], None]
-    ) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], owner: Owner) -> None:
         """Prepare; see `connect`."""
-        self._url = url
         self._key = os.urandom(KEY_BYTES)
-        self._on_frame = on_frame
-        self._on_closed: Callable[[int], None] | None = on_closed
+        self._owner: Owner | None = owner
         self._opened: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
         self._answer = request(url, self._key, headers)
         """The request, until it is sent; then what was received and is not a whole answer, or frame, yet."""
         self._transport: asyncio.Transport | None = None
 
     @classmethod
-    async def connect(
-        cls,
-        url: str,
-        headers: Mapping[str, str],
-        timeout_s: float,
-        on_frame: Callable[[bytes], None],
-        on_closed: Callable[[int], None],
-    ) -> "LightSocket":
-        """Open a `ws://` or `wss://` URL.
-
-        Args:
-            on_frame: takes each whole message of the server, as a frame; may be called before this returns.
-            on_closed: called once, with the close code, when the connection ended and it was not us who ended it.
+    async def connect(cls, url: str, headers: Mapping[str, str], timeout_s: float, owner: Owner) -> "LightSocket":
+        """Open a `ws://` or `wss://` URL. The owner may be called before this returns.
 
         Raises:
             Refused: the server answered, but not with a WebSocket.
@@ -75,7 +81,7 @@ class LightSocket(asyncio.Protocol):
         """
         parts = urlsplit(url)
         is_secure = parts.scheme == "wss"
-        socket = cls(url, headers, on_frame, on_closed)
+        socket = cls(url, headers, owner)
         opened = socket._opened
         assert opened is not None
         try:
@@ -107,14 +113,14 @@ class LightSocket(asyncio.Protocol):
 
     def cut(self) -> None:
         """End the connection without a word, as a network does."""
-        self._on_closed = None
+        self._owner = None
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
 
     def close(self) -> None:
         """End the connection in order."""
-        self._on_closed = None
+        self._owner = None
         self._close(NORMAL_CLOSURE)
 
     # --- of the event loop --------------------------------------------------------------------------------
@@ -128,6 +134,10 @@ class LightSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what was read, however it is cut."""
+        owner = self._owner
+        is_whole = self._opened is None and not self._answer
+        if is_whole and owner is not None and owner.take_read(data):
+            return
         if self._answer:
             data = self._answer + data
             self._answer = b""
@@ -136,16 +146,19 @@ class LightSocket(asyncio.Protocol):
             if rest is None:
                 return
             data = rest
+        messages: list[bytes] = []
+        controls: list[bytes] = []
         at = 0
         while (end := frames.frame_end(data, at)) > 0:
             frame = data[at:end]
             at = end
-            if frames.is_message(frame):
-                self._on_frame(frame)
-            else:
-                self._control(frame)
+            (messages if frames.is_message(frame) else controls).append(frame)
         if at < len(data):
             self._answer = data[at:]
+        if messages and owner is not None:
+            owner.take_frames(messages, data if is_whole and not controls and not self._answer else b"")
+        for frame in controls:
+            self._control(frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end of the connection."""
@@ -167,7 +180,7 @@ class LightSocket(asyncio.Protocol):
         except HandshakeError as error:
             refusal = refusal_of(data)
             # With a refusal the connection ends; that is no loss of one.
-            self._on_closed = None
+            self._owner = None
             opened.set_exception(error if refusal is None else refusal)
             return None
         if rest is None:
@@ -197,9 +210,9 @@ class LightSocket(asyncio.Protocol):
             self._transport = None
 
     def _ended(self, code: int) -> None:
-        on_closed, self._on_closed = self._on_closed, None
-        if on_closed is not None and self._opened is None:
-            on_closed(code)
+        owner, self._owner = self._owner, None
+        if owner is not None and self._opened is None:
+            owner.take_end(code)
 
 
 def refusal_of(data: bytes) -> Refused | None:

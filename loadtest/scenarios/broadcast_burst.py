@@ -52,24 +52,25 @@ async def _run(stage: Stage) -> Findings:
                     findings.invalid += busy
             # While a burst is read timers wake late; `too_busy` judges that.
             window.judged, window.lag = False, company.lag
-            window.work = company.latency.total
+            window.work = company.latencies().whole().total
             window.work_unit = "delivery"
             verdict = conclude(findings, company)
         said = [seen for seen in company.sightings() if seen.message_id and seen.receivers == members]
         everywhere = histogram_of(seen.last_us - seen.intended_us for seen in said)
         all_of_it = histogram_of(ends)
-        findings.histograms = {"each delivery": company.latency, "each message at everybody": everywhere}
+        delivery = company.latencies().whole()
+        findings.histograms = {"each delivery": delivery, "each message at everybody": everywhere}
         findings.figures = [
-            *times("delivery", company.latency),
+            *times("delivery", delivery),
             *times("message at everybody", everywhere),
             Figure("everything at everybody p50", all_of_it.percentile(50) / 1000, "ms", "lower"),
             Figure("everything at everybody max", all_of_it.max_us / 1000, "ms", "lower"),
-            Figure("deliveries", float(company.latency.total)),
+            Figure("deliveries", float(delivery.total)),
             Figure("lost", float(verdict.lost + verdict.missing), "", "lower"),
         ]
         expected = len(ends) * messages * members
-        if company.latency.total != expected:
-            findings.failures.append(f"{company.latency.total:,} messages delivered of {expected:,}")
+        if delivery.total != expected:
+            findings.failures.append(f"{delivery.total:,} messages delivered of {expected:,}")
     finally:
         await company.close()
     return findings
@@ -88,9 +89,9 @@ async def _burst(stage: Stage, company: "Company", number: int, messages: int) -
     for offset in range(number * messages, (number + 1) * messages):
         followers[offset % len(followers)].say(intended_us)
     await until(lambda: all(one.following.seq >= target and not one.unanswered for one in followers), WAIT_S, stage)
+    busy = too_busy(time.process_time() - cpu_s, (company.now_us() - intended_us) / 1e6, f"of burst {number + 1}")
     end_us = max((seen.last_us for seen in company.sightings() if seen.intended_us == intended_us), default=0)
-    cpu_s = time.process_time() - cpu_s
-    return end_us - intended_us, too_busy(cpu_s, (company.now_us() - intended_us) / 1e6, f"of burst {number + 1}")
+    return end_us - intended_us, busy
 
 
 SCENARIO: Final = Scenario(

@@ -27,6 +27,7 @@ def _settings(_: Values) -> Mapping[str, str]:
 
 async def _run(stage: Stage) -> Findings:
     from loadtest.gathering import company_of, conclude, histogram_of, living, settled, times, until
+    from loadtest.histogram import Histogram
 
     values = stage.values
     rooms, members, keeps = values[ROOMS], values[MEMBERS], values[DATA] == "kept"
@@ -43,7 +44,6 @@ async def _run(stage: Stage) -> Findings:
         async with living(company, company.talk(speakers, values[CHATS] * rooms)):
             stage.progress("people talk")
             await stage.sleep_until(time.monotonic() + values[BEFORE])
-            before = company.latency
             company.on_lost = company.come_back
             async with stage.window("reset") as window:
                 stage.progress("Redis is reset")
@@ -61,6 +61,8 @@ async def _run(stage: Stage) -> Findings:
             await settled(company, stage)
             verdict = conclude(findings, company, store_may_lose=not keeps, may_break=True)
         flowing = histogram_of(follower.first_after_us - reset_us for follower in followers if follower.first_after_us)
+        before = company.latencies(begin_us, reset_us).whole()
+        since = company.latencies(reset_us)
         of_room = _rooms_flow(company, reset_us)
         silent = rooms - len(of_room)
         if silent:
@@ -68,10 +70,15 @@ async def _run(stage: Stage) -> Findings:
         findings.histograms = {
             "first event after the reset": flowing,
             "chat before": before,
-            "chat from the reset on": company.latency,
+            "chat from the reset on": since.whole(),
         }
+        seconds = since.seconds()
         findings.seconds = [
-            Seconds("chat", company.start_s + reset_us / 1e6, company.latency_by_second),
+            Seconds(
+                "chat",
+                company.start_s + reset_us / 1e6,
+                [seconds.get(second, Histogram()) for second in range(max(seconds, default=-1) + 1)],
+            )
         ]
         findings.figures = [
             Figure("Redis away", (up_us - reset_us) / 1000, "ms"),

@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  EDGES=3 WORKERS=3 ROOMRING_PORT=9000 make up     ARGS='-k resume' make unit     ARGS='--rooms 4' make bench     KILLS=100 EDGE_KILLS=50 make chaos"
+	@echo "  EDGES=3 WORKERS=3 ROOMRING_PORT=9000 make up     ARGS='-k resume' make unit     ARGS='--set rooms=4' make bench     KILLS=100 EDGE_KILLS=50 make chaos"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -48,8 +48,8 @@ redis: | setup
 up: .venv/.run  ## run a development cluster (EDGES, WORKERS, ROOMRING_PORT); Ctrl-C stops it
 	@$(BIN)/roomring up --edges $(EDGES) --workers $(WORKERS) $(ARGS)
 
-bench: .venv/.dev  ## measure a room full of moving people (ARGS='--members 100')
-	@$(BIN)/roomring bench $(ARGS)
+bench: .venv/.dev  ## measure a room full of moving people (ARGS='--set members=100')
+	@$(BIN)/roomring loadtest run space $(ARGS)
 
 chaos: .venv/.dev  ## break a cluster under load and judge what clients saw (KILLS, EDGE_KILLS, DRAINS, OTHERS; ARGS='--store cluster')
 	@$(BIN)/python -m loadtest.chaos --kills $(KILLS) --edge-kills $(EDGE_KILLS) --drains $(DRAINS) --others $(OTHERS) $(ARGS)

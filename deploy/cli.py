@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from common.arguments import count, moment
 from common.errors import RoomringError, SettingsError
-from loadtest.options import add_arguments
+from loadtest.options import add_compare, add_list, add_run
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -34,7 +34,7 @@ _COMMANDS: Final = {
     "jobs": ("deploy.jobs.commands", "run_jobs"),
     "archive": ("deploy.jobs.commands", "run_archive"),
     "erase": ("deploy.jobs.commands", "run_erase"),
-    "bench": ("deploy.bench", "run"),
+    "loadtest": ("deploy.loadtest", "run"),
 }
 _ERRORS_OF_THE_HOST: Final = (
     errno.EADDRINUSE,
@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_archive(commands)
     _add_erase(commands)
-    _add_bench(commands)
+    _add_loadtest(commands)
     return parser
 
 
@@ -502,23 +502,28 @@ def _add_erase(commands: "_Commands[_Parser]") -> None:
     parser.add_argument("--wait", action="store_true", help="wait until what is stored is erased")
 
 
-def _add_bench(commands: "_Commands[_Parser]") -> None:
+def _add_loadtest(commands: "_Commands[_Parser]") -> None:
     parser = _add(
         commands,
-        "bench",
-        "measure a room full of moving people",
-        "Fill rooms with members that move and chat, and report delivery times, losses and the processor time\n"
-        "of each process. Without --url it starts a cluster of its own on free ports and stops it after; then\n"
-        "generator and cluster share this machine, so the numbers are those of a small cluster.",
+        "loadtest",
+        "measure servers under a known load",
+        "Put a load that is planned beforehand on a cluster, and report delivery times, losses, order, and the CPU\n"
+        "and memory of each process. `list` names the scenarios and their options, `run` runs one, `compare` puts\n"
+        "results side by side. Without --against it starts a cluster of its own on free ports and stops it after;\n"
+        "then generator and cluster share this machine, so the numbers are those of a small cluster. Exit status 0\n"
+        "where a run passed, 1 where the servers did wrong or the numbers do not hold, 130 after Ctrl-C.",
         "environment:\n"
-        "  ROOMRING_...  settings of its own cluster; one that --url names must let guests in (ROOMRING_DEV=1)\n\n"
+        "  ROOMRING_...  settings of its own cluster; one that --against names must let guests in (ROOMRING_DEV=1)\n\n"
         "examples:\n"
-        "  roomring bench --members 40 --rate 20 --seconds 15\n"
-        "  roomring bench --url http://10.0.0.5:8080 --url http://10.0.0.6:8080 --json result.json",
+        "  roomring loadtest list\n"
+        "  roomring loadtest run space --set members=100 --seconds 30 --report result\n"
+        "  roomring loadtest run space --against http://10.0.0.5:8080 --against http://10.0.0.6:8080\n"
+        "  roomring loadtest compare before.json after.json",
     )
-    add_arguments(parser)
-    parser.add_argument("--edges", type=count, default=2, metavar="N", help="edges of the own cluster (default 2)")
-    parser.add_argument("--workers", type=count, default=2, metavar="N", help="workers of the own cluster (default 2)")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    add_list(actions.add_parser("list", help="name the scenarios and their options", allow_abbrev=False))
+    add_run(actions.add_parser("run", help="run a scenario", allow_abbrev=False))
+    add_compare(actions.add_parser("compare", help="put results side by side", allow_abbrev=False))
 
 
 def _process(text: str) -> str:

@@ -1,6 +1,6 @@
 """A whole cluster on this machine: Valkey, PostgreSQL, workers, edges and jobs as child processes of this one.
 
-Used by `roomring up`, by the bench and by the integration tests. One thread, the supervisor, starts the
+Used by `roomring up`, by load tests and by the integration tests. One thread, the supervisor, starts the
 children, reads what they print, and starts again those that die; it lives as long as they do, since a child
 dies with the thread that started it. The public calls are synchronous and wait for it.
 
@@ -336,12 +336,34 @@ class DevCluster:
                 os.kill(pid, signal.SIGKILL)
 
     def start_again(self, name: str) -> None:
-        """Start a process that has ended, where `restart` is off. Does not wait until it can serve."""
+        """Start a process that has ended, where `restart` is off. Waits until it can serve only for `valkey`.
+
+        Raises:
+            StartFailed: there is no such process, it runs, or it does not start.
+        """
+        if name == STORE_NAME and self._store is not None and not self._store.is_running:
+            self._start_store_again(self._store)
+            self._write_description()
+            return
         child = next((child for child in self._children() if child.name == name), None)
         if child is None or child.pid is not None:
             raise StartFailed(f"there is no ended {name!r} in this cluster")
         self._call(lambda: self._start_child(child))
         self._write_description()
+
+    def _start_store_again(self, store: "EmbeddedRedis") -> None:
+        failures: list[RoomringError] = []
+
+        def start() -> None:
+            # The supervisor's thread must outlive a server that does not start.
+            try:
+                store.start()
+            except RoomringError as error:
+                failures.append(error)
+
+        self._call(start)
+        for error in failures:
+            raise StartFailed(str(error)) from error
 
     def await_ready(self, ready_s: float = 30.0) -> None:
         """Wait until every edge can serve (again).

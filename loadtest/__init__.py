@@ -1,1 +1,1 @@
-"""An honest load generator for a running cluster: `roomring bench`."""
+"""An honest load generator for running servers, and the harness around it: `roomring loadtest`."""

@@ -1,34 +1,86 @@
-"""The options of a load test. Apart from `bench.py`, so that `--help` need not load the generator."""
+"""The command line of `roomring loadtest`, and types of the scenarios' options. Quick to import: no generator."""
 
 import argparse
+import re
 
 from common.arguments import count, positive
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of a run."""
+def whole(text: str) -> int:
+    """Parse a whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """Parse a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a share from 0 to 1")
+    return number
+
+
+def url(text: str) -> str:
+    """Parse the base URL of an edge; returns it without a slash at its end."""
+    if not re.fullmatch(r"https?://[^\s/]\S*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a URL that begins with http:// or https://")
+    return text.rstrip("/")
+
+
+def add_list(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `list`."""
+    parser.add_argument("scenario", nargs="*", metavar="SCENARIO", help="only these (default: all)")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `run`."""
+    parser.add_argument("scenario", metavar="SCENARIO", help="what to run; `roomring loadtest list` names all")
     parser.add_argument(
-        "--url",
+        "--set",
         action="append",
         default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="an option of the scenario; repeat it for several",
+    )
+    parser.add_argument(
+        "--seconds", metavar="N", help="measured time of scenarios that have one; the same as --set seconds=N"
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        type=url,
+        default=[],
         metavar="URL",
-        help="base URL of an edge, http://HOST:PORT; repeat it for several (default: an own cluster)",
+        help="base URL of an edge that runs, http://HOST:PORT; repeat it for several (default: an own cluster)",
     )
     parser.add_argument(
-        "--members", type=count, default=40, metavar="N", help="members of each room (default %(default)s)"
-    )
-    parser.add_argument("--rooms", type=count, default=1, metavar="N", help="rooms (default %(default)s)")
-    parser.add_argument(
-        "--rate",
-        type=positive,
-        default=20.0,
-        metavar="N",
-        help="transforms a second for each member (default %(default)s)",
+        "--edges", type=count, metavar="N", help="edges of the own cluster (default: the scenario's, mostly 2)"
     )
     parser.add_argument(
-        "--seconds", type=positive, default=15.0, metavar="N", help="measured time (default %(default)s)"
+        "--workers", type=count, metavar="N", help="workers of the own cluster (default: the scenario's, mostly 2)"
     )
     parser.add_argument(
-        "--generators", type=count, default=1, metavar="N", help="processes that make the load (default %(default)s)"
+        "--dialect", default="roomring", metavar="NAME", help="how the servers are spoken to (default %(default)s)"
     )
-    parser.add_argument("--json", metavar="FILE", help="also write all that was measured there, as JSON")
+    parser.add_argument("--label", metavar="TEXT", help="what reports and comparisons call these servers")
+    parser.add_argument("--report", metavar="DIR", help="write result.json and report.html there")
+    parser.add_argument("--json", metavar="FILE", help="write all that was measured there, as JSON")
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `compare`."""
+    parser.add_argument(
+        "results",
+        nargs="+",
+        metavar="RESULT",
+        help="JSON file of a run, or a folder with the files of several runs of the same thing; the first is the "
+        "one that the others are compared with",
+    )
+
+
+__all__ = ["add_compare", "add_list", "add_run", "count", "positive", "share", "url", "whole"]

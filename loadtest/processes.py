@@ -43,12 +43,24 @@ def parse_stat(text: str, ticks_per_s: int) -> Stat:
     return Stat(int(fields[1]), (user + childrens_user) / ticks_per_s, (system + childrens_system) / ticks_per_s)
 
 
-def parse_status_rss(text: str) -> int:
-    """Return the resident memory in bytes from the text of /proc/<pid>/status; 0 where it names none (a zombie)."""
+@dataclass(frozen=True)
+class Memory:
+    """What /proc/<pid>/status says of a process's resident memory, in bytes."""
+
+    private: int
+    """Of no file, and not shared (RssAnon)."""
+    shared: int
+    """Pages of files, and shared ones: other processes may have the same."""
+
+
+def parse_status(text: str) -> Memory:
+    """Read the text of /proc/<pid>/status; 0 where it names no memory (a zombie)."""
+    found: dict[str, int] = {}
     for line in text.splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        name, _, value = line.partition(":")
+        if name in ("RssAnon", "RssFile", "RssShmem"):
+            found[name] = int(value.split()[0]) * 1024
+    return Memory(found.get("RssAnon", 0), found.get("RssFile", 0) + found.get("RssShmem", 0))
 
 
 def read_usage(pids: Iterable[int], proc: Path = PROC) -> Usage | None:
@@ -58,19 +70,22 @@ def read_usage(pids: Iterable[int], proc: Path = PROC) -> Usage | None:
         pids: a process, and its children as `children_of` found them; one of these that has ended is left out, since
             its time is its parent's then.
     """
-    user_s, system_s, rss_bytes = 0.0, 0.0, 0
+    user_s, system_s, private, shared = 0.0, 0.0, 0, 0
     for number, pid in enumerate(pids):
         folder = proc / str(pid)
         try:
             stat = parse_stat((folder / "stat").read_text(), os.sysconf("SC_CLK_TCK"))
-            rss_bytes += parse_status_rss((folder / "status").read_text())
+            memory = parse_status((folder / "status").read_text())
         except (OSError, ValueError):
             if number == 0:
                 return None
             continue
         user_s += stat.user_s
         system_s += stat.system_s
-    return Usage(user_s, system_s, rss_bytes)
+        private += memory.private
+        # A child has, as a rule, what its parent has too.
+        shared = max(shared, memory.shared)
+    return Usage(user_s, system_s, private + shared, private)
 
 
 def children_of(pids: Iterable[int], proc: Path = PROC) -> dict[int, list[int]]:

@@ -57,7 +57,7 @@ def show(cell: Cell) -> str:
 def title(result: Result) -> str:
     """Return what was run, in one line."""
     workers = "" if result.workers is None else f", {_count(result.workers, 'worker')}"
-    return f"{result.label} load test {result.scenario}: {_count(result.edges, 'edge')}{workers}"
+    return f"Load test {result.scenario} of {result.label}: {_count(result.edges, 'edge')}{workers}"
 
 
 def options_line(result: Result) -> str:
@@ -66,9 +66,8 @@ def options_line(result: Result) -> str:
 
 
 def tables(result: Result) -> list[Table]:
-    """Return all tables of a result, the main figures first; none of them is empty."""
+    """Return all tables of a result; none of them is empty."""
     found = [
-        _figures(result),
         *result.findings.tables,
         _latency(result),
         *_cpu(result),
@@ -106,7 +105,9 @@ def counters(windows: Sequence[Window]) -> Table:
 def render(result: Result, *, colours: bool = False) -> str:
     """Return the report as text with a line feed at its end."""
     lines = [f"{title(result)}, {result.seconds:.0f} s in all", f"  {options_line(result)}".rstrip(), ""]
-    for table in tables(result):
+    main = [(figure.name, figure.value, figure.unit) for figure in result.findings.figures if figure.main]
+    first = [Table("Figures", ("value", "unit"), [*main])] if main else []
+    for table in [*first, *tables(result)]:
         rows = [[table.title, *table.columns], *([show(cell) for cell in row] for row in table.rows)]
         lines += [*render_table(rows), ""]
     remarks = result.remarks()
@@ -117,11 +118,6 @@ def render(result: Result, *, colours: bool = False) -> str:
         lines.append("")
     lines.append(_coloured(result, f"  {result.verdict()}") if colours else f"  {result.verdict()}")
     return "\n".join(lines) + "\n"
-
-
-def _figures(result: Result) -> Table:
-    rows: list[tuple[Cell, ...]] = [(figure.name, figure.value, figure.unit) for figure in result.findings.figures]
-    return Table("Figures", ("value", "unit"), rows)
 
 
 def _latency(result: Result) -> Table:

@@ -128,7 +128,7 @@ class Result:
             "figures": [asdict(figure) for figure in findings.figures],
             "tables": [asdict(table) for table in findings.tables],
             "latencyUs": {name: histogram_json(histogram) for name, histogram in findings.histograms.items()},
-            "latencyOverTime": {seconds.name: self._seconds_json(seconds) for seconds in findings.seconds},
+            "latencyOverTime": [self._seconds_json(seconds) for seconds in findings.seconds],
             "series": [
                 {
                     "name": series.name,
@@ -144,6 +144,7 @@ class Result:
 
     def _seconds_json(self, seconds: Seconds) -> dict[str, Any]:
         return {
+            "name": seconds.name,
             "beginSeconds": seconds.begin_s - self.begin_s,
             "seconds": [
                 {"count": one.total, **{f"p{percent:g}": one.percentile(percent) for percent in (50.0, 95.0, 99.0)}}
@@ -178,6 +179,7 @@ class Result:
             "userSeconds": [usage.user_s for usage in trace.usage],
             "systemSeconds": [usage.system_s for usage in trace.usage],
             "rssBytes": [usage.rss_bytes for usage in trace.usage],
+            "privateBytes": [usage.private_bytes for usage in trace.usage],
         }
 
 

@@ -9,7 +9,6 @@ inside of its functions. A test holds them to that.
 """
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from common.errors import RoomringError, SettingsError
-from loadtest.usage import Window
+from loadtest.usage import Trace, Window
 
 if TYPE_CHECKING:
     from loadtest.histogram import Histogram
@@ -26,11 +25,14 @@ T = TypeVar("T")
 
 MODULES: Final[Mapping[str, str]] = {
     "space": "loadtest.scenarios.space",
+    "large-room": "loadtest.scenarios.large_room",
+    "many-rooms": "loadtest.scenarios.many_rooms",
     "broadcast-burst": "loadtest.scenarios.broadcast_burst",
     "catch-up-burst": "loadtest.scenarios.catch_up_burst",
     "reconnect-storm": "loadtest.scenarios.reconnect_storm",
     "idle-connections": "loadtest.scenarios.idle_connections",
     "redis-reset": "loadtest.scenarios.redis_reset",
+    "soak": "loadtest.scenarios.soak",
 }
 """Name of a scenario -> its module, in the order in which `list` shows them."""
 
@@ -83,7 +85,7 @@ class Target:
     """Base URL of each edge, http://HOST:PORT, without a slash at its end."""
     dialect: str = "roomring"
     """How these servers are spoken to."""
-    label: str = "Roomring"
+    label: str = "roomring"
     """What the reports call them."""
     metrics_urls: Mapping[str, str] = field(default_factory=dict)
     """Name of a server process ("edge-1") -> URL of its Prometheus page; empty where not known."""
@@ -104,6 +106,18 @@ class Target:
         return self.restart_redis is not None
 
 
+class Interruption(Protocol):
+    """Whether somebody wants the run to end. An `asyncio.Event` is one."""
+
+    def is_set(self) -> bool:
+        """Tell whether they do."""
+        ...
+
+    async def wait(self) -> object:
+        """Wait until they do. Safe to cancel."""
+        ...
+
+
 class Stage(Protocol):
     """What the harness gives a scenario for one run."""
 
@@ -118,9 +132,15 @@ class Stage(Protocol):
         ...
 
     @property
-    def interrupted(self) -> asyncio.Event:
+    def interrupted(self) -> Interruption:
         """Set by Ctrl-C. The scenario then ends its work in order and returns what it has, within a few seconds; a
         second Ctrl-C cancels it. The harness itself says in the report that the run was interrupted."""
+        ...
+
+    @property
+    def traces(self) -> Sequence[Trace]:
+        """CPU and memory of each process, sampled once a second since the begin of the run; those of the generator
+        have the kind "generator". They grow while one looks."""
         ...
 
     def progress(self, text: str) -> None:
@@ -169,6 +189,8 @@ class Figure:
     """ "ms", "µs", "1/s", "MiB", "cores"; empty for a plain count."""
     better: str = ""
     """ "lower" or "higher"; empty where neither is better."""
+    main: bool = True
+    """Whether the report on the terminal shows it on top; False where one of its tables does."""
 
 
 Cell = str | int | float | None
@@ -270,9 +292,7 @@ def load(name: str) -> Scenario:
         BadScenario: there is none of this name.
     """
     if name not in MODULES:
-        raise BadScenario(
-            f"there is no scenario {name!r}; write one of {', '.join(MODULES)} (`roomring loadtest list`)"
-        )
+        raise BadScenario(f"there is no scenario {name!r}; it is one of {', '.join(MODULES)}")
     scenario = import_module(MODULES[name]).SCENARIO
     assert isinstance(scenario, Scenario)
     assert scenario.name == name

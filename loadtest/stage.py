@@ -28,6 +28,7 @@ _LAG_PROBE_S: Final = 0.02
 """Often enough to meet a stall of the event loop, rarely enough to cost nothing."""
 
 GENERATOR: Final = "generator"
+_ORDER: Final = (GENERATOR, "edge", "worker", "valkey", "postgres")
 
 
 class RunStage:
@@ -65,8 +66,8 @@ class RunStage:
 
     @property
     def traces(self) -> list[Trace]:
-        """All processes over the run, servers first."""
-        return sorted(self._traces.values(), key=lambda trace: trace.kind == GENERATOR)
+        """All processes over the run, in the order in which a message meets them."""
+        return sorted(self._traces.values(), key=lambda trace: _place(trace.kind))
 
     # --- what scenarios call ------------------------------------------------------------------------------------
 
@@ -138,13 +139,14 @@ class RunStage:
     def _sample(self) -> None:
         for kind, pids in self.target.pids().items():
             for number, pid in enumerate(pids, 1):
-                name = kind if len(pids) == 1 else f"{kind}-{number}"
-                self._add(name, kind, read_usage((pid, *self._children.get(pid, ()))))
+                name = f"{kind}-{number}"
+                is_only = len(pids) == 1 and name not in self.target.metrics_urls
+                self._add(kind if is_only else name, kind, read_usage((pid, *self._children.get(pid, ()))))
         own = read_usage((os.getpid(),))
         if own is not None:
             # Without the children that have ended: those are servers, as a rule.
             times = os.times()
-            self._add(GENERATOR, GENERATOR, Usage(times.user, times.system, own.rss_bytes))
+            self._add(GENERATOR, GENERATOR, Usage(times.user, times.system, own.rss_bytes, own.private_bytes))
         for number, child in enumerate(multiprocessing.active_children(), 2):
             self._add(f"{GENERATOR}-{number}", GENERATOR, read_usage((child.pid or 0,)))
 
@@ -161,6 +163,10 @@ class RunStage:
             if len(trace.at_s) > 1:
                 found[trace.kind] = found.get(trace.kind, 0.0) + trace.cores_before(-1)
         return found
+
+
+def _place(kind: str) -> int:
+    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
 
 
 async def _probe_lag(lag: Histogram) -> None:

@@ -20,7 +20,9 @@ class Usage:
     system_s: float
     """CPU time in the kernel, seconds."""
     rss_bytes: int
-    """Memory that is resident now."""
+    """Memory that is resident now; what it shares with its children counts once."""
+    private_bytes: int = 0
+    """Of that, what belongs to no file and is not shared (RssAnon): what a leak makes grow."""
 
     @property
     def cpu_s(self) -> float:
@@ -36,7 +38,7 @@ class KindUsage:
     user_s: float
     system_s: float
     rss_bytes: int
-    """At the end of the window, summed over the processes; shared pages count more than once."""
+    """At the end of the window, summed over the processes; what several of a kind share counts more than once."""
     vanished: tuple[int, ...] = ()
     """Process ids that could not be read at both ends; their CPU time is missing above."""
 

@@ -34,7 +34,7 @@ COMMANDS = (
     "jobs",
     "archive",
     "erase",
-    "bench",
+    "loadtest",
 )
 
 

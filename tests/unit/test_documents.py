@@ -32,9 +32,11 @@ MADE_BY_THE_READER = {
     "tests/unit/roomworker/test_counter.py",
     "roomring.env",
     "result.json",
+    "before.json",
+    "after.json",
     "words.toml",
 }
-MADE_BY_PROGRAMS = {"cluster.json"}
+MADE_BY_PROGRAMS = {"cluster.json", "report.html"}
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FILE_NAME = re.compile(

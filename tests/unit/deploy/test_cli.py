@@ -36,8 +36,12 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         (["edge", "--port", "70000"], "'70000' must be a port"),
         (["up", "--edges", "0"], "'0' must be a whole number from 1"),
         (["up", "--edges", "x"], "'x' must be a whole number from 1"),
-        (["bench", "--rate", "-1"], "'-1' must be a number above 0"),
-        (["bench", "--rate", "nan"], "'nan' must be a number above 0"),
+        (["loadtest"], "required: ACTION"),
+        (["loadtest", "run"], "required: SCENARIO"),
+        (["loadtest", "run", "space", "--against", "10.0.0.5:8080"], "'10.0.0.5:8080' must be a URL"),
+        (["loadtest", "run", "space", "--workers", "0"], "'0' must be a whole number from 1"),
+        (["loadtest", "run", "space", "--member", "5"], "unknown argument '--member'"),
+        (["loadtest", "compare"], "required: RESULT"),
         (["token", "--room", "r"], "required: --user"),
         (["token", "--user", "u", "--room", "r", "--device", "fridge"], "invalid choice: 'fridge'"),
     ],
@@ -49,6 +53,28 @@ def test_a_wrong_call_is_one_line(run: Run, argv: list[str], part: str) -> None:
     assert error.startswith("roomring: ")
     assert part in error
     assert "--help`" in error
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        (["run", "spaec"], "there is no scenario 'spaec'; it is one of space, "),
+        (["list", "spaec"], "there is no scenario 'spaec'"),
+        (["run", "space", "--set", "member=5"], "the scenario space has no option 'member'; it has members, "),
+        (["run", "space", "--set", "rate=nan"], "--set rate: 'nan' must be a number above 0"),
+        (["run", "space", "--seconds", "0"], "--set seconds: '0' must be a number above 0"),
+        (["run", "space", "--set", "members"], "must be NAME=VALUE, for example --set members=40"),
+        (["run", "space", "--edges", "2", "--against", "http://a"], "leave them or --against out"),
+        (["run", "space", "--dialect", "irc", "--against", "http://a"], "there is no dialect 'irc'; it is one of "),
+        (["compare", "none.json"], "none.json cannot be read"),
+    ],
+)
+def test_a_wrong_load_test_says_in_one_line_what_to_write(run: Run, argv: list[str], part: str) -> None:
+    status, error = run("loadtest", *argv)
+    assert status == EXIT_USAGE
+    assert error.count("\n") == 1
+    assert error.startswith("roomring: ")
+    assert part in error
 
 
 def test_no_command_shows_the_help(run: Run) -> None:

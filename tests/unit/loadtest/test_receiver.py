@@ -94,7 +94,6 @@ def contents(receipts):
 
 updates = st.tuples(st.sampled_from(SENDERS), st.integers(1, 6), st.integers(0, 100_000))
 shared_units = st.lists(st.lists(updates, min_size=1, max_size=3).map(lambda each: unit_of(*each)), max_size=12)
-own_units = st.integers(0, 999).map(lambda number: b"!own %d" % number)
 faults = st.sampled_from(["keep"] * 12 + ["lose", "double", "late", "own", "own", "other"])
 
 
@@ -114,7 +113,7 @@ def streams(draw):
                 case "late":
                     held.append(unit)
                 case "own":
-                    mine += [draw(own_units), unit]
+                    mine += [b"!" + unit, unit]
                 case "other":
                     mine.append(unit_of(draw(updates)))
             if held and draw(st.booleans()):
@@ -295,6 +294,21 @@ def test_who_left_for_good_keeps_what_it_saw():
     room.settle()
     assert room.receivers[0].receipts().highest == dict.fromkeys(SENDERS, 4)
     assert room.receivers[1].receipts().highest == {"ann": 4, "bob": 4, "cyd": 3}
+
+
+def test_the_rest_of_an_own_unit_may_look_like_the_tape():
+    room = Room(2, dialect=Lines())
+    update = unit_of(("ann", 1, 1_000)) + b"\n"
+    room.receivers[0].feed(frame(update), 50_000)
+    for part in (b"!", update):
+        room.receivers[1].feed(frame(part), 60_000)
+    room.settle()
+    assert room.owners[1].own == [b"!" + update.strip()]
+    assert room.tally.received == 1
+    room.receivers[1].feed(frame(update), 70_000)
+    room.settle()
+    assert room.receivers[1].is_reader
+    assert room.tally.received == 2
 
 
 # --- what is no update --------------------------------------------------------------------------------------------

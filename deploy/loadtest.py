@@ -1,0 +1,148 @@
+"""`roomring loadtest`: lists scenarios, runs one on a cluster of its own or on one that runs, compares results."""
+
+import argparse
+import os
+import pkgutil
+import time
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import loadtest.dialects
+from common.errors import SettingsError
+from loadtest.scenario import Scenario, Target, Values, load, load_all, parse_values
+
+if TYPE_CHECKING:
+    from deploy.devcluster import DevCluster
+
+_RESTART_S: Final = 10.0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one of the actions. See `roomring loadtest --help`.
+
+    Raises:
+        SettingsError: there is no such scenario, option or file.
+        RoomringError: the cluster did not come up, or nobody could join.
+    """
+    match args.action:
+        case "list":
+            print(list_scenarios([load(name) for name in args.scenario] or load_all()))  # noqa: T201 - what was asked
+            return 0
+        case "compare":
+            from loadtest.compare import run as compare
+
+            return compare([Path(name) for name in args.results])
+        case _:
+            return _run_scenario(args)
+
+
+def list_scenarios(scenarios: list[Scenario]) -> str:
+    """Return the scenarios with their options and defaults, as text."""
+    blocks = []
+    for scenario in scenarios:
+        settings = [f"{option.name}={_plain(option.default)}" for option in scenario.options]
+        width = max((len(setting) for setting in settings), default=0)
+        lines = [
+            f"  {setting:<{width}}  {option.help}" for setting, option in zip(settings, scenario.options, strict=True)
+        ]
+        needs = "; needs a cluster of its own" if scenario.needs_own_cluster else ""
+        blocks.append("\n".join([f"{scenario.name}: {scenario.summary}{needs}", *lines]))
+    return "\n\n".join(blocks)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _run_scenario(args: argparse.Namespace) -> int:
+    scenario = load(args.scenario)
+    settings = [*([] if args.seconds is None else [f"seconds={args.seconds}"]), *args.settings]
+    values = parse_values(scenario, settings)
+    if args.against and (args.edges or args.workers):
+        raise SettingsError("--edges and --workers are those of an own cluster; leave them or --against out")
+    if args.against and scenario.needs_own_cluster:
+        raise SettingsError(f"the scenario {scenario.name} breaks things; run it without --against")
+    _check_dialect(args.dialect, own_cluster=not args.against)
+    # Imported before the cluster starts, so that a missing package is told at once.
+    from deploy.devcluster import DevCluster
+    from loadtest.run import run as run_scenario
+
+    if args.report:
+        import_module("loadtest.plots")
+
+    run_it = partial(
+        run_scenario,
+        scenario,
+        values,
+        report_folder=Path(args.report) if args.report else None,
+        json_file=Path(args.json) if args.json else None,
+    )
+    if args.against:
+        return run_it(Target(urls=tuple(args.against), dialect=args.dialect, label=args.label or args.dialect))
+    workers = args.workers or scenario.workers
+    edges = args.edges or scenario.edges
+    with DevCluster(edges=edges, workers=workers, environ=_settings(scenario, values), restart=False) as cluster:
+        return run_it(target_of(cluster, label=args.label or "roomring"), workers=workers)
+
+
+def _check_dialect(name: str, *, own_cluster: bool) -> None:
+    known = dialects()
+    if name not in known:
+        raise SettingsError(f"there is no dialect {name!r}; it is one of {', '.join(known)}")
+    if own_cluster and name != "roomring":
+        raise SettingsError(f"a cluster of our own does not speak {name}; name its servers with --against")
+
+
+def dialects() -> list[str]:
+    """Return the names of the dialects that there are."""
+    return sorted(module.name for module in pkgutil.iter_modules(loadtest.dialects.__path__))
+
+
+def _settings(scenario: Scenario, values: Values) -> Mapping[str, str]:
+    # The settings of the environment count, as for `roomring up`, but never the Redis or database of a real cluster.
+    settings = {name: value for name, value in os.environ.items() if name.startswith("ROOMRING_")}
+    settings.pop("ROOMRING_REDIS_URL", None)
+    settings.pop("ROOMRING_DATABASE_URL", None)
+    return {**scenario.settings(values), **settings}
+
+
+def target_of(cluster: "DevCluster", *, label: str) -> Target:
+    """Return a running cluster as what a load test may measure, and break."""
+    pages = {process.name: process.internal_url for process in cluster.edges}
+    pages |= {process.name: process.internal_url for process in cluster.workers}
+    return Target(
+        urls=tuple(edge.url for edge in cluster.edges),
+        label=label,
+        metrics_urls={name: f"{internal_url}/metrics" for name, internal_url in pages.items()},
+        internal_urls=tuple(edge.internal_url for edge in cluster.edges),
+        admin_key=cluster.admin_key,
+        redis_url=cluster.redis_url,
+        pids=partial(pids_by_kind, cluster),
+        restart_redis=partial(restart_redis, cluster),
+    )
+
+
+def pids_by_kind(cluster: "DevCluster") -> dict[str, list[int]]:
+    """Return the process ids of a cluster by kind: `edge`, `worker`, `valkey`, `postgres`."""
+    kinds: dict[str, list[int]] = {"edge": [], "worker": []}
+    for name, pid in cluster.pids().items():
+        kinds.setdefault(name.partition("-")[0], []).append(pid)
+    return kinds
+
+
+def restart_redis(cluster: "DevCluster") -> None:
+    """Kill the cluster's Redis, start it again without its data, and return when it answers.
+
+    Raises:
+        StartFailed: it does not come back.
+    """
+    from deploy.devcluster import STORE_NAME
+
+    cluster.kill(STORE_NAME)
+    deadline_s = time.monotonic() + _RESTART_S
+    while cluster.redis_pid is not None and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    cluster.start_again(STORE_NAME)

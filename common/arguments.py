@@ -1,7 +1,6 @@
 """Types of command-line options, with errors that say what to write."""
 
 import argparse
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 
@@ -31,14 +30,3 @@ def moment(text: str) -> datetime:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} must be a date or time, for example 2026-03-31") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def choice(*names: str) -> Callable[[str], str]:
-    """Return what parses one of these words."""
-
-    def parse(text: str) -> str:
-        if text not in names:
-            raise argparse.ArgumentTypeError(f"{text!r} must be {' or '.join(names)}")
-        return text
-
-    return parse

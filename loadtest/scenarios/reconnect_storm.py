@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from common.arguments import choice, count, positive
+from common.arguments import count, positive
+from loadtest.options import choice
 from loadtest.scenario import CannotRun, Figure, Findings, Option, Scenario, Stage, Table, Values
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from common.arguments import choice, count, positive
+from common.arguments import count, positive
+from loadtest.options import choice
 from loadtest.scenario import CannotRun, Figure, Findings, Option, Scenario, Seconds, Stage, Table, Values
 
 if TYPE_CHECKING:

@@ -192,16 +192,17 @@ class Verdict:
     """Resumes that were answered by a new state."""
     resyncs: int = 0
 
-    def failures(self, *, store_may_lose: bool = False) -> list[str]:
+    def failures(self, *, store_may_lose: bool = False, ended: bool = True) -> list[str]:
         """Return what must not have happened, by name, a line each.
 
         Args:
             store_may_lose: Redis lost data. Then what was acknowledged before may be gone, be there again in the new
                 epoch, or stand where all begin behind it, and a resume need not be recovered (docs/guarantees.md).
+            ended: nothing was under way any more.
         """
         counted = [
-            (self.lost, "acknowledged messages lost"),
-            (self.missing, "events missing at the end"),
+            (self.lost * ended, "acknowledged messages lost"),
+            (self.missing * ended, "events missing at the end"),
             (self.gaps, "gaps that were not told"),
             (self.out_of_order, "events out of order"),
             (self.duplicates, "events received twice"),

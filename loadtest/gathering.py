@@ -153,6 +153,7 @@ def order_table(verdict: Verdict) -> Table:
 
 
 def conclude(
+    stage: Stage,
     findings: Findings,
     company: Company,
     *,
@@ -167,9 +168,11 @@ def conclude(
     """
     verdict = company.verdict()
     findings.tables.append(order_table(verdict))
-    findings.failures += verdict.failures(store_may_lose=store_may_lose)
-    away = sum(not follower.is_joined for follower in company.followers)
-    unanswered = sum(follower.unanswered for follower in company.followers)
+    # Where it was interrupted, what was under way is no fault.
+    ended = not stage.interrupted.is_set()
+    findings.failures += verdict.failures(store_may_lose=store_may_lose, ended=ended)
+    away = sum(not follower.is_joined for follower in company.followers) * ended
+    unanswered = sum(follower.unanswered for follower in company.followers) * ended
     errors = {code: count for code, count in company.errors.items() if not (may_break and code in EXCUSED_ERRORS)}
     closed = {} if may_break else company.closed
     findings.failures += [

@@ -19,6 +19,8 @@ MEMBERS: Final = Option("members", count, 50, "members of each room that they jo
 PER_SECOND: Final = Option("per-second", positive, 500.0, "connections opened, and rooms joined, a second")
 
 BASELINE_S: Final = 3.0
+"""At most: how long the processes are measured without connections."""
+
 SETTLE_S: Final = 1.0
 """From the last who came in to the measuring: what they caused is over then."""
 
@@ -90,7 +92,7 @@ async def _run(stage: Stage) -> Findings:
         await stage.sleep_until(time.monotonic() + SETTLE_S)
         stage.progress("without connections")
         async with stage.window("no connections") as nothing:
-            await stage.sleep_until(time.monotonic() + BASELINE_S)
+            await stage.sleep_until(time.monotonic() + min(BASELINE_S, values[SECONDS]))
         stage.progress(f"{connections:,} connect")
         await company.enter(values[PER_SECOND], join=False)
         async with living(company):
@@ -99,7 +101,7 @@ async def _run(stage: Stage) -> Findings:
             await _join(company, values[PER_SECOND])
             await settled(company, stage)
             joined = await _measure(stage, company, "in rooms", values[SECONDS])
-            verdict = conclude(findings, company)
+            verdict = conclude(stage, findings, company)
         findings.tables.insert(0, _table(nothing, [connected, joined], connections))
         findings.histograms = {"heartbeat": company.heartbeat_latency}
         idle, in_room = (cost_between(nothing, window, "edge", connections) for window in (connected, joined))

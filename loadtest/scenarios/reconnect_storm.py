@@ -48,7 +48,7 @@ async def _run(stage: Stage) -> Findings:
     values = stage.values
     clients, rooms = values[CLIENTS], min(values[ROOMS], values[CLIENTS])
     if values[CAUSE] == "edge" and not (stage.target.is_own and len(stage.target.urls) > 1):
-        raise CannotRun("cause=edge kills an edge: it needs a cluster of its own with at least two")
+        raise CannotRun("cause=edge kills an edge; run it without --against, and with at least two edges")
     company = company_of(stage, [clients // rooms + (room < clients % rooms) + SPEAKERS for room in range(rooms)])
     findings = Findings()
     lost: list[Follower] = []
@@ -91,7 +91,7 @@ async def _run(stage: Stage) -> Findings:
             await stage.sleep_until(time.monotonic() + AFTER_S)
         async with living(company):
             await settled(company, stage)
-            verdict = conclude(findings, company, may_break=True)
+            verdict = conclude(stage, findings, company, may_break=True)
         _tell(findings, company, lost, begin_us, verdict)
         findings.invalid += too_busy(cpu_s, (end_us - begin_us) / 1e6, "of the storm")
         if len(lost) < (1 if values[CAUSE] == "edge" else clients):

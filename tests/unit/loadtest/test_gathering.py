@@ -1,7 +1,19 @@
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
 from loadtest.following import Verdict
 from loadtest.gathering import BUSY_MAX, conclude, histogram_of, order_table, times, too_busy
 from loadtest.scenario import Findings
-from tests.unit.loadtest.test_follower import company_of, frame, take
+from tests.unit.loadtest.test_follower import chat, company_of, frame, take
+
+
+def stage(*, interrupted: bool = False) -> Any:
+    """Return as much of a stage as a verdict needs."""
+    found = SimpleNamespace(interrupted=asyncio.Event())
+    if interrupted:
+        found.interrupted.set()
+    return found
 
 
 def test_times_to_come_back_are_told_in_milliseconds() -> None:
@@ -37,7 +49,7 @@ def test_whoever_is_not_back_is_a_failure() -> None:
     take(first, frame("error", {"code": "muted"}, re="x"))
     company.closed[1012] = 1
     findings = Findings()
-    conclude(findings, company)
+    conclude(stage(), findings, company)
     assert findings.failures == [
         "1 clients are not in their room at the end",
         "1 messages have no answer",
@@ -51,6 +63,17 @@ def test_what_the_scenario_broke_itself_is_no_failure() -> None:
     company.closed[1006] = 1
     company.errors["busy"] = 3
     findings = Findings()
-    conclude(findings, company, may_break=True)
+    conclude(stage(), findings, company, may_break=True)
     assert findings.failures == []
     assert findings.details["errors"] == {"busy": 3}
+
+
+def test_what_is_under_way_when_a_run_is_interrupted_is_no_failure() -> None:
+    company, (first, second) = company_of(2)
+    take(first, chat(1, 10))
+    second.say(1)
+    findings = Findings()
+    conclude(stage(interrupted=True), findings, company)
+    assert findings.failures == []
+    conclude(stage(), findings, company)
+    assert len(findings.failures) == 2

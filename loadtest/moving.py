@@ -88,6 +88,19 @@ class Moved:
         )
 
 
+def complete(window: Window, result: GeneratorResult, generators: int) -> None:
+    """Write into a window what only the generators know: their work, their lag, their CPU.
+
+    Each generator has a window of its own, which begins and ends some milliseconds beside this one, and farther off
+    where the generator was stuck; so the rates are taken from there, and not the sums.
+    """
+    scale = window.seconds / result.window_s if result.window_s else 0.0
+    window.work = round(result.window_received * scale)
+    window.lag = result.lag
+    if generators > 1:
+        window.generator_cpu_s = [cpu_s * scale for cpu_s in result.cpu_s]
+
+
 def findings_of(runs: Sequence[Moved]) -> Findings:
     """Return what one run of generators found, or several with the same plan that followed each other, as one."""
     merged = GeneratorResult()
@@ -96,9 +109,6 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
     transforms = _sum_transforms([run.transforms for run in runs])
     order = _sum_orders([run.order for run in runs])
     windows = [run.window for run in runs if run.window is not None]
-    for run in runs:
-        if run.window is not None:
-            run.window.work = run.result.window_received
     findings = Findings(
         figures=_figures(merged, transforms, windows),
         tables=[_updates(transforms), _order(order), _received(merged, windows)],

@@ -17,6 +17,9 @@ from loadtest.usage import Window
 
 CLOSED_SHOWN_MAX: Final = 5
 
+WINDOW_SHARE_MIN: Final = 0.9
+"""Of the generators' window. A shorter one means that the machine had no time to measure when it should have."""
+
 LOST: Final = "transforms lost"
 CLOSED: Final = "closed sockets"
 """These two mean that servers could not bear the load; the other failures mean that they are wrong."""
@@ -53,6 +56,13 @@ class Moved:
     def superseded_share(self) -> float:
         """Share of the expected updates that a newer one replaced, 0 to 1."""
         return self.transforms.superseded / self.transforms.expected if self.transforms.expected else 0.0
+
+    def too_short(self) -> list[str]:
+        """Return that the servers were measured for a much shorter time than they were under load, where it is so."""
+        if self.window is None or self.window.seconds >= WINDOW_SHARE_MIN * self.result.window_s:
+            return []
+        place = f" ({self.window.name})" if self.window.name else ""
+        return [f"the servers were measured for {self.window.seconds:.1f} of {self.result.window_s:.1f} s{place}"]
 
     def seconds(self) -> Seconds:
         """Return the latencies by second, those of the warm-up too; without a last second that was not full."""
@@ -111,7 +121,7 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
     windows = [run.window for run in runs if run.window is not None]
     findings = Findings(
         figures=_figures(merged, transforms, windows),
-        tables=[_updates(transforms), _order(order), _received(merged, windows)],
+        tables=[_updates(transforms), _order(order), _received(runs)],
         histograms={"transforms": merged.transform_latency, "chat": merged.chat_latency},
         seconds=[run.seconds() for run in runs],
         remarks=_remarks(merged, order),
@@ -131,6 +141,8 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
     )
     if transforms.expected == 0:
         findings.invalid.append("nothing was measured")
+    for run in runs:
+        findings.invalid += run.too_short()
     return findings
 
 
@@ -214,21 +226,24 @@ def _order(order: OrderTotals) -> Table:
     return Table("Reliable order", columns, [("number", *values)])
 
 
-def _received(merged: GeneratorResult, windows: Sequence[Window]) -> Table:
+def _received(runs: Sequence[Moved]) -> Table:
     """What came out of the sockets: how much the servers put into a message, and into a write."""
-    seconds = sum(window.seconds for window in windows)
-    updates = sum(window.work for window in windows)
+    columns = ("updates", "messages", "reads", "MiB", "updates per message", "updates per read")
+    results = [run.result for run in runs]
+    seconds = sum(result.window_s for result in results)
     if not seconds:
-        return Table("Received", (), [])
-    things = (updates, merged.window_frames, merged.window_reads)
+        return Table("Received", columns, [])
+    updates = sum(result.window_received for result in results)
+    messages = sum(result.window_frames for result in results)
+    reads = sum(result.window_reads for result in results)
+    mib = sum(result.window_bytes for result in results) / 2**20
     row: tuple[Cell, ...] = (
         "a second",
-        *(thing / seconds for thing in things),
-        merged.window_bytes / seconds / 2**20,
-        updates / merged.window_frames if merged.window_frames else None,
-        updates / merged.window_reads if merged.window_reads else None,
+        *(number / seconds for number in (updates, messages, reads, mib)),
+        updates / messages if messages else None,
+        updates / reads if reads else None,
     )
-    return Table("Received", ("updates", "messages", "reads", "MiB", "updates per message", "updates per read"), [row])
+    return Table("Received", columns, [row])
 
 
 def _remarks(result: GeneratorResult, order: OrderTotals) -> list[str]:

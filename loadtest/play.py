@@ -25,8 +25,8 @@ DRAIN_S: Final = 2.0
 START_DELAY_S: Final = 0.3
 """From the last join to the start: time to tell all generators."""
 
-_READING_S: Final = 0.2
-"""What a window may take to read the servers' numbers before it begins."""
+_READING_S: Final = 1.0
+"""What a window may take to read the servers' numbers before it begins; some milliseconds on a machine with time."""
 
 _PROGRESS_S: Final = 0.5
 

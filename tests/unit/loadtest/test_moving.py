@@ -48,6 +48,11 @@ def test_a_run_that_ended_before_its_window_is_invalid():
     assert figure(findings, "latency p99") is None
 
 
+def test_a_window_much_shorter_than_the_load_is_invalid():
+    run = moved(FULL, FULL, window=window_of(name="round 1", begin_s=100.0, end_s=100.5))
+    assert findings_of([run]).invalid == ["the servers were measured for 0.5 of 1.0 s (round 1)"]
+
+
 def test_several_runs_are_summed():
     findings = findings_of([moved(FULL, range(1, 9)), moved(FULL, range(1, 8), closed=1)])
     assert findings.failures == ["10 transforms lost", "1 closed sockets"]

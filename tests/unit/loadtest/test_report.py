@@ -136,6 +136,10 @@ def test_processes_that_could_not_be_read_are_told() -> None:
     assert "worker process 9 could not be read" in render(result_of(windows=[window_of(usage=usage)]))
 
 
+def test_processes_that_did_not_show_their_counters_are_told() -> None:
+    assert "metrics of edge-2 could not be read" in render(result_of(windows=[window_of(silent=("edge-2",))]))
+
+
 def test_redis_is_told_a_second_and_by_command() -> None:
     assert line_of(render(result_of()), "in the window")[3:] == ["500", "1.00", "2.00", "5.00", "xadd,", "evalsha"]
     assert redis_calls([window_of(), window_of()]).rows == [("xadd", 80, 0.8, 10.0), ("evalsha", 20, 4.0, 200.0)]

@@ -1,8 +1,10 @@
 """`roomring loadtest`: lists scenarios, runs one on a cluster of its own or on one that runs, compares results."""
 
 import argparse
+import contextlib
 import os
 import pkgutil
+import sys
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -65,13 +67,13 @@ def _run_scenario(args: argparse.Namespace) -> int:
         raise SettingsError("--edges and --workers are those of an own cluster; leave them or --against out")
     if args.against and scenario.needs_own_cluster:
         raise SettingsError(f"the scenario {scenario.name} breaks things; run it without --against")
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        raise SettingsError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
     _check_dialect(args.dialect, own_cluster=not args.against)
-    # Imported before the cluster starts, so that a missing package is told at once.
+    _import_packages(*(["loadtest.plots"] if args.report else []))
     from deploy.devcluster import DevCluster
+    from loadtest.progress import Progress
     from loadtest.run import run as run_scenario
-
-    if args.report:
-        import_module("loadtest.plots")
 
     run_it = partial(
         run_scenario,
@@ -84,8 +86,23 @@ def _run_scenario(args: argparse.Namespace) -> int:
         return run_it(Target(urls=tuple(args.against), dialect=args.dialect, label=args.label or args.dialect))
     workers = args.workers or scenario.workers
     edges = args.edges or scenario.edges
-    with DevCluster(edges=edges, workers=workers, environ=_settings(scenario, values), restart=False) as cluster:
+    progress = Progress(sys.stderr, scenario.name)
+    progress.show("starting a cluster")
+    with contextlib.ExitStack() as stack:
+        stack.callback(progress.clear)
+        settings_of_it = _settings(scenario, values)
+        cluster = stack.enter_context(DevCluster(edges=edges, workers=workers, environ=settings_of_it, restart=False))
+        progress.clear()
         return run_it(target_of(cluster, label=args.label or "roomring"), workers=workers)
+
+
+def _import_packages(*more: str) -> None:
+    """Import what a run needs before the cluster starts, so that a missing package is told at once."""
+    try:
+        for module in ("loadtest.run", "loadtest.play", *more):
+            import_module(module)
+    except ModuleNotFoundError as error:
+        raise SettingsError(f'load tests need {error.name}, too: pip install "roomring[loadtest]"') from error
 
 
 def _check_dialect(name: str, *, own_cluster: bool) -> None:

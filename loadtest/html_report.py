@@ -9,6 +9,9 @@ from loadtest.report import counters, options_line, redis_calls, show, tables, t
 from loadtest.result import Result
 from loadtest.scenario import Figure, Table
 
+LONG_CELL: Final = 40
+"""Characters from which the text of a cell is broken into lines."""
+
 _CSS: Final = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -35,6 +38,7 @@ th, td { padding: 4px 0 4px 18px; text-align: right; white-space: nowrap; border
 th { font-weight: 600; color: #56606b; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 th:first-child { color: #1d2630; }
+td.long { white-space: normal; text-align: left; min-width: 260px; }
 tr:last-child td { border-bottom: 0; }
 summary { cursor: pointer; font-weight: 600; margin: 22px 0 10px; }
 """
@@ -93,9 +97,14 @@ def _table(table: Table) -> str:
     width = 1 + len(table.columns)
     rows = []
     for row in table.rows:
-        cells = [escape(show(cell)) for cell in row] + [""] * (width - len(row))
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        cells = [_cell(show(cell)) for cell in row] + ["<td></td>"] * (width - len(row))
+        rows.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _cell(text: str) -> str:
+    kind = ' class="long"' if len(text) > LONG_CELL else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _sentence(text: str) -> str:

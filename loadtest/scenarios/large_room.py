@@ -5,11 +5,13 @@ socket was closed. A size that is not is tried once more, in another room, befor
 does other work too, one bad moment is no end. After the first bad size the gap to the last good one is halved until
 it is small.
 
-The generator must not be what breaks. Where it did not keep up at the least bad size, the result says that the
-servers may bear more, and is invalid.
+The generator must not be what breaks. Latency counts from the intended time, so a late generator makes a size look
+worse, never better: a good size is good. Where the generator did not keep up at the least bad size, the result says
+that the servers may bear more, and is invalid.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from common.arguments import count, positive
@@ -92,7 +94,8 @@ class Search:
         self._values = values
         self._rows: list[tuple[Cell, ...]] = []
         self._best: Moved | None = None
-        self._bad_for_generator: dict[int, str] = {}
+        self._generator_fault: dict[int, str] = {}
+        """Bad size -> what was wrong with the generator at it, the last time."""
         self.steps: list[Moved] = []
 
     def add(self, name: str, size: int, moved: "Moved") -> str:
@@ -102,14 +105,14 @@ class Search:
         window = moved.window
         assert window is not None
         self.steps.append(moved)
-        window.work = moved.result.window_received
-        faults = generator_faults(window)
+        faults = generator_faults(replace(window, name=""))
         # A step that is too much for the generator is the end of the search, not of the run's worth.
         window.judged = False
-        verdict = why_bad(moved, self._values) or ("; ".join(faults) if faults else "")
-        self._bad_for_generator.pop(size, None)
-        if faults:
-            self._bad_for_generator[size] = faults[0]
+        verdict = why_bad(moved, self._values)
+        self._generator_fault.pop(size, None)
+        if verdict and faults:
+            self._generator_fault[size] = faults[0]
+            verdict += f"; {faults[0]}"
         if not verdict and (self._best is None or moved.plan.members > self._best.plan.members):
             self._best = moved
         self._rows.append(_row(name, moved, verdict))
@@ -134,7 +137,7 @@ class Search:
         best, values = self._best, self._values
         if best is None:
             findings.figures = [Figure("last good size", 0, "members", "higher")]
-            if growth.first_bad is not None:
+            if growth.first_bad is not None and growth.first_bad not in self._generator_fault:
                 findings.failures.append(f"{growth.first_bad} members, the first size, were too many already")
         else:
             assert best.window is not None
@@ -150,7 +153,7 @@ class Search:
                 findings.remarks.append(f"no size up to {growth.most} was bad; set to= higher to find the end")
         findings.tables = [Table("Steps", COLUMNS, self._rows)]
         findings.seconds = [seconds for step in self.steps for seconds in findings_of([step]).seconds]
-        fault = self._bad_for_generator.get(growth.first_bad or 0)
+        fault = self._generator_fault.get(growth.first_bad or 0)
         if fault is not None:
             findings.invalid.append(f"at {growth.first_bad} members {fault}: the servers may bear more")
         findings.details = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.errors import BusUnavailable, ClusterMismatch, SettingsError
-from deploy import cli, serve
+from deploy import cli, loadtest, serve
 from deploy.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, main
 
 Run = Callable[..., tuple[int, str]]
@@ -66,6 +66,7 @@ def test_a_wrong_call_is_one_line(run: Run, argv: list[str], part: str) -> None:
         (["run", "space", "--set", "members"], "must be NAME=VALUE, for example --set members=40"),
         (["run", "space", "--edges", "2", "--against", "http://a"], "leave them or --against out"),
         (["run", "space", "--dialect", "irc", "--against", "http://a"], "there is no dialect 'irc'; it is one of "),
+        (["run", "space", "--json", "no/such/result.json"], "there is no folder no/such"),
         (["compare", "none.json"], "none.json cannot be read"),
     ],
 )
@@ -75,6 +76,16 @@ def test_a_wrong_load_test_says_in_one_line_what_to_write(run: Run, argv: list[s
     assert error.count("\n") == 1
     assert error.startswith("roomring: ")
     assert part in error
+
+
+def test_a_load_test_without_its_packages_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+
+    monkeypatch.setattr(loadtest, "import_module", fail)
+    status, error = run("loadtest", "run", "space")
+    assert status == EXIT_USAGE
+    assert error == 'roomring: load tests need numpy, too: pip install "roomring[loadtest]"\n'
 
 
 def test_no_command_shows_the_help(run: Run) -> None:

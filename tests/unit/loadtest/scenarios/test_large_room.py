@@ -3,6 +3,7 @@ import pytest
 from loadtest.growth import Growth
 from loadtest.scenario import Values
 from loadtest.scenarios.large_room import SCENARIO, Search, why_bad
+from loadtest.usage import Window
 from tests.unit.loadtest.moves import FULL, moved
 from tests.unit.loadtest.results import histogram_of, window_of
 
@@ -11,8 +12,8 @@ def values(**given: float) -> Values:
     return Values(SCENARIO.options, given)
 
 
-def late() -> object:
-    return window_of(lag=histogram_of(30_000), work=0)
+def late() -> Window:
+    return window_of(lag=histogram_of(30_000), work=40)
 
 
 @pytest.mark.parametrize(
@@ -56,17 +57,28 @@ def test_where_the_generator_broke_the_result_is_invalid() -> None:
     search, growth = Search(values()), Growth(2, 1, 9, 1)
     search.add("2 members", 2, moved(FULL, FULL))
     growth.tell(2, good=True)
-    verdict = search.add("3 members", 3, moved(FULL, FULL, window=late()))
-    assert verdict == "the generator was 30.0 ms late (p99, at most 10)"
+    verdict = search.add("3 members", 3, moved(FULL, FULL, latency_us=150_000, window=late()))
+    assert verdict == "p99 150 ms; the generator was 30.0 ms late (p99, at most 10)"
     growth.tell(3, good=False)
-    assert search.findings(growth).invalid == [f"at 3 members {verdict}: the servers may bear more"]
+    findings = search.findings(growth)
+    assert findings.invalid == [
+        "at 3 members the generator was 30.0 ms late (p99, at most 10): the servers may bear more"
+    ]
+    assert findings.figures[0].value == 2
+
+
+def test_a_size_that_is_good_although_the_generator_was_late_is_good() -> None:
+    search = Search(values())
+    assert search.add("2 members", 2, moved(FULL, FULL, window=late())) == ""
+    findings = search.findings(Growth(2, 1, 2, 1, last_good=2))
+    assert (findings.figures[0].value, findings.invalid) == (2, [])
 
 
 def test_where_the_generator_kept_up_the_second_time_it_is_forgiven() -> None:
     search, growth = Search(values()), Growth(2, 1, 3, 1)
     search.add("2 members", 2, moved(FULL, FULL))
     growth.tell(2, good=True)
-    assert search.add("3 members", 3, moved(FULL, FULL, window=late())) != ""
+    assert search.add("3 members", 3, moved(FULL, FULL, latency_us=150_000, window=late())) != ""
     assert search.add("3 members, again", 3, moved(FULL, FULL, latency_us=150_000)) == "p99 150 ms"
     growth.tell(3, good=False)
     assert search.findings(growth).invalid == []
@@ -85,3 +97,12 @@ def test_where_the_first_size_was_too_much_it_failed() -> None:
     findings = search.findings(growth)
     assert findings.figures[0].value == 0
     assert findings.failures == ["2 members, the first size, were too many already"]
+
+
+def test_where_the_first_size_was_too_much_for_the_generator_nothing_is_said_of_the_servers() -> None:
+    search, growth = Search(values()), Growth(2, 1, 9, 1)
+    search.add("2 members", 2, moved(FULL, range(1, 9), window=late()))
+    growth.tell(2, good=False)
+    findings = search.findings(growth)
+    assert findings.failures == []
+    assert len(findings.invalid) == 1

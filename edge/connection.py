@@ -7,6 +7,7 @@ is, heartbeats, and when it must end. Everything about a room is a command to it
 A connection is one person: the first good token says who; a token of somebody else is refused.
 """
 
+from functools import cache
 from typing import Final, Protocol
 
 from msgspec import UNSET, Struct, UnsetType, structs
@@ -56,6 +57,11 @@ DEFAULT_AVATAR_ID: Final = "default"
 
 ACTIVE_INTERVAL_MS: Final = 30_000
 """How often the inbox is told at most that the person does something."""
+
+
+@cache
+def _rate(per_second: float, burst: float) -> Rate:
+    return Rate(per_second, burst)
 
 
 class ConnectionPort(Protocol):
@@ -109,6 +115,33 @@ class Subscription(Struct):
 class Connection:
     """A client on this edge. All times are in ms; `now_ms` is wall time."""
 
+    # An edge has thousands: with slots, and rates that all share, each takes 0.2 KiB less.
+    __slots__ = (
+        "_closing",
+        "_device",
+        "_flood",
+        "_flood_rate",
+        "_heard_at_ms",
+        "_hold_ms",
+        "_identity",
+        "_inbox_id",
+        "_joins",
+        "_malformed",
+        "_malformed_rate",
+        "_opened_at_ms",
+        "_port",
+        "_settings",
+        "_told_active_at_ms",
+        "_upgrade_claims",
+        "_verifier",
+        "connection_id",
+        "messages_in",
+        "number",
+        "rooms",
+        "rooms_at_end",
+        "user_id",
+    )
+
     def __init__(
         self,
         connection_id: str,
@@ -138,9 +171,9 @@ class Connection:
         self._closing = False
         self._hold_ms = 0
         self._flood = TokenBucket()
-        self._flood_rate = Rate(settings.messages_per_second_max, settings.messages_burst)
+        self._flood_rate = _rate(settings.messages_per_second_max, settings.messages_burst)
         self._malformed = TokenBucket()
-        self._malformed_rate = Rate(settings.malformed_max / 60.0, settings.malformed_max)
+        self._malformed_rate = _rate(settings.malformed_max / 60.0, settings.malformed_max)
         self._joins = TokenBucket()
 
     @property

@@ -29,7 +29,7 @@ class Contender:
     """As the table heads it."""
     scenario: str
     values: Mapping[str, Any]
-    """Of the first run."""
+    """Options of the first run, and how many edges and workers it had."""
     runs: int = 0
     bad_runs: int = 0
     """Those that failed or do not hold."""
@@ -76,7 +76,8 @@ def read(path: Path) -> Contender:
     if len(scenarios) > 1:
         raise BadResult(f"{path} has results of several scenarios: {', '.join(sorted(scenarios))}")
     first = results[0][1]
-    contender = Contender(str(path), first["scenario"], first["values"])
+    values = {**first["values"], "edges": first["edges"], "workers": first["workers"]}
+    contender = Contender(str(path), first["scenario"], values)
     for _, result in results:
         contender.add(result)
     return contender

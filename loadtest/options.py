@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Callable
 
 from common.arguments import count, positive
 
@@ -29,6 +30,17 @@ def url(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]\S*", text):
         raise argparse.ArgumentTypeError(f"{text!r} must be a URL that begins with http:// or https://")
     return text.rstrip("/")
+
+
+def choice(*names: str) -> Callable[[str], str]:
+    """Return what parses one of these words."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"{text!r} must be {' or '.join(names)}")
+        return text
+
+    return parse
 
 
 def add_list(parser: argparse.ArgumentParser) -> None:

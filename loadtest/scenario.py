@@ -27,6 +27,11 @@ MODULES: Final[Mapping[str, str]] = {
     "space": "loadtest.scenarios.space",
     "large-room": "loadtest.scenarios.large_room",
     "many-rooms": "loadtest.scenarios.many_rooms",
+    "broadcast-burst": "loadtest.scenarios.broadcast_burst",
+    "catch-up-burst": "loadtest.scenarios.catch_up_burst",
+    "reconnect-storm": "loadtest.scenarios.reconnect_storm",
+    "idle-connections": "loadtest.scenarios.idle_connections",
+    "redis-reset": "loadtest.scenarios.redis_reset",
     "soak": "loadtest.scenarios.soak",
 }
 """Name of a scenario -> its module, in the order in which `list` shows them."""

@@ -65,6 +65,7 @@ WITHOUT_IO = (
     "loadtest.chaos.report",
     "loadtest.checker",
     "loadtest.flatness",
+    "loadtest.following",
     "loadtest.growth",
     "loadtest.html_report",
     "loadtest.own_cluster",

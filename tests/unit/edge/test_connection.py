@@ -747,3 +747,8 @@ def test_a_room_hears_of_every_end_that_it_must_hear_of(course: list[Act]) -> No
         refused = room == YARD and any(act is acts[11] for act in course)
         assert not inside or refused
     assert client.rooms() == []
+
+
+def test_a_connection_has_no_dict_of_its_attributes(client: Client) -> None:
+    """An edge has thousands that do nothing, and each counts."""
+    assert not hasattr(client.connection, "__dict__")

@@ -50,9 +50,9 @@ def test_what_a_run_has_not_is_left_open(tmp_path: Path) -> None:
 
 def test_other_options_and_bad_runs_are_pointed_out(tmp_path: Path) -> None:
     first = write(tmp_path / "a.json", 1.0)
-    second = write(tmp_path / "b.json", 1.0, values={"members": 3, "rate": 20.0}, interrupted=True)
+    second = write(tmp_path / "b.json", 1.0, values={"members": 3, "rate": 20.0}, workers=4, interrupted=True)
     text = render([read(first), read(second)])
-    assert f"{second} ran with members=3 (not 2)" in text
+    assert f"{second} ran with members=3 (not 2), workers=4 (not 1)" in text
     assert f"{second}: 1 of 1 runs FAILED or INVALID" in text
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from common.settings import EdgeSettings, WorkerSettings
 from common.settings import load as load_settings
-from loadtest.options import share, url, whole
+from loadtest.options import choice, share, url, whole
 from loadtest.scenario import (
     MODULES,
     BadScenario,
@@ -30,6 +30,7 @@ FOLDER = Path(__file__).parents[3] / "loadtest" / "scenarios"
 HEAVY = ("numpy", "aiohttp", "redis", "uvloop", "matplotlib", "picows", "loadtest.generator")
 
 MEMBERS = Option("members", whole, 40, "members")
+CAUSE = Option("cause", choice("cut", "edge"), "cut", "cause")
 LOSS = Option("loss", share, 0.5, "share")
 
 
@@ -37,7 +38,7 @@ async def run(_: Stage) -> Findings:
     return Findings()
 
 
-PLAIN = Scenario("plain", "nothing", (MEMBERS, LOSS), run)
+PLAIN = Scenario("plain", "nothing", (MEMBERS, LOSS, CAUSE), run)
 
 
 # --- the registry ---------------------------------------------------------------------------------------
@@ -106,7 +107,7 @@ def test_scenarios_print_and_write_nothing() -> None:
 def test_what_is_not_set_has_its_default() -> None:
     values = parse_values(PLAIN, ["members=7"])
     assert (values[MEMBERS], values[LOSS]) == (7, 0.5)
-    assert values.as_dict() == {"members": 7, "loss": 0.5}
+    assert values.as_dict() == {"members": 7, "loss": 0.5, "cause": "cut"}
 
 
 def test_of_two_the_last_counts() -> None:
@@ -118,11 +119,12 @@ def test_of_two_the_last_counts() -> None:
     [
         ("members", "--set 'members' must be NAME=VALUE, for example --set members=40"),
         ("=7", "must be NAME=VALUE"),
-        ("member=7", "the scenario plain has no option 'member'; it has members, loss"),
+        ("member=7", "the scenario plain has no option 'member'; it has members, loss, cause"),
         ("members=x", "--set members: 'x' must be a whole number from 0"),
         ("members=-1", "'-1' must be a whole number from 0"),
         ("members=", "'' must be a whole number from 0"),
         ("loss=1.5", "'1.5' must be a share from 0 to 1"),
+        ("cause=none", "--set cause: 'none' must be cut or edge"),
         ("loss=nan", "'nan' must be a share from 0 to 1"),
     ],
 )

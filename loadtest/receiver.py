@@ -144,15 +144,17 @@ class Receiver:
         at, is_same = 0, True
         try:
             while True:
-                at += self._skip_equal(tape, data, at)
+                if self.place < tape.end:
+                    at += self._skip_equal(tape, data, at)
                 end = self._end_of_unit(data, at)
                 if end < 0:
                     break
                 unit = data[at:end]
-                if tape.text.startswith(unit, self.place - tape.base):
+                is_at_end = self.place == tape.end
+                if not is_at_end and tape.text.startswith(unit, self.place - tape.base):
                     self.place += len(unit)
                 elif arrivals := self._arrivals_of(unit, now_us):
-                    if self.place < tape.end:
+                    if not is_at_end:
                         is_same = False
                         break
                     tape.append(unit, arrivals)
@@ -186,9 +188,9 @@ class Receiver:
             arrivals = self._arrivals_of(data[at:end], now_us)
             at = end
             self._tally.units += bool(arrivals)
-            for arrival in arrivals:
-                self._account.receive(arrival.sender, arrival.seq)
-                self._tally.arrived(arrival, now_us)
+            for sender, seq, intended_us in arrivals:
+                self._account.receive(sender, seq)
+                self._tally.arrived(intended_us, now_us)
         self._rest = data[at:]
 
     def _end_of_unit(self, data: bytes, start: int) -> int:
@@ -205,9 +207,7 @@ class Receiver:
         if not updates:
             self._tally.units += 1
             return ()
-        arrivals = [
-            Arrival(update.sender, update.seq, now_us - (now_us - update.intended_us) % _WRAP) for update in updates
-        ]
+        arrivals = [(sender, seq, now_us - (now_us - intended_us) % _WRAP) for sender, seq, intended_us in updates]
         self._known.put(unit, arrivals)
         return arrivals
 

@@ -262,6 +262,23 @@ def test_what_all_receive_twice_counts_for_each():
     assert [receiver.receipts().duplicates for receiver in room.receivers] == [3, 3]
 
 
+def test_more_than_is_counted_at_once_is_counted():
+    room = Room(3, lag_bytes_max=10_000_000, units_max=10_000)
+    wire = joined(run_of(1, 3_000))
+    sizes = (len(wire), 70_001, 1_000)
+    for receiver, size in zip(room.receivers, sizes, strict=True):
+        for at in range(0, len(wire), size):
+            receiver.feed(wire[at : at + size], 10_000_000)
+    room.settle()
+    expected = Histogram()
+    for seq in range(1, 3_001):
+        for _ in range(3 * len(SENDERS)):
+            if seq * 1_000 >= WARMUP_US:
+                expected.record(10_000_000 - seq * 1_000)
+    assert room.tally.received == 3 * 9_000
+    assert room.tally.latency.whole().counts == expected.counts
+
+
 def test_who_comes_later_is_no_reader_and_missed_what_was_before():
     room = Room(1)
     room.receivers[0].feed(joined(run_of(1, 3)), 50_000)

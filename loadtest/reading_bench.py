@@ -24,7 +24,7 @@ from picows import WSMsgType as PicowsType
 from common.messages import FRAME_BYTES_MAX
 from edge.socket_reader import SocketReader
 from edge.upgrade import accept_upgrade, hand_over
-from loadtest.processes import parse_status_rss
+from loadtest.processes import parse_status
 
 SOCKETS: Final = 40
 RATE: Final = 800.0
@@ -150,7 +150,7 @@ async def _serve(way: str) -> None:
                 _tell(time.process_time())
             case "memory\n":
                 gc.collect()
-                _tell(parse_status_rss(Path("/proc/self/status").read_text(encoding="utf-8")))
+                _tell(parse_status(Path("/proc/self/status").read_text(encoding="utf-8")).private)
             case "count\n":
                 _tell(Counter.count)
             case _:

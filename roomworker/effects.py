@@ -51,8 +51,8 @@ class AttachConnection(Struct, frozen=True):
     attempt: int = 0
 
 
-class ShowMembers(Struct, frozen=True):
-    """Further parts of the state that these connections were attached with."""
+class Share(Struct, frozen=True):
+    """The same messages for several connections, right after their attachment."""
 
     refs: list[ConnRef]
     messages: list[bytes]
@@ -81,7 +81,7 @@ class AnswerOperator(Struct, frozen=True):
     body: bytes
 
 
-Effect = Sequenced | Say | SayStranger | AttachConnection | ShowMembers | DetachConnection | AnswerOperator
+Effect = Sequenced | Say | SayStranger | AttachConnection | Share | DetachConnection | AnswerOperator
 
 
 class EphemeralGroup(Struct, frozen=True):

@@ -17,7 +17,7 @@ from roomworker.effects import (
     Say,
     SayStranger,
     Sequenced,
-    ShowMembers,
+    Share,
 )
 from roomworker.member import ConnRef
 
@@ -66,8 +66,8 @@ class _Builder:
                     self._to(effect.ref.edge_id).append(stranger)
                 case AttachConnection():
                     self._attach(effect)
-                case ShowMembers():
-                    self._show_members(effect)
+                case Share():
+                    self._share(effect)
                 case DetachConnection():
                     self._detach(effect)
                 case AnswerOperator():
@@ -93,7 +93,7 @@ class _Builder:
             Attach(turn.room_id, ref.number, turn.epoch, effect.seq, effect.messages, effect.attempt)
         )
 
-    def _show_members(self, effect: ShowMembers) -> None:
+    def _share(self, effect: Share) -> None:
         conns: dict[EdgeId, list[ConnNumber]] = {}
         for ref in effect.refs:
             conns.setdefault(ref.edge_id, []).append(ref.number)

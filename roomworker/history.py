@@ -4,6 +4,7 @@ Holds a contiguous tail of the order, at most `events_max` long. After a takeove
 store still has is put in front of it when somebody needs it, as far back as that one needs.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -64,7 +65,7 @@ class History:
         """Return all events after a place that is covered, in order."""
         assert self.covers(after)
         count = self._last - after
-        return list(self._events)[len(self._events) - count :]
+        return list(itertools.islice(self._events, len(self._events) - count, None))
 
     def latest(self, count: int) -> list[PastEvent]:
         """Return the newest events that are here, at most `count`, oldest first."""

@@ -86,7 +86,6 @@ from roomworker.effects import (
     Say,
     SayStranger,
     Sequenced,
-    ShowMembers,
 )
 from roomworker.field_changes import FieldChanges
 from roomworker.history import History, PastEvent, encode_past
@@ -805,8 +804,7 @@ class Room:
                 messages = [] if of.connection.is_quiet else self._resync_messages(ref, of.member, of.reason, states)
                 attempt = 0
             self._effects.append(AttachConnection(ref, self._seq, messages, of.new, attempt))
-        for crowd in states.crowds():
-            self._effects.append(ShowMembers(crowd.readers, crowd.rest))
+        self._effects += states.shares()
 
     def _greeting(self, ref: ConnRef, member: Member, command: Join, states: RoomStates) -> list[bytes]:
         re = UNSET if command.re is None else command.re
@@ -814,16 +812,18 @@ class Room:
         if command.repair and not (recovered or command.quiet):
             reason: ResyncReason = "history_too_short" if command.resume_epoch == self._epoch else "new_epoch"
             return self._resync_messages(ref, member, reason, states)
-        missed = self._replay(member, command.resume_seq) if recovered else []
+        if recovered:
+            unseen = self._blocks.of(member.user_id)
+            states.missed(ref, command.resume_seq, unseen, lambda: self._replay(member, command.resume_seq))
         if command.quiet:
-            return missed
+            return []
         # A repair gets the state as well: what was lost on the way may have been movements, which are not replayed.
         state = self._rules.snapshot(self, member, recovered=recovered)
         if command.resume_epoch is not None and not recovered:
             place = MessagePlace(command.resume_epoch, command.resume_seq)
             live = MessagePlace(self._epoch, self.next_seq())
             state = structs.replace(state, cursor=encode_cursor(place), until=encode_cursor(live))
-        return [self._encode_state(state, ref, member, states, re), *missed]
+        return [self._encode_state(state, ref, member, states, re)]
 
     def _encode_state(
         self, state: RoomState, ref: ConnRef, member: Member, states: RoomStates, re: str | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""The room as it is shown to who comes: its members, encoded once for all who are shown the same. Pure.
+"""The room as it is shown to who comes: what several are told alike is encoded once. Pure.
 
 A state that would be too large for one frame comes in parts: the first is the `room_state`, which each connection gets
 for itself; the others are the same bytes for all.
@@ -7,12 +7,13 @@ for itself; the others are the same bytes for all.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from msgspec import Raw, Struct, UnsetType, field, json, structs
+from msgspec import Raw, Struct, UnsetType, json, structs
 
 from common.codec import encode_event
-from common.ids import UserId
+from common.ids import Seq, UserId
 from common.messages import Member as MemberView
 from common.messages import RoomMembers, RoomState
+from roomworker.effects import Share
 from roomworker.member import ConnRef, Member
 
 ENVELOPE_BYTES_MAX: Final = 1_024
@@ -41,14 +42,13 @@ class MemberViews:
 
 
 class Crowd(Struct):
-    """Members that some connections are shown, in parts. `rest` are the events after the first part, for `readers`."""
+    """Members that some connections are shown, in parts. `rest` has the events after the first part."""
 
     count: int
     first: bytes
     in_first: frozenset[UserId] | None
     """None: all are."""
-    rest: list[bytes]
-    readers: list[ConnRef] = field(default_factory=list)
+    rest: Share
 
 
 class RoomStates:
@@ -60,13 +60,14 @@ class RoomStates:
         self._bytes_max = bytes_max - ENVELOPE_BYTES_MAX
         self._now_ms = now_ms
         self._crowds: dict[frozenset[UserId], Crowd] = {}
+        self._missed: dict[tuple[Seq, frozenset[UserId]], Share] = {}
 
     def encode(
         self, state: RoomState, ref: ConnRef, reader: Member, unseen: frozenset[UserId], re: str | UnsetType
     ) -> bytes:
         """Return the event `room_state` with its members put in, without those that the reader blocks.
 
-        Where it is not all, the connection is among the readers of one of `crowds`.
+        Where that is not all, `shares` has the rest.
         """
         hidden = frozenset(user_id for user_id in unseen if user_id in self._members)
         crowd = self._crowds.get(hidden)
@@ -74,21 +75,29 @@ class RoomStates:
             crowd = self._crowds[hidden] = self._crowd(state, hidden)
         members = crowd.first
         if crowd.in_first is not None:
-            crowd.readers.append(ref)
-            state = structs.replace(state, parts=len(crowd.rest) + 1, memberCount=crowd.count)
+            crowd.rest.refs.append(ref)
+            state = structs.replace(state, parts=len(crowd.rest.messages) + 1, memberCount=crowd.count)
             if reader.user_id not in crowd.in_first:
                 members = b"%b,%b" % (members, self._views.of(reader))
         return encode_event(structs.replace(state, members=_listed(members)), self._now_ms, re=re)
 
-    def crowds(self) -> list[Crowd]:
-        """Return what is to be told after the states, and to whom."""
-        return [crowd for crowd in self._crowds.values() if crowd.rest]
+    def missed(self, ref: ConnRef, after: Seq, unseen: frozenset[UserId], replay: Callable[[], list[bytes]]) -> None:
+        """Have a connection told what it missed after a place; `replay` is asked once for all who missed the same."""
+        share = self._missed.get((after, unseen))
+        if share is None:
+            share = self._missed[after, unseen] = Share([], replay())
+        share.refs.append(ref)
+
+    def shares(self) -> list[Share]:
+        """Return what is to be told after the states: what was missed, then the rest of the members."""
+        shares = [*self._missed.values(), *(crowd.rest for crowd in self._crowds.values())]
+        return [share for share in shares if share.messages]
 
     def _crowd(self, state: RoomState, hidden: frozenset[UserId]) -> Crowd:
         seen = [member for user_id, member in self._members.items() if user_id not in hidden]
         encoded = [self._views.of(member) for member in seen]
         if sum(map(len, encoded)) + len(encoded) <= self._bytes_max:
-            return Crowd(len(seen), b",".join(encoded), None, [])
+            return Crowd(len(seen), b",".join(encoded), None, Share([], []))
         # The first part has room for one more, the reader.
         reader_bytes = max(map(len, encoded)) + 1
         pieces = pieces_of([len(one) for one in encoded], self._bytes_max - reader_bytes, self._bytes_max)
@@ -107,7 +116,7 @@ class RoomStates:
             len(seen),
             b",".join(encoded[pieces[0]]),
             frozenset(member.user_id for member in seen[pieces[0]]),
-            [encode_event(event, self._now_ms) for event in rest],
+            Share([], [encode_event(event, self._now_ms) for event in rest]),
         )
 
 

@@ -26,7 +26,8 @@ CHROMIUM_ARGUMENTS = [
 
 @pytest.fixture(scope="package")
 def cluster() -> Iterator[DevCluster]:
-    with DevCluster() as running:
+    # So little that a room of twenty is a large one, whose members come in parts.
+    with DevCluster(environ={"ROOMRING_ROOM_STATE_BYTES_MAX": "4096"}) as running:
         yield running
 
 

@@ -90,6 +90,28 @@ def test_the_page_survives_the_death_of_its_edge(open_window: OpenWindow, cluste
     expect(ada.get_by_test_id("chat-log")).to_contain_text("welcome back")
 
 
+def test_a_crowd_that_comes_in_parts_is_shown_whole(open_window: OpenWindow) -> None:
+    ada = open_window(0, "Ada", "crowded")
+    ada.evaluate(
+        """async () => {
+            const { RoomringClient } = await import('/web/roomring/index.js');
+            window.crowd = Array.from({ length: 30 }, (_, index) => {
+                const user = { userId: `guest-${index}`, displayName: `Guest ${index}`, avatarId: 'owl' };
+                return new RoomringClient({ user });
+            });
+            for (const client of window.crowd) client.connect();
+            await Promise.all(window.crowd.map((client) => client.join('crowded')));
+        }"""
+    )
+    bob = open_window(1, "Bob", "crowded")
+    bob.wait_for_function("() => window.__roomring.client.members('crowded').length === 32")
+    for window in (ada, bob):
+        expect(window.get_by_test_id("member-list").locator("li")).to_have_count(32)
+        assert len(window.evaluate("() => window.__roomring.scene.avatars()")) == 32
+    ada.evaluate("() => window.crowd.forEach((client) => client.disconnect())")
+    expect(bob.get_by_test_id("member-list").locator("li")).to_have_count(2)
+
+
 def test_the_entry_dialog_asks_for_a_name(browser: Browser, cluster: DevCluster) -> None:
     page = browser.new_page(viewport=WIDE)
     page.goto(cluster.edges[0].url + "/?room=door")

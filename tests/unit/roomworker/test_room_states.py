@@ -88,6 +88,24 @@ def test_the_parts_are_told_once_for_all_who_come_together() -> None:
     assert shared[E1][0].messages == shared[E2][0].messages
 
 
+def test_what_several_missed_alike_is_told_once() -> None:
+    stage = Stage()
+    stage.hear(join(ADA, 1), join(BEN, 2), join("cy", 3), join("dee", 4))
+    place = (stage.room.epoch, stage.room.seq)
+    stage.hear(chat(4, "missed"))
+    heard = stage.hear(*(join(user, 10 + n, resume=place) for n, user in enumerate((ADA, BEN, "cy"))))
+    shared = [delivery for delivery in heard.deliveries[E1] if isinstance(delivery, Shared)]
+    assert [(share.conns, len(share.messages)) for share in shared] == [([10, 11, 12], 1)]
+    stage.block(BEN, UserId("dee"))
+    stage.turn()
+    heard = stage.hear(*(join(user, 20 + n, resume=place) for n, user in enumerate((ADA, BEN, "cy"))))
+    assert [heard.names(conn) for conn in (20, 21, 22)] == [
+        ["room_state", "chat_broadcast"],
+        ["room_state"],
+        ["room_state", "chat_broadcast"],
+    ]
+
+
 def test_a_reader_who_was_slow_gets_all_parts_again() -> None:
     stage = crowded()
     heard = stage.hear(catch_up(7, stage.room.epoch, stage.room.seq, skipped=True))

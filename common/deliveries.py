@@ -77,6 +77,14 @@ class Direct(Delivery, frozen=True):
     messages: list[bytes]
 
 
+class Shared(Delivery, frozen=True):
+    """The same messages for several connections that are attached to the room."""
+
+    room_id: RoomId
+    conns: list[ConnNumber]
+    messages: list[bytes]
+
+
 class Stranger(Delivery, frozen=True):
     """The room does not know the connection that sent it something; nothing took effect.
 
@@ -97,14 +105,19 @@ class Answer(Delivery, frozen=True):
     body: bytes
 
 
-AnyDelivery = RoomFrames | Attach | Detach | Direct | Stranger | Answer
+AnyDelivery = RoomFrames | Attach | Detach | Direct | Shared | Stranger | Answer
 
 
 class OutputBatch(Struct, array_like=True, frozen=True):
-    """One entry of an edge's output stream."""
+    """One entry of an edge's output stream.
+
+    `pause_ms`: so long the worker rests after it, before it reads the input of the shards that it tells of; 0: not at
+    all. What an edge sends them earlier only waits there.
+    """
 
     worker_id: WorkerId
     deliveries: list[AnyDelivery]
+    pause_ms: float = 0.0
 
 
 _encoder: Final = msgpack.Encoder()

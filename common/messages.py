@@ -551,6 +551,19 @@ class Note(Struct, frozen=True):
     updatedAtMs: MillisField
 
 
+class Movement(Struct, frozen=True):
+    """How movements are shown in a room with more members than are shown at the full rate."""
+
+    fullRateMovers: Annotated[
+        int, Meta(description="Of so many members, those who have been there longest, every movement is shown.")
+    ]
+    reducedPerSecond: Annotated[float, Meta(description="Movements a second that are shown of each other member.")]
+    reduced: Annotated[
+        bool,
+        Meta(description="Whether you are one of the others now. Who leaves makes way for the next, without a word."),
+    ]
+
+
 class RoomState(ServerEvent, frozen=True):
     """The room as it is at (`epoch`, `seq`); later events start from there."""
 
@@ -573,7 +586,14 @@ class RoomState(ServerEvent, frozen=True):
         | UnsetType
     ) = UNSET
     memberCount: (
-        Annotated[int, Meta(description="In a lobby, where `members` is empty: how many are there.")] | UnsetType
+        Annotated[
+            int,
+            Meta(
+                description="In a lobby, where `members` is empty: how many are there. With `parts`: how many members "
+                "the parts name together."
+            ),
+        ]
+        | UnsetType
     ) = UNSET
     state: Annotated[dict[str, Any], Meta(description="What the kind of room shows of itself.")] | UnsetType = UNSET
     messages: (
@@ -588,6 +608,35 @@ class RoomState(ServerEvent, frozen=True):
         | UnsetType
     ) = UNSET
     inbox: Annotated[Inbox, Meta(description="In a person's own inbox.")] | UnsetType = UNSET
+    parts: (
+        Annotated[
+            int,
+            Meta(
+                ge=2,
+                description="In a large room: `members` are the first ones and yourself; the parts 2 to `parts` follow "
+                "as `room_members`.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    movement: Annotated[Movement, Meta(description="In a very large room.")] | UnsetType = UNSET
+
+
+class RoomMembers(ServerEvent, frozen=True):
+    """A further part of the members of a `room_state` that has `parts`: the one at the same (`epoch`, `seq`).
+
+    Comes after it and what is replayed with it, before anything else of the room.
+    """
+
+    t: ClassVar[str] = "room_members"
+    roomId: str
+    epoch: EpochField
+    seq: SeqField
+    part: Annotated[int, Meta(ge=2)]
+    parts: Annotated[int, Meta(ge=2)]
+    members: Annotated[
+        list[Member], Meta(description="In the order of coming, from part to part. You may be named here once more.")
+    ]
 
 
 class MemberJoined(ServerEvent, frozen=True):
@@ -904,6 +953,7 @@ class ServerDraining(ServerEvent, frozen=True):
 SERVER_EVENTS: tuple[type[ServerEvent], ...] = (
     Welcome,
     RoomState,
+    RoomMembers,
     MemberJoined,
     MemberLeft,
     MemberCount,

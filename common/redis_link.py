@@ -5,8 +5,9 @@ of one server only: which one that is, common/redis_topology.py knows.
 Invariant: a connection whose call did not read all its replies (failed, or was cancelled) is closed, never
 used again. Nothing is repeated here: repeating is the caller's, who knows what may be sent twice.
 
-redis-py does the URL, TLS and authentication; calls go past its client layer (commands packed by hiredis,
-raw RESP2 replies), since that layer costs more than the call. Source: docs/decisions/0005.
+redis-py does the URL, TLS and authentication, and gives the connected socket away; calls go past its client
+layer (commands packed and replies read by hiredis, RESP2), since that layer costs more than the call. Source:
+docs/decisions/0005.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
     ExecAbortError,
+    InvalidResponse,
     MovedError,
     NoPermissionError,
     NoScriptError,
@@ -50,6 +52,9 @@ _OPERATIONAL_CODES: Final = frozenset({"MISCONF", "NOREPLICAS", "BUSY", "UNKILLA
 _DISPLACED: Final = (ClusterDownError, MovedError, ReadOnlyError)
 _DISPLACED_CODES: Final = frozenset({"NOREPLICAS", "UNBLOCKED"})
 """Of these, the ones of a server that is no primary, not that of the key, or about to be replaced."""
+
+
+_NOT_ENOUGH_DATA: Final = object()
 
 
 def pack(*arguments: Packable) -> bytes:
@@ -110,16 +115,83 @@ class RedisAddress:
         return self._make(**self._options)
 
 
+class _Wire(asyncio.Protocol):
+    """The reading side of a connection that redis-py opened: counts replies, and wakes the one call that waits.
+
+    A stream and its reader for each reply cost several times what the reply does.
+    """
+
+    def __init__(self, transport: asyncio.Transport, as_error: Callable[[str], Exception]) -> None:
+        self.is_lost = False
+        self._transport = transport
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=as_error, notEnoughData=_NOT_ENOUGH_DATA
+        )
+        self._answers: list[Any] = []
+        self._wanted = 0
+        self._waiting: asyncio.Future[list[Any]] | None = None
+        transport.set_protocol(self)
+
+    async def call(self, packed: bytes, replies: int, deadline_s: float) -> list[Any]:
+        """Send packed commands and wait for so many replies, until a time of the loop.
+
+        Raises:
+            TimeoutError, RedisError, OSError: there will be none, and nothing may be sent any more.
+        """
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiting = waiting
+        self._answers, self._wanted = [], replies
+        self._transport.write(packed)
+        timer = loop.call_at(deadline_s, self._fail, TimeoutError("no answer in time"))
+        try:
+            return await waiting
+        finally:
+            timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived, see `asyncio.Protocol`."""
+        try:
+            self._reader.feed(data)
+            while (answer := self._reader.gets()) is not _NOT_ENOUGH_DATA:
+                # Errors of a command are its answer; these are of the connection.
+                if isinstance(answer, RedisError) and not isinstance(answer, ResponseError):
+                    raise answer
+                self._answers.append(answer)
+        except RedisError as error:
+            self._fail(error)
+            return
+        if self._waiting is None or len(self._answers) > self._wanted:
+            self._fail(InvalidResponse("a reply to nothing that was asked"))
+        elif len(self._answers) == self._wanted:
+            waiting, self._waiting = self._waiting, None
+            if not waiting.done():
+                waiting.set_result(self._answers)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server closed it, or it broke."""
+        self.is_lost = True
+        self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("the server closed the connection"))
+
+    def _fail(self, error: Exception) -> None:
+        self.is_lost = True
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)
+        self._transport.abort()
+
+
 class RedisLink:
     """One connection. One call at a time; connects at the first call and after a failure."""
 
     def __init__(self, address: RedisAddress) -> None:
         self._connection = address.connection()
+        self._wire: _Wire | None = None
 
     @property
     def is_connected(self) -> bool:
         """Whether the next call finds an open connection."""
-        return bool(self._connection.is_connected)
+        return self._wire is not None and not self._wire.is_lost
 
     async def call(self, packed: bytes, replies: int, timeout_ms: float) -> list[Any]:
         """Send packed commands and return the reply of each; an error reply is a `ResponseError` in the list.
@@ -129,17 +201,12 @@ class RedisLink:
 
         Cancelling closes the connection.
         """
-        connection = self._connection
-        done = False
+        deadline_s = asyncio.get_running_loop().time() + timeout_ms / 1000
+        wire, done = self._wire, False
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                await connection.send_packed_command(packed, check_health=False)
-                answers: list[Any] = []
-                for _ in range(replies):
-                    try:
-                        answers.append(await connection.read_response())
-                    except ResponseError as error:
-                        answers.append(error)
+            if wire is None or wire.is_lost:
+                wire = await self._connect(deadline_s)
+            answers = await wire.call(packed, replies, deadline_s)
             done = True
         except (RedisError, OSError) as error:
             raise BusUnavailable(describe(error)) from error
@@ -150,7 +217,18 @@ class RedisLink:
 
     async def close(self) -> None:
         """Close the connection at once. It may be used again: the next call connects."""
+        self._wire = None
         await self._connection.disconnect(nowait=True)
+
+    async def _connect(self, deadline_s: float) -> _Wire:
+        """Have redis-py connect and log in, and take the socket from it."""
+        await self.close()
+        connection = self._connection
+        async with asyncio.timeout_at(deadline_s):
+            await connection.connect_check_health(check_health=False)
+        # redis-py's own parser knows which exception stands for which error reply.
+        self._wire = _Wire(connection._writer.transport, connection._parser.parse_error)
+        return self._wire
 
 
 class RedisLinks:

@@ -506,6 +506,35 @@ class WorkerSettings(CommonSettings):
         low=1,
         high=10_000_000,
     )
+    room_state_bytes_max: int = _setting(
+        65_536,
+        "ROOMRING_ROOM_STATE_BYTES_MAX",
+        "Bytes of one frame that tells who is in a space; where there are more, they come in parts.",
+        low=4_096,
+        high=16_777_216,
+    )
+    full_rate_movers_max: int = _setting(
+        500,
+        "ROOMRING_FULL_RATE_MOVERS_MAX",
+        "Members of a space whose every movement is shown: those who have been there longest.",
+        low=1,
+        high=1_000_000,
+    )
+    reduced_movements_per_second: float = _setting(
+        4.0,
+        "ROOMRING_REDUCED_MOVEMENTS_PER_SECOND",
+        "Movements a second that are shown of each other member.",
+        low=0.1,
+        high=1_000.0,
+    )
+    position_store_ms: int = _setting(
+        1_000,
+        "ROOMRING_POSITION_STORE_MS",
+        "How old the stored position of an avatar may be: what a newcomer sees at first when the room's worker died. "
+        "0: each movement is stored.",
+        low=0,
+        high=60_000,
+    )
     members_per_room_max: int = _setting(
         5_000, "ROOMRING_MEMBERS_PER_ROOM_MAX", "Members of one room; more get `room_full`.", low=1, high=1_000_000
     )
@@ -537,9 +566,9 @@ class WorkerSettings(CommonSettings):
         64, "ROOMRING_BATCH_ENTRIES_MAX", "Input batches taken from one shard at a time.", low=1, high=10_000
     )
     gather_ms_max: float = _setting(
-        8.0,
+        20.0,
         "ROOMRING_GATHER_MS_MAX",
-        "Longest pause between two batches under load, so that more is written at once. 0: never pause.",
+        "Longest time from one batch to the next under load, so that more is written at once. 0: never pause.",
         low=0.0,
         high=100.0,
     )

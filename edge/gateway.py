@@ -16,7 +16,7 @@ from msgspec import DecodeError, json
 from common.bus import ClusterShape, EdgeBus
 from common.clock import Clock
 from common.commands import AnyRoomCommand, EdgeClosed
-from common.deliveries import decode_output
+from common.deliveries import OutputBatch, RoomFrames, decode_output
 from common.errors import BusUnavailable
 from common.ids import ConnNumber, EdgeId, Partition, RoomId
 from common.log import get_logger
@@ -348,9 +348,16 @@ class Gateway:
                     self._hub.repair_all()
                     continue
                 self._hub.apply(answers_of(batch.deliveries) if is_older else batch.deliveries)
+                if batch.pause_ms > 0.0:
+                    self._expect_reads(batch, began_ms + batch.pause_ms)
             self._hub.flush()
             self.metrics.output_batches.inc(len(entries))
             self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)
+
+    def _expect_reads(self, batch: OutputBatch, at_ms: float) -> None:
+        for delivery in batch.deliveries:
+            if isinstance(delivery, RoomFrames):
+                self._uplink.expect_read(delivery.room_id, at_ms)
 
     async def _keep_alive(self) -> None:
         confirmed_ms = self.clock.monotonic_ms()
@@ -387,7 +394,7 @@ class Gateway:
             if abs(jump_ms) > CLOCK_JUMP_MS:
                 self._clock_jumped(jump_ms, now_ms)
             self._wheel.advance(now_ms, self._look_at)
-            self._hub.refresh_recovered()
+            self._hub.refresh_recovered(self.clock.monotonic_ms())
             self._show_numbers()
 
     def _clock_jumped(self, jump_ms: float, now_ms: int) -> None:

@@ -7,13 +7,16 @@ they receive nothing of the room, so nobody sees a gap or an old event after a n
 """
 
 from collections.abc import Iterable
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 from common.commands import AnyRoomCommand, CatchUp, Disconnect
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Stranger
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment, Shared, Stranger
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.frames import text_frames
+
+REFRESH_INTERVAL_MS: Final = 10_000
+"""How often a reader that was slow is shown a room anew: the state of a large room is what makes it slow again."""
 
 
 class Listener(Protocol):
@@ -105,6 +108,8 @@ class Hub:
         self._dirty: dict[ConnNumber, Listener] = {}
         self._lagging: set[tuple[RoomId, ConnNumber]] = set()
         """Slow readers for whom movements were left out, in which room."""
+        self._refresh_from_ms: dict[tuple[RoomId, ConnNumber], float] = {}
+        """When they may be shown the room anew; who is not in it may be at once."""
 
     @property
     def room_count(self) -> int:
@@ -126,6 +131,7 @@ class Hub:
         if room is not None:
             room.listeners.pop(number, None)
             self._lagging.discard((room_id, number))
+            self._refresh_from_ms.pop((room_id, number), None)
             if not room.listeners:
                 del self._rooms[room_id]
 
@@ -144,6 +150,8 @@ class Hub:
                     self._direct(delivery.conn, delivery.messages)
                 case Attach():
                     self._attach(delivery)
+                case Shared():
+                    self._shared(delivery)
                 case Detach():
                     self._detach(delivery)
                 case Stranger():
@@ -167,14 +175,15 @@ class Hub:
             for room_id in listener.rooms_wanted():
                 self._rejoin(listener, room_id, positions.get(room_id))
 
-    def refresh_recovered(self) -> None:
-        """Ask for the whole state of rooms for readers that were slow and have caught up since."""
+    def refresh_recovered(self, now_ms: float) -> None:
+        """Ask for the whole state of rooms for readers that were slow and have caught up since. Monotonic time."""
         for room_id, number in list(self._lagging):
             room = self._rooms.get(room_id)
             listener = None if room is None else room.listeners.get(number)
             if room is None or listener is None:
                 self._lagging.discard((room_id, number))
-            elif not listener.is_slow():
+            elif not listener.is_slow() and now_ms >= self._refresh_from_ms.get((room_id, number), now_ms):
+                self._refresh_from_ms[room_id, number] = now_ms + REFRESH_INTERVAL_MS
                 self._lagging.discard((room_id, number))
                 self._port.forward(CatchUp(room_id, number, room.epoch, room.seq, skipped=True))
 
@@ -227,6 +236,19 @@ class Hub:
             listener.push(frames, frames)
             self._dirty[number] = listener
             self.delivered += len(messages)
+
+    def _shared(self, delivery: Shared) -> None:
+        """Messages for some of a room's listeners; one whose attachment was not taken gets none of them."""
+        room = self._rooms.get(delivery.room_id)
+        if room is None:
+            return
+        frames = text_frames(delivery.messages)
+        for number in delivery.conns:
+            listener = room.listeners.get(number)
+            if listener is not None:
+                listener.push(frames, frames)
+                self._dirty[number] = listener
+                self.delivered += len(delivery.messages)
 
     def _attach(self, delivery: Attach) -> None:
         listener = self.listeners.get(delivery.conn)

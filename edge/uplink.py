@@ -1,5 +1,8 @@
 """From connections to the input streams: many commands packed in one entry for each shard.
 
+What comes in one turn of the loop goes at once. Where the worker of a shard said when it will read again, commands
+wait until shortly before, since nobody would read them earlier; so all edges send in step with the worker, and a
+batch of it costs each of them one entry. Under load on several shards, what comes within some ms goes together.
 While one flush is under way, what comes gathers for the next. A flush whose reply was lost is repeated with
 the same batch numbers, before anything later, so the workers see each batch once and in order.
 
@@ -28,6 +31,12 @@ GATHER_COMMANDS_PER_S: Final = 300.0
 """Above so many commands a second a flush waits for `GATHER_MS`, so that fewer entries carry them."""
 
 GATHER_MS: Final = 4.0
+
+READ_LEAD_MS: Final = 2.0
+"""So long before a worker reads, commands leave here: the way takes some tenths of it, timers are whole ms."""
+
+TOGETHER_MS: Final = 1.0
+"""What would be due so soon after a flush goes with it."""
 
 
 class Uplink:
@@ -58,11 +67,16 @@ class Uplink:
         self._batches_max = batches_max
         self._on_trouble = on_trouble
         self._pending: dict[Shard, list[AnyCommand]] = {}
+        self._due_ms: dict[Shard, float] = {}
+        """When what is pending for a shard should leave, in monotonic time. Of each pending shard."""
+        self._reads_at_ms: dict[Shard, float] = {}
+        """When a shard's worker reads next, where it said so."""
+        self._commands_per_s = 0.0
         self._pending_count = 0
         self._numbers: dict[Shard, int] = {}
-        self._shard_cache: dict[RoomId, Shard] = {}
         self._busy: set[Shard] = set()
-        self._something = asyncio.Event()
+        self._is_due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.batches = 0
         self.commands = 0
@@ -79,11 +93,7 @@ class Uplink:
 
     def offer(self, room_id: RoomId, command: AnyCommand, *, must: bool) -> bool:
         """Take a command to a room; False where the cluster is busy (never with `must`)."""
-        shard = self._shard_cache.get(room_id)
-        if shard is None:
-            if len(self._shard_cache) > 100_000:
-                self._shard_cache.clear()
-            shard = self._shard_cache[room_id] = shard_of(room_id, self._shards)
+        shard = shard_of(room_id, self._shards)
         if not must and (shard in self._busy or self._pending_count >= self._commands_max):
             return False
         self.put(shard, command)
@@ -91,9 +101,17 @@ class Uplink:
 
     def put(self, shard: Shard, command: AnyCommand) -> None:
         """Take a command to a shard, whatever the load."""
-        self._pending.setdefault(shard, []).append(command)
+        commands = self._pending.get(shard)
+        if commands is None:
+            self._pending[shard] = [command]
+            self._schedule(shard)
+        else:
+            commands.append(command)
         self._pending_count += 1
-        self._something.set()
+
+    def expect_read(self, room_id: RoomId, at_ms: float) -> None:
+        """The worker of a room will read its input next at a time of the monotonic clock."""
+        self._reads_at_ms[shard_of(room_id, self._shards)] = at_ms
 
     async def sent(self) -> None:
         """Wait until everything that was taken before this call is in its stream."""
@@ -106,14 +124,13 @@ class Uplink:
         """Carry commands until cancelled."""
         watch = asyncio.create_task(self._watch_busy())
         last_flush_ms = self._clock.monotonic_ms()
-        per_second = 0.0
         try:
             while True:
-                await self._something.wait()
+                await self._is_due.wait()
                 # What else arrives in this turn of the loop goes with it.
-                await asyncio.sleep(GATHER_MS / 1000.0 if per_second > GATHER_COMMANDS_PER_S else 0)
-                self._something.clear()
-                taken, self._pending = self._pending, {}
+                await asyncio.sleep(0)
+                self._is_due.clear()
+                taken = self._take_due()
                 count = sum(map(len, taken.values()))
                 await self._append(self._batches(taken))
                 self._pending_count -= count
@@ -121,12 +138,53 @@ class Uplink:
                 self._tell_sent()
                 now_ms = self._clock.monotonic_ms()
                 passed_ms = max(0.1, now_ms - last_flush_ms)
-                per_second += min(1.0, passed_ms / 250.0) * (count * 1000.0 / passed_ms - per_second)
+                self._commands_per_s += min(1.0, passed_ms / 250.0) * (
+                    count * 1000.0 / passed_ms - self._commands_per_s
+                )
                 last_flush_ms = now_ms
         finally:
             watch.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+
+    def _schedule(self, shard: Shard) -> None:
+        """Set when the first command to a shard since its last flush leaves."""
+        now_ms = self._clock.monotonic_ms()
+        due_ms = self._reads_at_ms.get(shard, 0.0) - READ_LEAD_MS
+        if due_ms <= now_ms:
+            due_ms = now_ms + (GATHER_MS if self._commands_per_s > GATHER_COMMANDS_PER_S else 0.0)
+        self._due_ms[shard] = due_ms
+        if due_ms <= now_ms:
+            self._is_due.set()
+        else:
+            self._wake_at(due_ms, now_ms)
+
+    def _wake_at(self, due_ms: float, now_ms: float) -> None:
+        loop = asyncio.get_running_loop()
+        at_s = loop.time() + (due_ms - now_ms) / 1000.0
+        if self._timer is not None:
+            if self._timer.when() <= at_s:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(at_s, self._timer_ended)
+
+    def _timer_ended(self) -> None:
+        self._timer = None
+        self._is_due.set()
+
+    def _take_due(self) -> dict[Shard, list[AnyCommand]]:
+        """Take what is due now, or nearly; have the rest waked for."""
+        now_ms = self._clock.monotonic_ms()
+        taken: dict[Shard, list[AnyCommand]] = {}
+        for shard, due_ms in list(self._due_ms.items()):
+            if due_ms <= now_ms + TOGETHER_MS:
+                taken[shard] = self._pending.pop(shard)
+                del self._due_ms[shard]
+        if self._due_ms:
+            self._wake_at(min(self._due_ms.values()), now_ms)
+        return taken
 
     def _batches(self, taken: dict[Shard, list[AnyCommand]]) -> list[tuple[Shard, bytes]]:
         at_ms = self._clock.now_ms()

@@ -34,9 +34,10 @@ class Blocks:
         if blocks:
             self._blocks[user_id] = blocks
             self._changes.put("b:" + user_id, _encoder.encode(sorted(blocks)))
+            self._hidden_from.clear()
         elif self._blocks.pop(user_id, None) is not None:
             self._changes.drop("b:" + user_id)
-        self._hidden_from.clear()
+            self._hidden_from.clear()
 
     def hidden_from(self, actor: UserId, *also: UserId) -> tuple[UserId, ...]:
         """Return the members who must not see what these persons do, in order."""

@@ -12,11 +12,15 @@ from roomworker.member import ConnRef
 
 
 class Sequenced(Struct, frozen=True):
-    """A reliable event took its place; everybody attached receives it, except who must not see its actor."""
+    """A reliable event took its place; everybody attached receives it, except who must not see its actor.
+
+    `is_of_members`: it tells who came or left.
+    """
 
     seq: Seq
     event: bytes
     hidden_from: tuple[UserId, ...]
+    is_of_members: bool = False
 
 
 class Say(Struct, frozen=True):
@@ -47,6 +51,13 @@ class AttachConnection(Struct, frozen=True):
     attempt: int = 0
 
 
+class ShowMembers(Struct, frozen=True):
+    """Further parts of the state that these connections were attached with."""
+
+    refs: list[ConnRef]
+    messages: list[bytes]
+
+
 class DetachConnection(Struct, frozen=True):
     """A connection receives the room no more.
 
@@ -70,7 +81,7 @@ class AnswerOperator(Struct, frozen=True):
     body: bytes
 
 
-Effect = Sequenced | Say | SayStranger | AttachConnection | DetachConnection | AnswerOperator
+Effect = Sequenced | Say | SayStranger | AttachConnection | ShowMembers | DetachConnection | AnswerOperator
 
 
 class EphemeralGroup(Struct, frozen=True):

@@ -49,7 +49,7 @@ class MemberRecord(Struct, array_like=True):
 
 
 class LiveRecord(Struct, array_like=True):
-    """What is stored of a member with every batch that changed it: the kind's state, and the rates."""
+    """What is stored of a member when it changes, or a little later: the kind's state, and the rates."""
 
     state: bytes
     buckets: dict[str, TokenBucket]

@@ -3,16 +3,17 @@
 Owns the room's order, members, connections, rates, blocks, restrictions, idempotency marks, history and
 timers; knows no kind of room (see `rules.py`), no socket and no store. Time is passed in and there is no
 randomness, so the same commands give the same effects, and a room that is rebuilt from its stored fields
-goes on as the live one would have.
+goes on as the live one would have, but for movements of the last `ROOMRING_POSITION_STORE_MS`.
 
 Invariants: `seq` grows by one with each sequenced event; nothing leaves before `take` and the commit of what
-it returned; every stored field that changed is in the patch of the same turn.
+it returned; every stored field that changed is in the patch of the same turn, unless it was touched for later.
 
 Stored fields: `meta`, `m:<user>` (member), `s:<user>` (kind's state and rates), `b:<user>` (whom the member
 blocks), `r:<user>` (restrictions), `d:<user>\\0<id>` (answers to idempotent messages), `k:<key>` (the kind's records),
 `x:<seq>` (what stands in the place of a deleted event), `t:<user>` (the rates of somebody who is not here).
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
@@ -58,11 +59,14 @@ from common.messages import (
     ClientMessage,
     ErrorEvent,
     LeftRoom,
+    MemberJoined,
+    MemberLeft,
     MessageDeleted,
     ModerationAction,
     RateLimited,
     Resync,
     ResyncReason,
+    RoomState,
     ServerEvent,
     auth_refusal,
     refusal,
@@ -82,6 +86,7 @@ from roomworker.effects import (
     Say,
     SayStranger,
     Sequenced,
+    ShowMembers,
 )
 from roomworker.field_changes import FieldChanges
 from roomworker.history import History, PastEvent, encode_past
@@ -93,9 +98,11 @@ from roomworker.member import (
     decode_live,
     restore_member,
 )
+from roomworker.postponed import Postponed
 from roomworker.redactions import NOWHERE, Redactions
 from roomworker.resting_buckets import FILL_MS, RestingBuckets
 from roomworker.restrictions import Restrictions
+from roomworker.room_states import MemberViews, RoomStates
 from roomworker.rules import Incoming, RoomRules, RoomSeed
 
 NOTICE_INTERVAL_MS: Final = 1_000
@@ -124,6 +131,19 @@ class Beginning(Struct, frozen=True):
 
     epoch: Epoch
     generation: int
+
+
+class Waiting(Struct, frozen=True):
+    """A connection that is shown the room when the joinings and leavings at hand are over.
+
+    It came with `join`; or it was here, and starts anew for `reason`. `new`: it was not attached before.
+    """
+
+    member: Member
+    connection: Connection
+    join: Join | None = None
+    new: bool = False
+    reason: ResyncReason = "slow_reader"
 
 
 class Counters(Struct):
@@ -175,6 +195,8 @@ class Room:
         self._now_ms = now_ms
         self._tag = blake2b(room_id.encode(), digest_size=4).hexdigest()
         self._members: dict[UserId, Member] = {}
+        self._last_entries: dict[int, int] = {}
+        """By a number of members, the `entry` of the last of so many; until somebody comes or goes."""
         self._by_conn: dict[ConnRef, Member] = {}
         self._away: dict[UserId, int] = {}
         self._edges: dict[EdgeId, int] = {}
@@ -187,6 +209,9 @@ class Room:
             rest_ms=max(FILL_MS, 1_000 * settings.chat_burst / settings.chat_per_second),
             persons_max=CALLERS_MAX,
         )
+        self._views = MemberViews(rules.view)
+        self._postponed = Postponed(settings.position_store_ms)
+        self._stores_later = settings.position_store_ms > 0
         self._answers = Answers(settings.idempotency_window_ms, settings.idempotency_ids_max)
         self._stored = bool(stored)
         meta = (
@@ -238,7 +263,13 @@ class Room:
 
     def next_due_ms(self) -> int | None:
         """When `tick` must be called next; None while no timer runs."""
-        return min((*self._away.values(), *self._alarms.values()), default=None)
+        postponed_ms = self._postponed.due_ms()
+        others = () if postponed_ms is None else (postponed_ms,)
+        return min((*self._away.values(), *self._alarms.values(), *others), default=None)
+
+    def hurry(self) -> bool:
+        """Have the next turn store all that was to be stored later. False: there is nothing."""
+        return self._postponed.hurry()
 
     def has_member(self, user_id: UserId) -> bool:
         """Tell whether the person is a member, present or away."""
@@ -376,10 +407,12 @@ class Room:
         if member is None or (other_id in before) == blocked:
             return
         self._now_ms = now_ms
+        self._attach_waiting()
         self._blocks.put(user_id, before | {other_id} if blocked else before - {other_id})
         if self._rules.blocks_changed(self, member, other_id, blocked=blocked):
             for connection in member.connections.values():
-                self._attach_anew(connection, member, "blocks_changed")
+                self._wait_anew(connection, member, "blocks_changed")
+            self._attach_waiting()
 
     def drop_edge(self, edge_id: EdgeId, now_ms: int) -> None:
         """An edge is gone; its connections are lost."""
@@ -413,6 +446,7 @@ class Room:
 
     def take(self) -> RoomTurn:
         """Return everything since the last `take`, and begin a new turn."""
+        self._attach_waiting()
         ttl_ms, active = self._lifetime()
         if self._history_new or self._meta_changed:
             kind_state = None if self._kind_state is None else self._rules.encode_room_state(self._kind_state)
@@ -425,8 +459,11 @@ class Room:
         for key, value in self._records_changed.items():
             self._changes.put("k:" + key, self._rules.encode_record(key, value))
         self._redactions.forget(Seq(self._seq - self._settings.history_events_max))
+        for user_id in self._postponed.take(self._now_ms):
+            self._touched[user_id] = self._members[user_id]
         for member in self._touched.values():
             if member.user_id in self._members:
+                self._postponed.drop(member.user_id)
                 self._changes.put("s:" + member.user_id, member.live_record(self._rules.encode_state(member.state)))
             elif self._stored or self._history_new or self._meta_changed:
                 # A room that is not stored does not become it by somebody who knocks.
@@ -474,10 +511,19 @@ class Room:
         """See `RoomServices.state`."""
         return self._kind_state
 
-    def members_seen_by(self, reader: Member) -> Iterable[Member]:
-        """See `RoomServices.members_seen_by`."""
-        unseen = self._blocks.of(reader.user_id)
-        return [member for member in self._members.values() if member.user_id not in unseen]
+    def members(self) -> Iterable[Member]:
+        """See `RoomServices.members`."""
+        return self._members.values()
+
+    def is_among_first(self, member: Member, count: int) -> bool:
+        """See `RoomServices.is_among_first`."""
+        if len(self._members) <= count:
+            return True
+        last_entry = self._last_entries.get(count)
+        if last_entry is None:
+            last = next(itertools.islice(self._members.values(), count - 1, None))
+            last_entry = self._last_entries[count] = last.entry
+        return member.entry <= last_entry
 
     def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
         """See `RoomServices.latest_events`."""
@@ -551,6 +597,10 @@ class Room:
         else:
             del self._alarms[name]
 
+    def alarm_at_ms(self, name: str) -> int:
+        """See `RoomServices.alarm_at_ms`."""
+        return self._alarms.get(name, 0)
+
     def screen(self, text: str) -> Verdict:
         """See `RoomServices.screen`."""
         return self._word_filter.check(text)
@@ -584,13 +634,16 @@ class Room:
 
     def sequence(self, event: ServerEvent, actor: UserId, *also: UserId) -> Seq:
         """See `RoomServices.sequence`."""
+        is_of_members = isinstance(event, MemberJoined | MemberLeft)
+        if self._waiting and not is_of_members:
+            self._attach_waiting()
         seq = self.next_seq()
         encoded = encode_event(event, self._now_ms, seq=seq, epoch=self._epoch)
         past = PastEvent(actor, encoded, also)
         self._seq = seq
         self._history.append(past)
         self._history_new.append((seq, encode_past(past)))
-        self._effects.append(Sequenced(seq, encoded, self._blocks.hidden_from(actor, *also)))
+        self._effects.append(Sequenced(seq, encoded, self._blocks.hidden_from(actor, *also), is_of_members))
         self.counters.sequenced += 1
         return seq
 
@@ -606,19 +659,32 @@ class Room:
 
     def touch(self, member: Member) -> None:
         """See `RoomServices.touch`."""
+        self._views.changed(member.user_id)
         self._touched[member.user_id] = member
         if member.user_id not in self._members and self._stored and not self._active_before:
             # What is written of a room that rests begins its time anew, or it could outlive the rest of the room.
             self._meta_changed = True
 
-    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True) -> bool:
+    def touch_later(self, member: Member) -> None:
+        """See `RoomServices.touch_later`."""
+        user_id = member.user_id
+        if self._stores_later and user_id in self._members:
+            self._views.changed(user_id)
+            self._postponed.add(user_id, self._now_ms)
+        else:
+            self.touch(member)
+
+    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True, later: bool = False) -> bool:
         """See `RoomServices.admit`."""
         member = incoming.member
         bucket = member.buckets.get(event_name)
         if bucket is None:
             bucket = member.buckets[event_name] = TokenBucket()
         wait_ms = bucket.take(rate, incoming.arrived_ms)
-        self.touch(member)
+        if later:
+            self.touch_later(member)
+        else:
+            self.touch(member)
         if wait_ms == 0:
             return True
         self.counters.rate_limited += 1
@@ -646,6 +712,9 @@ class Room:
     # --- joining and leaving ------------------------------------------------------------------------------
 
     def _join(self, ref: ConnRef, command: Join) -> None:
+        if ref in self._waiting:
+            # It asked before, and each time is answered.
+            self._attach_waiting()
         user_id = command.identity.user_id
         re = UNSET if command.re is None else command.re
         if self._restrictions.is_barred(user_id, self._now_ms):
@@ -672,11 +741,11 @@ class Room:
             member = self._admit_member(command.identity, self.person(user_id).blocks)
         elif not member.describes(command.identity):
             member.display_name, member.avatar_id = command.identity.display_name, command.identity.avatar_id
+            self._views.changed(user_id)
             self._rules.renamed(self, member)
         new = self._connect(ref, member, command)
         self._store_member(member)
-        messages = self._greeting(member, command, re)
-        self._effects.append(AttachConnection(ref, self._seq, messages, new, command.attempt))
+        self._waiting[ref] = Waiting(member, member.connections[ref], command, new)
         self._limit_connections(member)
 
     def _admit_member(self, identity: Identity, blocks: frozenset[UserId]) -> Member:
@@ -687,6 +756,7 @@ class Room:
         caller = self._callers.pop(user_id, None)
         member.buckets = self._resting.take(user_id) or ({} if caller is None else caller.buckets)
         self._members[user_id] = member
+        self._last_entries.clear()
         if blocks:
             self._blocks.put(user_id, blocks)
         self.touch(member)
@@ -713,11 +783,37 @@ class Room:
             self._edges[ref.edge_id] = self._edges.get(ref.edge_id, 0) + 1
         return known is None
 
-    def _greeting(self, member: Member, command: Join, re: str | UnsetType) -> list[bytes]:
+    def _wait_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
+        """Have a connection that is here start anew. One that is to be shown the room anyway needs no more."""
+        self._waiting.setdefault(connection.ref, Waiting(member, connection, reason=reason))
+
+    def _attach_waiting(self) -> None:
+        """Show the room, as it is now, to all that wait for it.
+
+        So who comes with many others is not told of each of them, and the room's events need not be cut into pieces
+        between them for everybody else.
+        """
+        if not self._waiting:
+            return
+        waiting = list(self._waiting.items())
+        self._waiting.clear()
+        states = RoomStates(self._views, self._members, self._settings.room_state_bytes_max, self._now_ms)
+        for ref, of in waiting:
+            if of.join is not None:
+                messages, attempt = self._greeting(ref, of.member, of.join, states), of.join.attempt
+            else:
+                messages = [] if of.connection.is_quiet else self._resync_messages(ref, of.member, of.reason, states)
+                attempt = 0
+            self._effects.append(AttachConnection(ref, self._seq, messages, of.new, attempt))
+        for crowd in states.crowds():
+            self._effects.append(ShowMembers(crowd.readers, crowd.rest))
+
+    def _greeting(self, ref: ConnRef, member: Member, command: Join, states: RoomStates) -> list[bytes]:
+        re = UNSET if command.re is None else command.re
         recovered = command.resume_epoch == self._epoch and self._history.covers(command.resume_seq)
         if command.repair and not (recovered or command.quiet):
             reason: ResyncReason = "history_too_short" if command.resume_epoch == self._epoch else "new_epoch"
-            return self._resync_messages(member, reason)
+            return self._resync_messages(ref, member, reason, states)
         missed = self._replay(member, command.resume_seq) if recovered else []
         if command.quiet:
             return missed
@@ -727,7 +823,14 @@ class Room:
             place = MessagePlace(command.resume_epoch, command.resume_seq)
             live = MessagePlace(self._epoch, self.next_seq())
             state = structs.replace(state, cursor=encode_cursor(place), until=encode_cursor(live))
-        return [encode_event(state, self._now_ms, re=re), *missed]
+        return [self._encode_state(state, ref, member, states, re), *missed]
+
+    def _encode_state(
+        self, state: RoomState, ref: ConnRef, member: Member, states: RoomStates, re: str | UnsetType = UNSET
+    ) -> bytes:
+        if not self._rules.lists_members:
+            return encode_event(state, self._now_ms, re=re)
+        return states.encode(state, ref, member, self._blocks.of(member.user_id), re)
 
     def _limit_connections(self, member: Member) -> None:
         while len(member.connections) > self._connections_max:
@@ -746,10 +849,12 @@ class Room:
             self._remove(member)
 
     def _lose(self, ref: ConnRef, hold_ms: int = 0) -> None:
+        waiting = self._waiting.pop(ref, None)
         member = self._forget_connection(ref)
         if member is None:
             return
-        self._effects.append(DetachConnection(ref, [], attached=True, silent=True))
+        is_attached = waiting is None or not waiting.new
+        self._effects.append(DetachConnection(ref, [], attached=is_attached, silent=True))
         if hold_ms:
             # Of several connections that were sent away the last to come back counts, also when another ends now.
             held_until_ms = self._now_ms + min(hold_ms, DRAIN_MS_MAX)
@@ -764,8 +869,12 @@ class Room:
             member.away_until_ms = expected_ms + self._rules.reconnect_window_ms
             self._away[member.user_id] = member.away_until_ms
             self._store_member(member)
+            if self._postponed.drop(member.user_id):
+                self.touch(member)
 
     def _forget_connection(self, ref: ConnRef) -> Member | None:
+        if ref in self._waiting:
+            self._attach_waiting()
         member = self._by_conn.pop(ref, None)
         if member is None:
             return None
@@ -784,6 +893,9 @@ class Room:
         for of_type in self._showing.values():
             of_type.pop(user_id, None)
         del self._members[user_id]
+        self._last_entries.clear()
+        self._views.changed(user_id)
+        self._postponed.drop(user_id)
         self._away.pop(user_id, None)
         self._blocks.put(user_id, NOBODY)
         for name in ("m:" + user_id, "s:" + user_id):
@@ -797,29 +909,29 @@ class Room:
         if member is None:
             return
         if command.skipped:
-            self._attach_anew(member.connections[ref], member, "slow_reader")
+            self._wait_anew(member.connections[ref], member, "slow_reader")
         elif command.epoch == self._epoch and self._history.covers(command.last_seq):
+            if ref in self._waiting:
+                self._attach_waiting()
             missed = self._replay(member, command.last_seq)
             if missed:
                 # An attachment, not an answer: what was missed must come before what follows in this batch.
                 self._effects.append(AttachConnection(ref, self._seq, missed, new=False))
         else:
             reason: ResyncReason = "history_too_short" if command.epoch == self._epoch else "new_epoch"
-            self._attach_anew(member.connections[ref], member, reason)
+            self._wait_anew(member.connections[ref], member, reason)
 
     def _all_anew(self, reason: ResyncReason) -> None:
         for member in self._members.values():
             for connection in member.connections.values():
-                self._attach_anew(connection, member, reason)
+                self._wait_anew(connection, member, reason)
+        self._attach_waiting()
 
-    def _attach_anew(self, connection: Connection, member: Member, reason: ResyncReason) -> None:
-        messages = [] if connection.is_quiet else self._resync_messages(member, reason)
-        self._effects.append(AttachConnection(connection.ref, self._seq, messages, new=False))
-
-    def _resync_messages(self, member: Member, reason: ResyncReason) -> list[bytes]:
+    def _resync_messages(self, ref: ConnRef, member: Member, reason: ResyncReason, states: RoomStates) -> list[bytes]:
+        state = self._rules.snapshot(self, member, recovered=False)
         return [
             encode_event(Resync(self.room_id, reason), self._now_ms),
-            encode_event(self._rules.snapshot(self, member, recovered=False), self._now_ms),
+            self._encode_state(state, ref, member, states),
         ]
 
     def _replay(self, member: Member, after: Seq) -> list[bytes]:
@@ -1037,6 +1149,8 @@ class Room:
 
     def _begin_turn(self) -> None:
         self._effects: list[Effect] = []
+        self._waiting: dict[ConnRef, Waiting] = {}
+        """Connections that are to be shown the room, in the order of asking."""
         self._showing: dict[type[ServerEvent], dict[UserId, ServerEvent]] = {}
         self._touched: dict[UserId, Member] = {}
         self._history_new: list[tuple[Seq, bytes]] = []

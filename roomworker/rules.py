@@ -20,6 +20,7 @@ from common.errors import ERROR_MEANING, ErrorCode
 from common.ids import Epoch, RoomId, Seq, UserId
 from common.letters import AnyLetter
 from common.messages import ClientMessage, Report, RoomState, ServerEvent
+from common.messages import Member as MemberView
 from common.token_bucket import Rate
 from common.word_filter import Verdict
 from roomworker.history import PastEvent
@@ -117,8 +118,12 @@ class RoomServices(Protocol):
         """Return whom a member of this room blocks."""
         ...
 
-    def members_seen_by(self, reader: Member) -> Iterable[Member]:
-        """Return the members in order of joining, without those that the reader blocks."""
+    def members(self) -> Iterable[Member]:
+        """Return all members, in order of joining."""
+        ...
+
+    def is_among_first(self, member: Member, count: int) -> bool:
+        """Tell whether a member is one of so many who have been here longest."""
         ...
 
     def latest_events(self, reader: Member, count: int) -> list[PastEvent]:
@@ -152,6 +157,13 @@ class RoomServices(Protocol):
         """Store the member's state with this batch."""
         ...
 
+    def touch_later(self, member: Member) -> None:
+        """Store the member's state within `ROOMRING_POSITION_STORE_MS`; when a worker dies the change may be lost.
+
+        For what changes many times a second.
+        """
+        ...
+
     def touch_room(self) -> None:
         """Store the room's state with this batch."""
         ...
@@ -160,8 +172,15 @@ class RoomServices(Protocol):
         """Have `RoomRules.alarm` called at a time; of each name the last set holds, 0 is none. Survives a takeover."""
         ...
 
-    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True) -> bool:
-        """Take from the member's bucket of this name. False: too fast; the member has been told, if `tell`."""
+    def alarm_at_ms(self, name: str) -> int:
+        """Return when an alarm is due; 0: it is not set."""
+        ...
+
+    def admit(self, incoming: Incoming, event_name: str, rate: Rate, *, tell: bool = True, later: bool = False) -> bool:
+        """Take from the member's bucket of this name. False: too fast; the member has been told, if `tell`.
+
+        The member is touched by it, with `later` as by `touch_later`.
+        """
         ...
 
     def message_id(self, seq: Seq) -> str:
@@ -265,7 +284,14 @@ class RoomRules(Protocol):
         ...
 
     def snapshot(self, room: RoomServices, reader: Member, *, recovered: bool) -> RoomState:
-        """Return what a connection is shown that comes in, or starts anew."""
+        """Return what a connection is shown that comes in, or starts anew; without members where `lists_members`."""
+        ...
+
+    lists_members: bool
+    """Whether everybody is shown the members: each as `view` says, without those that the reader blocks."""
+
+    def view(self, member: Member) -> MemberView:
+        """Return what others see of a member. It changes only where the member is touched, or renamed."""
         ...
 
     def alarm(self, room: RoomServices, name: str) -> None:
@@ -351,6 +377,11 @@ class PlainRules:
     writes_letters: bool = False
     idle_ttl_ms: int | None = None
     looks_back: frozenset[type] = frozenset({Report})
+    lists_members: bool = False
+
+    def view(self, member: Member) -> MemberView:
+        """See `RoomRules.view`."""
+        return MemberView(member.user_id, member.display_name, member.avatar_id, 0.0, 0.0, 0.0, 0.0, "idle", False)
 
     def new_room_state(self) -> Any:
         """See `RoomRules.new_room_state`."""

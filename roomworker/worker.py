@@ -190,14 +190,13 @@ class Worker:
             if entries.lease_news:
                 self._lease_news = True
                 self._look.set()
-            began_ms = self._clock.monotonic_ms()
+            read_again_ms = self._clock.monotonic_ms() + (gather.period_ms() if entries else 0.0)
             async with self._locks[partition]:
-                deliveries = await self._turn(partition, entries)
+                deliveries = await self._turn(partition, entries, read_again_ms)
             ended_ms = self._clock.monotonic_ms()
             gather.observe(deliveries, ended_ms)
-            pause_ms = gather.pause_ms(ended_ms - began_ms) if entries else 0.0
-            if pause_ms > 0:
-                await asyncio.sleep(pause_ms / 1000.0)
+            if read_again_ms > ended_ms:
+                await asyncio.sleep((read_again_ms - ended_ms) / 1000.0)
 
     async def _read(self, partition: Partition) -> InputEntries:
         block_ms = READ_BLOCK_MS
@@ -219,8 +218,12 @@ class Worker:
             await self._pause(100)
             return InputEntries()
 
-    async def _turn(self, partition: Partition, entries: InputEntries) -> int:
-        """One batch, from plan to commit. Returns how many messages it sent to connections."""
+    async def _turn(self, partition: Partition, entries: InputEntries, read_again_ms: float = 0.0) -> int:
+        """One batch, from plan to commit. Returns how many messages it sent to connections.
+
+        Args:
+            read_again_ms: when the next batch will be read, in monotonic time; edges are told.
+        """
         began_ms = self._clock.monotonic_ms()
         gone, self._gone_edges[partition] = self._gone_edges[partition], {}
         kept, self._kept[partition] = self._kept[partition], []
@@ -239,7 +242,7 @@ class Worker:
         turns = [
             turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors or turn.shard in plan.proofs
         ]
-        written = await self._commit(partition, turns, entries.server)
+        written = await self._commit(partition, turns, entries.server, read_again_ms)
         if any(turn.outbox() for turn in written):
             self._outbox_news[partition].set()
         self._wake_relays(partition, {to for turn in written for to in turn.relays})
@@ -283,10 +286,13 @@ class Worker:
         people = await self._insist(self._bus.people, needs.people)
         return await self._memory.fill(people)
 
-    async def _commit(self, partition: Partition, turns: list[ShardTurn], server: str) -> list[ShardTurn]:
+    async def _commit(
+        self, partition: Partition, turns: list[ShardTurn], server: str, read_again_ms: float
+    ) -> list[ShardTurn]:
         """Write the turns, without those of shards that turn out not to be this worker's. Returns what was written."""
         while turns:
-            commit = self._engine.commit_of(partition, turns, self.worker_id, self._clock.now_ms())
+            pause_ms = max(0.0, read_again_ms - self._clock.monotonic_ms())
+            commit = self._engine.commit_of(partition, turns, self.worker_id, self._clock.now_ms(), pause_ms)
             commit.server = server
             answer = await self._insist(self._bus.commit, partition, commit)
             if answer.done:
@@ -644,6 +650,8 @@ class Worker:
             if not giving:
                 continue
             async with self._locks[partition]:
+                if self._engine.hurry(giving, self._clock.now_ms()):
+                    await self._turn(partition, InputEntries())
                 tokens = {shard: token for shard, token in self._engine.tokens(partition).items() if shard in giving}
                 versions = self._engine.versions(partition)
                 for shard in giving:

@@ -76,6 +76,8 @@ class ChaosClient(Visitor):
         super().__init__(user, urls, log, dice)
         self.room = room
         self.members: set[str] = set()
+        self._state_at = (0, 0)
+        """Where the last state stood; further parts of it say the same."""
         """Who is in the room, by the newest state and all that followed it."""
         self.position: tuple[int, int] | None = None
         self.pending: dict[str, _Pending] = {}
@@ -198,6 +200,9 @@ class ChaosClient(Visitor):
                 self._join()
             case "room_state":
                 self._state(frame, at_ms)
+            case "room_members":
+                if (payload.epoch, payload.seq) == self._state_at:
+                    self.members.update(member.userId for member in payload.members)
             case "ack":
                 self._acknowledged(frame, at_ms)
             case "error" | "rate_limited" | "auth_error":
@@ -214,6 +219,7 @@ class ChaosClient(Visitor):
         payload = frame.payload
         members = [member.userId for member in payload.members]
         self.members = set(members)
+        self._state_at = (payload.epoch, payload.seq)
         # Only the first state after `join_room` answers it. An edge that was forgotten asks of its own accord.
         asked, self._resume_asked = self._resume_asked, None
         self.log.add(

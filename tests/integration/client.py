@@ -43,6 +43,7 @@ class Client:
         self.hides: set[str] = set()
         """Rooms in which this person blocks somebody: events may be left out, the order holds all the same."""
         self.user_id = ""
+        self._states: dict[str, tuple[int, int]] = {}
         self._positions: dict[str, tuple[int, int]] = {}
         self._news = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
@@ -221,7 +222,11 @@ class Client:
         room = event["payload"].get("roomId")
         if event["t"] == "room_state":
             state = event["payload"]
-            self._positions[room] = (state["epoch"], state["seq"])
+            self._positions[room] = self._states[room] = (state["epoch"], state["seq"])
+        elif event["t"] == "room_members":
+            part = event["payload"]
+            if (part["epoch"], part["seq"]) != self._states.get(room):
+                self.breaches.append(f"{room}: a part of {part['epoch']}:{part['seq']} after {self._states.get(room)}")
         elif event["t"] == "left_room":
             self._positions.pop(room, None)
         elif "seq" in event and not event.get("replay"):

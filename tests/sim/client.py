@@ -150,6 +150,8 @@ class RoomView:
         self.seq = 0
         self.is_joined = False
         self.members: set[str] = set()
+        self.state_at = (0, 0)
+        """Where the last state stood; further parts of it say the same."""
         self.pending: dict[str, str] = {}
         """Texts that were not acknowledged, by id, in the order of sending."""
 
@@ -366,6 +368,9 @@ class SimClient:
                 pass
             case "room_state":
                 self._state(base, view, payload, re)
+            case "room_members":
+                if (payload["epoch"], payload["seq"]) == view.state_at:
+                    view.members.update(member["userId"] for member in payload["members"])
             case "ack":
                 view.pending.pop(re, None)
                 self.log.append(Acked(*base, re, payload["seq"]))
@@ -385,6 +390,7 @@ class SimClient:
         epoch, seq, recovered = payload["epoch"], payload["seq"], payload["recovered"]
         self.log.append(State(*base, epoch, seq, recovered, members, asked if recovered else None))
         view.members = set(members)
+        view.state_at = (epoch, seq)
         if recovered:
             view.seq = asked[1] if asked else view.seq
         else:

@@ -41,7 +41,14 @@ CLUSTER: Final[dict[str, Any]] = {
     "node_renew_ms": 300,
     "history_events_max": 200,
 }
-WORKER_SETTINGS: Final = WorkerSettings(**CLUSTER, chat_burst=1_000, reconnect_window_ms=RECONNECT_WINDOW_MS)
+WORKER_SETTINGS: Final = WorkerSettings(
+    **CLUSTER,
+    chat_burst=1_000,
+    reconnect_window_ms=RECONNECT_WINDOW_MS,
+    # So small that a room with three members or more is a large one.
+    room_state_bytes_max=1_264,
+    full_rate_movers_max=2,
+)
 EDGE_SETTINGS: Final = EdgeSettings(**CLUSTER, token_secret="x" * 32, drain_ms=500)
 HARMLESS: Final = (
     "kill_worker",

@@ -11,7 +11,7 @@ from common.bus import Acquired, ClusterShape, CommitAnswer
 from common.bus_memory import MemoryStore
 from common.commands import AnyCommand, InputBatch, encode_batch
 from common.dead_letters import DeadLetter, decode_dead_letter
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Stranger, decode_output
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Shared, Stranger, decode_output
 from common.ids import EdgeId, Partition, RoomId, Shard, WorkerId
 from common.outbox import decode_entry
 from common.ring import shard_of
@@ -158,6 +158,9 @@ def messages_of(deliveries: list[AnyDelivery], conn: int | None = None) -> list[
                     found += [message for segment in delivery.segments for message in segment.messages]
             case Attach() | Detach() | Direct() | Stranger():
                 if conn == delivery.conn:
+                    found += delivery.messages
+            case Shared():
+                if conn in delivery.conns:
                     found += delivery.messages
             case Answer():
                 pass

@@ -23,7 +23,7 @@ from common.commands import (
     Moderate,
     Post,
 )
-from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Stranger
+from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Shared, Stranger
 from common.ids import ConnNumber, EdgeId, Epoch, RoomId, Seq, UserId, kind_of
 from common.messages import (
     Anim,
@@ -192,7 +192,8 @@ class Stage:
     """A room, its store, and who listens."""
 
     def __init__(self, *, now_ms: int = START_MS, room_id: RoomId = HALL, **settings: Any) -> None:
-        self.settings = WorkerSettings(**settings)
+        # Where a test does not say otherwise, what is stored is the room as it is.
+        self.settings = WorkerSettings(**{"position_store_ms": 0, **settings})
         self.room_id = room_id
         self.now_ms = now_ms
         self.generation = 0
@@ -249,6 +250,12 @@ class Stage:
         self.room = open_room(self.settings, fields, self.now_ms, self.room_id)
         return self
 
+    def hand_over(self) -> "Stage":
+        """As `take_over`, but by a worker that lives, and stores all before."""
+        if self.room.hurry():
+            assert self.turn().is_silent()
+        return self.take_over()
+
     def turn(self) -> Heard:
         """End the turn: store the patch, and tell the connections."""
         turn = self.last_turn = self.room.take()
@@ -270,9 +277,11 @@ class Stage:
         blocks = {} if reader is None else {stranger: self.blocks.get(reader, frozenset())}
         room = open_room(self.settings, self.store.fields, self.now_ms, self.room_id)
         perform(room, self.store, EdgeId("look"), join(stranger, 1), self.now_ms, self.now_ms, blocks)
-        delivery = deliveries_of(room.take())[EdgeId("look")][0]
+        delivery, *others = deliveries_of(room.take())[EdgeId("look")]
         assert isinstance(delivery, Attach), delivery
         state: Envelope = json.loads(delivery.messages[0])["payload"]
+        parts = [message for other in others if isinstance(other, Shared) for message in other.messages]
+        state["members"] = whole([state, *(json.loads(part)["payload"] for part in parts)])
         state["members"] = [member for member in state["members"] if member["userId"] != stranger]
         return state
 
@@ -306,6 +315,10 @@ class Stage:
                 desk.at = (delivery.epoch, delivery.seq)
                 desk.conns[delivery.conn] = self._users[edge, delivery.conn]
                 _hear(heard, (edge, delivery.conn), delivery.messages)
+            case Shared():
+                for conn in delivery.conns:
+                    if conn in desk.conns:
+                        _hear(heard, (edge, conn), delivery.messages)
             case Detach():
                 desk.drop(delivery.conn)
                 _hear(heard, (edge, delivery.conn), delivery.messages)
@@ -315,6 +328,12 @@ class Stage:
                 _hear(heard, (edge, delivery.conn), delivery.messages)
             case Answer():
                 heard.answers[delivery.request] = json.loads(delivery.body)
+
+
+def whole(parts: Iterable[Envelope]) -> list[Envelope]:
+    """Put the members of a state's parts together; oneself may be in two of them."""
+    members = {member["userId"]: member for part in parts for member in part["members"]}
+    return list(members.values())
 
 
 def open_room(

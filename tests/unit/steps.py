@@ -112,6 +112,6 @@ def turns_of(course: list[Step], stage: Stage) -> Iterator[Heard]:
         elif step == ("begin_epoch",) and stage.store.fields:
             # Only a room that was just loaded begins a new order.
             yield stage.turn()
-            stage.take_over().begin_epoch()
+            stage.hand_over().begin_epoch()
         else:
             play(stage, step)

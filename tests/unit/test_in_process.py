@@ -47,6 +47,23 @@ def test_an_idle_town_answers_within_a_few_turns_of_the_loop() -> None:
     run(course)
 
 
+def test_a_worker_that_hands_its_rooms_over_stores_where_everybody_stands() -> None:
+    async def course(town: Town) -> None:
+        ada = town.person(ADA).join()
+        await settle()
+        place = {"x": 4, "y": 0, "z": 3, "rotY": 0, "anim": "idle", "speaking": False}
+        ada.say("avatar_transform", {"seq": 0, **place})
+        await settle()
+        assert "avatar_transform_broadcast" in ada.names()
+        await town.change_worker()
+        ben = town.person(BEN, 1).join()
+        await settle()
+        (member, _) = ben.last("room_state")["payload"]["members"]
+        assert (member["userId"], member["x"], member["z"]) == (ADA, 4.0, 3.0)
+
+    run(course, position_store_ms=60_000)
+
+
 def test_a_message_that_is_sent_again_over_another_edge_takes_effect_once() -> None:
     async def course(town: Town) -> None:
         ada, ben = town.person(ADA).join(), town.person(BEN).join()
@@ -67,7 +84,9 @@ def test_a_message_that_is_sent_again_over_another_edge_takes_effect_once() -> N
 
 def test_a_short_drop_shows_nothing_and_what_was_missed_is_replayed() -> None:
     async def course(town: Town) -> None:
-        ada, ben = town.person(ADA).join(), town.person(BEN, 1).join()
+        ada = town.person(ADA).join()
+        await settle()
+        ben = town.person(BEN, 1).join()
         await settle()
         ada.read()
         ben.read()

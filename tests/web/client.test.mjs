@@ -11,7 +11,7 @@ function start(options = {}) {
   const world = new FakeWorld();
   const client = new RoomringClient({ user: USER, environment: world.environment(), ...options });
   const log = [];
-  for (const event of ['status', 'roomState', 'memberJoined', 'memberLeft', 'transform', 'chat', 'emote', 'moderation',
+  for (const event of ['status', 'roomState', 'roomMembers', 'memberJoined', 'memberLeft', 'transform', 'chat', 'emote', 'moderation',
     'rateLimited', 'authError', 'resync', 'draining', 'error', 'latency']) {
     client.on(event, (payload, meta) => log.push({ event, payload, meta }));
   }
@@ -138,6 +138,62 @@ test('a replayed join or leave does not disturb the newer member list', async ()
   assert.equal(of('memberJoined').length, 1, 'the application hears of it all the same');
   socket.deliver('member_left', { roomId: 'bar', userId: 'bob' }, { seq: 13, epoch: 1 });
   assert.deepEqual(client.members('bar').map(({ userId }) => userId), ['ada']);
+});
+
+/** Begin to join "bar", and get the first of three parts of its state. */
+async function partlyJoined() {
+  const started = start();
+  const { world, client } = started;
+  client.connect();
+  let state = null;
+  void client.join('bar').then((whole) => (state = whole));
+  await world.advance();
+  world.socket.welcome();
+  await world.advance();
+  world.socket.state('bar', { seq: 10, members: [member('ada'), member('bob')], memberCount: 5, parts: 3 });
+  await world.advance();
+  const part = (number, members, place = { epoch: 1, seq: 10 }) =>
+    world.socket.deliver('room_members', { roomId: 'bar', ...place, part: number, parts: 3, members });
+  const ids = () => client.members('bar').map(({ userId }) => userId);
+  return { ...started, part, ids, state: () => state };
+}
+
+test('a large room: the parts are put together, and join waits for the last', async () => {
+  const { world, of, part, ids, state } = await partlyJoined();
+  assert.equal(of('roomState').length, 1);
+  part(2, [member('cy'), member('dee')]);
+  await world.advance();
+  assert.equal(state(), null);
+  part(3, [member('eve'), member('ada', { x: 9 })]);
+  await world.advance();
+  assert.deepEqual(ids(), ['ada', 'bob', 'cy', 'dee', 'eve']);
+  assert.deepEqual(state().members.map(({ userId }) => userId), ids());
+  assert.equal(state().members[0].x, 1, 'oneself is in the first part');
+  assert.deepEqual(of('roomMembers').map((event) => event.part), [2, 3]);
+});
+
+test('a part of another state is passed over', async () => {
+  const { world, part, ids, of } = await partlyJoined();
+  part(2, [member('ghost')], { epoch: 1, seq: 9 });
+  part(2, [member('ghost')], { epoch: 2, seq: 10 });
+  assert.deepEqual(ids(), ['ada', 'bob']);
+  world.socket.deliver('resync', { roomId: 'bar', reason: 'slow_reader' });
+  world.socket.state('bar', { seq: 11, members: [member('ada')] });
+  part(3, [member('ghost')], { epoch: 1, seq: 11 });
+  assert.deepEqual(ids(), ['ada']);
+  assert.equal(of('roomMembers').length, 0);
+});
+
+test('a connection that is lost between the parts joins again', async () => {
+  const { world, ids, state } = await partlyJoined();
+  world.socket.fail(1006);
+  const socket = await nextSocket(world);
+  socket.welcome();
+  await world.advance();
+  socket.state('bar', { seq: 12, recovered: true, members: [member('ada'), member('cy')] });
+  await world.advance();
+  assert.deepEqual(ids(), ['ada', 'cy']);
+  assert.deepEqual(state().members.map(({ userId }) => userId), ['ada', 'cy']);
 });
 
 test('not recovered: the position starts anew at the state', async () => {

@@ -160,9 +160,9 @@ export class FakeSocket {
   }
 
   /** Answer the newest join_room with a room_state. */
-  state(roomId, { epoch = 1, seq = 0, recovered = false, members = [] } = {}) {
+  state(roomId, { epoch = 1, seq = 0, recovered = false, members = [], ...others } = {}) {
     const join = this.of('join_room').at(-1);
-    const payload = { roomId, serverTimeMs: this.world.serverNowMs, members, you: { userId: 'ada' }, epoch, seq, recovered };
+    const payload = { roomId, serverTimeMs: this.world.serverNowMs, members, you: { userId: 'ada' }, epoch, seq, recovered, ...others };
     this.deliver('room_state', payload, join ? { re: join.id } : {});
   }
 }

@@ -14,6 +14,7 @@ import { TalkView } from './talk_view.js';
 import { cleanName } from './text.js';
 import { BOT_PLACES, findPath } from './world.js';
 
+const LIST_REFRESH_MS = 50;
 const query = new URLSearchParams(location.search);
 const roomId = query.get('room') || 'bar';
 const worldRoomId = `lobby:${query.get('world') || 'world'}`;
@@ -179,7 +180,16 @@ function listen(client, { selfId, bar, world, nameOf, onPerson, showStatus }) {
   let wasHere = false;
   let wasConnected = false;
   let endTrouble = () => {};
-  const refreshMembers = () => showMembers(client.members(roomId), selfId, onPerson);
+  let isListStale = false;
+  // In a large room many come and go within one frame.
+  const refreshMembers = () => {
+    if (isListStale) return;
+    isListStale = true;
+    setTimeout(() => {
+      isListStale = false;
+      showMembers(client.members(roomId), selfId, onPerson);
+    }, LIST_REFRESH_MS);
+  };
   const remember = (/** @type {{userId: string, displayName: string, avatarId: string}} */ member) => faces.set(member.userId, member);
   const isHere = (/** @type {{roomId: string}} */ event) => event.roomId === roomId;
 
@@ -202,10 +212,16 @@ function listen(client, { selfId, bar, world, nameOf, onPerson, showStatus }) {
     if (state.roomId === worldRoomId) showWorldCount(state.memberCount ?? 0);
     if (!isHere(state)) return;
     state.members.forEach(remember);
-    scene.setMembers(state.members, selfId);
+    scene.setMembers(state.members, selfId, { isAll: !state.parts });
     refreshMembers();
     if (!wasHere) bar.remark('', `Welcome to ${cleanName(roomId, 40)}. ${isSim ? 'This is the offline demo: the regulars are bots.' : 'Say hello!'}`);
     wasHere = true;
+  });
+  client.on('roomMembers', (event) => {
+    if (!isHere(event)) return;
+    event.members.forEach(remember);
+    if (event.part === event.parts) scene.setMembers(client.members(roomId), selfId);
+    refreshMembers();
   });
   client.on('memberCount', (event) => {
     if (event.roomId === worldRoomId) showWorldCount(event.count);

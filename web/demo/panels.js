@@ -5,6 +5,9 @@ import { cleanLine, cleanName } from './text.js';
 
 const TOASTS_MAX = 3;
 
+/** Of more members the list names no more than these. */
+const NAMES_MAX = 200;
+
 /**
  * @param {{userId: string, displayName: string, avatarId: string}[]} members
  * @param {string} selfId
@@ -14,8 +17,9 @@ export function showMembers(members, selfId, onPerson) {
   const list = element('member-list', HTMLElement);
   const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.userId : undefined;
   const sorted = [...members].sort((a, b) => Number(b.userId === selfId) - Number(a.userId === selfId) || cleanName(a.displayName).localeCompare(cleanName(b.displayName)));
+  const more = sorted.length > NAMES_MAX ? [make('li', '', make('span', 'member', `and ${sorted.length - NAMES_MAX} more`))] : [];
   list.replaceChildren(
-    ...sorted.map(({ userId, displayName, avatarId }) => {
+    ...sorted.slice(0, NAMES_MAX).map(({ userId, displayName, avatarId }) => {
       const parts = [portrait(avatarId, 30), isolated(cleanName(displayName), 'name')];
       if (userId === selfId) return make('li', '', make('span', 'member', ...parts, make('span', 'you', 'you')));
       const row = button('', 'member', () => onPerson(userId, displayName));
@@ -23,6 +27,7 @@ export function showMembers(members, selfId, onPerson) {
       row.dataset.userId = userId;
       return make('li', '', row);
     }),
+    ...more,
   );
   if (focused) /** @type {HTMLElement | null} */ (list.querySelector(`[data-user-id="${CSS.escape(focused)}"]`))?.focus();
   for (const count of document.querySelectorAll('[data-count]')) count.textContent = String(members.length);

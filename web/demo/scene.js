@@ -80,14 +80,15 @@ export class Scene {
   // --- who is here --------------------------------------------------------------------------------------------------
 
   /**
-   * Everybody, as of a `room_state`.
+   * Everybody, as of a `room_state`; or not all yet, where the rest is to come.
    * @param {Member[]} members
    * @param {string} selfId
+   * @param {{isAll?: boolean}} [options]
    */
-  setMembers(members, selfId) {
+  setMembers(members, selfId, { isAll = true } = {}) {
     this.#selfId = selfId;
     const present = new Set(members.map(({ userId }) => userId));
-    for (const userId of [...this.#people.keys()]) if (!present.has(userId)) this.remove(userId);
+    if (isAll) for (const userId of [...this.#people.keys()]) if (!present.has(userId)) this.remove(userId);
     for (const member of members) this.add(member);
   }
 

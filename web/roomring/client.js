@@ -53,6 +53,7 @@ import { CHAT_CHARACTERS_MAX, PLAIN_ID } from './wire.js';
  *   status: [Status],
  *   latency: [{rttMs: number, clockOffsetMs: number}],
  *   roomState: [RoomState, EventMeta],
+ *   roomMembers: [ServerEvents['room_members'], EventMeta],
  *   memberJoined: [ServerEvents['member_joined'], EventMeta],
  *   memberLeft: [ServerEvents['member_left'], EventMeta],
  *   transform: [ServerEvents['avatar_transform_broadcast'], EventMeta],
@@ -707,6 +708,9 @@ export class RoomringClient {
       case 'room_state':
         if (room) this.#onRoomState(room, envelope);
         break;
+      case 'room_members':
+        if (room) this.#onRoomMembers(room, envelope);
+        break;
       case 'heartbeat_ack':
         this.#clock.observe(payload.clientTimeMs, payload.serverTimeMs, this.now());
         this.#emitter.emit('latency', { rttMs: this.#clock.rttMs ?? 0, clockOffsetMs: this.#clock.offsetMs });
@@ -767,9 +771,21 @@ export class RoomringClient {
       this.#connection?.beat();
     }
     this.#emitter.emit('roomState', envelope.payload, this.#metaOf(envelope));
-    this.#settleWaiters(room, (waiter) => waiter.resolve(envelope.payload));
+    if (!room.partsLeft) this.#settleWaiters(room, (waiter) => waiter.resolve(envelope.payload));
     this.#flushOutbox();
     this.#flushTransform(room);
+  }
+
+  /**
+   * @param {RoomSession} room
+   * @param {ServerEnvelope} envelope
+   */
+  #onRoomMembers(room, envelope) {
+    if (!room.addPart(envelope.payload)) return;
+    this.#emitter.emit('roomMembers', envelope.payload, this.#metaOf(envelope));
+    const { state } = room;
+    if (room.partsLeft || !state) return;
+    this.#settleWaiters(room, (waiter) => waiter.resolve({ ...state, members: [...room.members.values()] }));
   }
 
   /** @param {ServerEnvelope} envelope */

@@ -140,6 +140,16 @@ export interface Friend {
   displayName?: string;
 }
 
+/** How movements are shown in a room with more members than are shown at the full rate. */
+export interface Movement {
+  /** Of so many members, those who have been there longest, every movement is shown. */
+  fullRateMovers: number;
+  /** Movements a second that are shown of each other member. */
+  reducedPerSecond: number;
+  /** Whether you are one of the others now. Who leaves makes way for the next, without a word. */
+  reduced: boolean;
+}
+
 /** Payload of `join_room`. */
 export interface JoinRoomPayload {
   /** Id of the room. */
@@ -364,7 +374,7 @@ export interface RoomState {
   cursor?: string;
   /** Beside `cursor`: the place from which live events go on. See kept chat. */
   until?: string;
-  /** In a lobby, where `members` is empty: how many are there. */
+  /** In a lobby, where `members` is empty: how many are there. With `parts`: how many members the parts name together. */
   memberCount?: number;
   /** What the kind of room shows of itself. */
   state?: Record<string, unknown>;
@@ -376,6 +386,25 @@ export interface RoomState {
   noteCount?: number;
   /** In a person's own inbox. */
   inbox?: Inbox;
+  /** In a large room: `members` are the first ones and yourself; the parts 2 to `parts` follow as `room_members`. At least 2. */
+  parts?: number;
+  /** In a very large room. */
+  movement?: Movement;
+}
+
+/** A further part of the members of a `room_state` that has `parts`: the one at the same (`epoch`, `seq`). Comes after it and what is replayed with it, before anything else of the room. */
+export interface RoomMembers {
+  roomId: string;
+  /** Which order `seq` counts in. 0 to 2^53 - 1. */
+  epoch: number;
+  /** Place in the room's order. 0 to 2^53 - 1. */
+  seq: number;
+  /** At least 2. */
+  part: number;
+  /** At least 2. */
+  parts: number;
+  /** In the order of coming, from part to part. You may be named here once more. */
+  members: Member[];
 }
 
 /** Somebody came in, or changed the name or avatar to show. */
@@ -828,6 +857,7 @@ export type ClientEvents = ClientMessages;
 export interface ServerEvents {
   welcome: Welcome;
   room_state: RoomState;
+  room_members: RoomMembers;
   member_joined: MemberJoined;
   member_left: MemberLeft;
   member_count: MemberCount;

@@ -9,6 +9,7 @@ import { RoomPosition } from './resume.js';
  * @typedef {import('./wire.js').Member} Member
  * @typedef {import('./wire.js').RoomState} RoomState
  * @typedef {import('./wire.js').ServerEnvelope} ServerEnvelope
+ * @typedef {import('./wire.js').ServerEvents} ServerEvents
  * @typedef {import('./ticket.js').Ticket} Ticket
  */
 export class RoomSession {
@@ -25,6 +26,10 @@ export class RoomSession {
   transformSeq = 0;
   /** Refusals of the token in a row. */
   refusals = 0;
+  /** Parts of the last state that are still to come. */
+  partsLeft = 0;
+  /** The last state, whose members are not complete while `partsLeft`. @type {RoomState | null} */
+  state = null;
   /** @type {{resolve: (state: RoomState) => void, reject: (error: Error) => void}[]} */
   waiters = [];
   /** @type {any} */
@@ -51,6 +56,8 @@ export class RoomSession {
     const isFirst = this.phase !== 'joined';
     this.position.adopt(state);
     this.members = new Map(state.members.map((member) => [member.userId, { ...member }]));
+    this.state = state;
+    this.partsLeft = (state.parts ?? 1) - 1;
     this.phase = 'joined';
     this.joinId = null;
     this.refusals = 0;
@@ -58,8 +65,21 @@ export class RoomSession {
     return isFirst;
   }
 
+  /**
+   * Take a further part of the members of a large room.
+   * @param {ServerEvents['room_members']} part
+   * @returns {boolean} false when it is of another state
+   */
+  addPart({ epoch, seq, members }) {
+    if (!this.partsLeft || epoch !== this.state?.epoch || seq !== this.state.seq) return false;
+    for (const member of members) if (!this.members.has(member.userId)) this.members.set(member.userId, { ...member });
+    this.partsLeft -= 1;
+    return true;
+  }
+
   /** The connection is gone; position, ticket and unsent movement stay for the next one. */
   detach() {
+    this.partsLeft = 0;
     this.phase = 'waiting';
     this.joinId = null;
     this.transformSeq = 0;

@@ -41,6 +41,7 @@ from common.deliveries import (
     OutputBatch,
     RoomFrames,
     Segment,
+    Shared,
     Stranger,
     decode_output,
     encode_output,
@@ -160,6 +161,7 @@ deliveries: dict[type, st.SearchStrategy[Any]] = {
     Attach: st.builds(Attach, rooms, conns, places, places, messages),
     Detach: st.builds(Detach, rooms, conns, messages, st.one_of(st.none(), st.just(4403)), st.booleans()),
     Direct: st.builds(Direct, conns, messages),
+    Shared: st.builds(Shared, rooms, st.lists(conns), messages),
     Stranger: st.builds(Stranger, rooms, conns, messages, messages),
     Answer: st.builds(Answer, conns, st.binary(max_size=30)),
 }

@@ -3,11 +3,11 @@
 import pytest
 
 from common.commands import AnyRoomCommand, CatchUp, Disconnect
-from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames, Segment, Stranger
+from common.deliveries import Answer, Attach, Detach, Direct, RoomFrames, Segment, Shared, Stranger
 from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from edge.frames import text_frames
-from edge.hub import Hub
+from edge.hub import REFRESH_INTERVAL_MS, Hub
 from tests.unit.stage import ADA, BEN, CY, HALL
 
 YARD = RoomId("yard")
@@ -94,7 +94,7 @@ class House:
             self.apply(attach(number, at))
         return ear
 
-    def apply(self, *deliveries: Attach | Detach | Direct | RoomFrames | Stranger | Answer) -> None:
+    def apply(self, *deliveries: Attach | Detach | Direct | RoomFrames | Shared | Stranger | Answer) -> None:
         self.hub.apply(deliveries)
         self.hub.flush()
 
@@ -188,6 +188,23 @@ def test_rooms_do_not_mix(house: House) -> None:
     assert house.hub.room_count == 2
 
 
+def test_what_several_are_told_goes_to_those_of_them_who_are_in_the_room(house: House) -> None:
+    ada, ben, cy = house.ear(1, ADA), house.ear(2, BEN), house.ear(3, CY, at=None)
+    shared = Shared(HALL, [ConnNumber(2), ConnNumber(3), ConnNumber(9)], [b"part 2", b"part 3"])
+    house.apply(attach(1, 5, b"state"), shared)
+    assert ada.heard() == text_frames([b"state"])
+    assert ben.heard() == text_frames([b"part 2", b"part 3"])
+    assert cy.heard() == b""
+    house.apply(Shared(YARD, [ConnNumber(2)], [b"x"]))
+    assert ben.heard() == b""
+
+
+def test_parts_of_a_state_are_one_write_with_it(house: House) -> None:
+    ada = house.ear(1, ADA, at=None)
+    house.apply(attach(1, 5, b"state"), Shared(HALL, [ConnNumber(1)], [b"part 2"]))
+    assert ada.writes == [text_frames([b"state", b"part 2"])]
+
+
 def test_operators_get_their_answers(house: House) -> None:
     house.apply(Answer(4, b"{}"))
     assert house.answers == [(4, b"{}")]
@@ -278,13 +295,28 @@ def test_slow_readers_get_what_is_reliable_and_later_the_whole_state(house: Hous
     assert ada.heard() == framed(b"a")
     assert ben.heard() == framed(b"a", b"m")
     assert house.hub.skipped == 1
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert house.forwarded == []
     ada.slow = False
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert house.forwarded == [CatchUp(HALL, ConnNumber(1), EPOCH, Seq(6), skipped=True)]
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert len(house.forwarded) == 1
+
+
+def test_a_reader_that_its_refresh_makes_slow_again_is_not_refreshed_again_at_once(house: House) -> None:
+    ada = house.ear(1, ADA)
+    ada.slow = True
+    house.apply(frames(5, 5, moved(b"m")))
+    ada.slow = False
+    house.hub.refresh_recovered(0)
+    ada.slow = True
+    house.apply(attach(1, 5, b"state"), frames(5, 5, moved(b"m")))
+    ada.slow = False
+    house.hub.refresh_recovered(REFRESH_INTERVAL_MS - 1)
+    assert len(house.forwarded) == 1
+    house.hub.refresh_recovered(REFRESH_INTERVAL_MS)
+    assert len(house.forwarded) == 2
 
 
 def test_slow_readers_who_missed_nothing_need_nothing(house: House) -> None:
@@ -292,7 +324,7 @@ def test_slow_readers_who_missed_nothing_need_nothing(house: House) -> None:
     ada.slow = True
     house.apply(frames(5, 6, said(b"a")), Direct(ConnNumber(1), [b"ack"]))
     ada.slow = False
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert house.forwarded == []
 
 
@@ -303,7 +335,7 @@ def test_a_slow_reader_who_leaves_is_not_refreshed(house: House) -> None:
     house.apply(frames(5, 5, moved(b"m")))
     ada.slow = False
     house.hub.unsubscribe(ConnNumber(1), HALL)
-    house.hub.refresh_recovered()
+    house.hub.refresh_recovered(0)
     assert house.forwarded == []
 
 

@@ -17,7 +17,7 @@ from common.errors import CloseCode
 from common.ids import ConnNumber, Epoch, RoomId, Seq, UserId
 from common.settings import EdgeSettings
 from edge.connection import Connection
-from edge.hub import Hub
+from edge.hub import REFRESH_INTERVAL_MS, Hub
 from edge.tokens import Claims
 from roomworker.effects import RoomTurn
 from roomworker.fanout import deliveries_of
@@ -205,6 +205,7 @@ class Edge:
         self.repairs = 0
         self.has_hole = False
         self._opened = 0
+        self._refreshed_ms = 0
         self.to_room: list[AnyRoomCommand] = []
         self.to_edge: list[list[AnyDelivery]] = []
 
@@ -245,10 +246,15 @@ class Edge:
             self.hub.apply(self.to_edge.pop(0))
             self.hub.flush()
 
+    def refresh(self) -> None:
+        """Refresh who was slow, so long after the last time that each may be."""
+        self._refreshed_ms += REFRESH_INTERVAL_MS
+        self.hub.refresh_recovered(self._refreshed_ms)
+
     def settle(self) -> None:
         """Let everything arrive, now without losses."""
         for _ in range(10):
-            self.hub.refresh_recovered()
+            self.refresh()
             while self.to_edge:
                 self.read()
             self.work()
@@ -320,7 +326,7 @@ def play(edge: Edge, step: Any, number: int) -> None:
         case ("wait",):
             edge.stage.wait(60)
         case ("refresh",):
-            edge.hub.refresh_recovered()
+            edge.refresh()
         case _:
             raise AssertionError(step)
 

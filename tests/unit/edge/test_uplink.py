@@ -9,7 +9,7 @@ from common.commands import AnyRoomCommand, Disconnect, EdgeClosed, InputBatch, 
 from common.errors import BusUnavailable
 from common.ids import ConnNumber, RoomId, Shard
 from common.ring import shard_of
-from edge.uplink import BUSY_POLL_MS, COMMANDS_PER_BATCH_MAX, RETRY_MS, Uplink
+from edge.uplink import BUSY_POLL_MS, COMMANDS_PER_BATCH_MAX, READ_LEAD_MS, RETRY_MS, TOGETHER_MS, Uplink
 from tests.unit.clock import LoopClock, drive, turns
 from tests.unit.stage import E1, HALL, START_MS, chat
 
@@ -295,6 +295,59 @@ def test_under_load_commands_are_gathered_and_when_it_is_over_no_more() -> None:
             await asyncio.sleep(0.2)
             last_ms = await delay_ms()
         assert last_ms == 0
+
+    run(course)
+
+
+def test_commands_leave_shortly_before_their_worker_reads() -> None:
+    async def course(line: Line) -> None:
+        clock = LoopClock()
+        began_ms = clock.monotonic_ms()
+        line.uplink.expect_read(HALL, began_ms + 10)
+        line.offer(1)
+        line.offer(2, YARD)
+        await turns()
+        # Nobody said when the other shard is read.
+        assert (line.taken(), line.taken(THERE)) == ([], [2])
+        await asyncio.sleep(0.005)
+        line.offer(3)
+        await line.uplink.sent()
+        assert line.taken() == [1, 3]
+        assert clock.monotonic_ms() - began_ms == pytest.approx(10 - READ_LEAD_MS)
+        # That read is over.
+        line.offer(4)
+        await turns()
+        assert line.taken() == [1, 3, 4]
+
+    run(course)
+
+
+def test_shards_that_are_read_at_nearly_the_same_time_share_a_flush() -> None:
+    async def course(line: Line) -> None:
+        now_ms = LoopClock().monotonic_ms()
+        line.uplink.expect_read(HALL, now_ms + 10)
+        line.uplink.expect_read(YARD, now_ms + 10 + TOGETHER_MS / 2)
+        line.offer(1)
+        line.offer(2, YARD)
+        await line.uplink.sent()
+        assert [len(call) for call in line.bus.calls] == [2]
+
+    run(course)
+
+
+def test_a_shard_that_is_read_sooner_is_not_kept_waiting_by_another() -> None:
+    async def course(line: Line) -> None:
+        clock = LoopClock()
+        began_ms = clock.monotonic_ms()
+        line.uplink.expect_read(HALL, began_ms + 20)
+        line.uplink.expect_read(YARD, began_ms + 8)
+        line.offer(1)
+        line.offer(2, YARD)
+        await asyncio.sleep(0.007)
+        assert (line.taken(), line.taken(THERE)) == ([], [2])
+        await line.uplink.sent()
+        assert line.taken() == [1]
+        assert clock.monotonic_ms() - began_ms == pytest.approx(20 - READ_LEAD_MS)
 
     run(course)
 

@@ -1,5 +1,7 @@
 """From effects to deliveries: one `RoomFrames` for each edge, unless somebody comes or goes in the midst."""
 
+from msgspec import structs
+
 from common.bus import RoomPatch
 from common.deliveries import Answer, AnyDelivery, Attach, Detach, Direct, RoomFrames, Segment
 from common.ids import ConnNumber, EdgeId, Epoch, Seq, UserId
@@ -26,6 +28,10 @@ def ref(number: int, edge: EdgeId = E1) -> ConnRef:
 
 def event(seq: int, *hidden_from: UserId) -> Sequenced:
     return Sequenced(Seq(seq), b"e%d" % seq, hidden_from)
+
+
+def came_or_left(seq: int) -> Sequenced:
+    return Sequenced(Seq(seq), b"e%d" % seq, (), is_of_members=True)
 
 
 def attach(number: int, seq: int, edge: EdgeId = E1, *, new: bool = True) -> AttachConnection:
@@ -83,6 +89,24 @@ def test_who_goes_gets_what_was_before() -> None:
     found = fan_out(event(5), detach(1), event(6), edges={E1: 2})
     left = Detach(HALL, ConnNumber(1), [b"left"])
     assert found[E1] == [frames(4, 5, reliable(b"e5")), left, frames(5, 6, reliable(b"e6"))]
+
+
+def test_many_who_leave_together_do_not_cut_the_events_for_the_others() -> None:
+    found = fan_out(detach(1), came_or_left(5), detach(2), came_or_left(6), edges={E1: 3, E2: 1})
+    left = [Detach(HALL, ConnNumber(number), [b"left"]) for number in (1, 2)]
+    whole = frames(4, 6, reliable(b"e5", b"e6"))
+    assert found == {E1: [*left, whole], E2: [whole]}
+
+
+def test_who_leaves_gets_what_was_said_before() -> None:
+    found = fan_out(came_or_left(5), event(6), detach(1), came_or_left(7), edges={E1: 2})
+    left = Detach(HALL, ConnNumber(1), [b"left"])
+    assert found[E1] == [frames(4, 6, reliable(b"e5", b"e6")), left, frames(6, 7, reliable(b"e7"))]
+
+
+def test_who_is_thrown_out_gets_all_places_up_to_that() -> None:
+    found = fan_out(came_or_left(5), structs.replace(detach(1), close_code=4403), came_or_left(6), edges={E1: 2})
+    assert [type(delivery) for delivery in found[E1]] == [RoomFrames, Detach, RoomFrames]
 
 
 def test_the_last_on_an_edge_closes_it() -> None:

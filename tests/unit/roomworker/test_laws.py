@@ -11,6 +11,12 @@ from roomworker.effects import AnswerOperator, Effect, RoomTurn, Say, Sequenced
 from tests.unit.stage import Envelope, Heard, Place, Stage
 from tests.unit.steps import Step, courses, turns_of, user_of
 
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"idempotency_ids_max": 2},
+    {"reconnect_window_ms": 0},
+    {"full_rate_movers_max": 1, "reduced_movements_per_second": 2.0},
+]
 SETTINGS: dict[str, Any] = {"connections_per_member_max": 2, "history_events_max": 8, "chat_burst": 4}
 
 
@@ -47,6 +53,9 @@ class View:
                 self.members = {member["userId"]: member for member in payload["members"]}
                 self.epoch = payload["epoch"]
                 self.seq = self.in_state = payload["seq"]
+            case "room_members":
+                assert (payload["epoch"], payload["seq"]) == (self.epoch, self.in_state), "a part of another state"
+                self.members = {member["userId"]: member for member in payload["members"]} | self.members
             case "member_joined" | "member_left" | "chat_broadcast" | "emote_broadcast":
                 if self._is_new(envelope):
                     self._change(envelope["t"], payload)
@@ -106,10 +115,13 @@ class Audience:
             assert view.members == found, f"{user} at {place}"
 
 
-@given(courses)
-def test_old_snapshot_plus_events_equals_new_snapshot(course: list[Step]) -> None:
-    """And each receiver's events are contiguous from its attachment on, but for numbers hidden from it."""
-    stage, audience = Stage(**SETTINGS), Audience()
+@given(courses, st.sampled_from([{}, {"room_state_bytes_max": 1_400}, {"room_state_bytes_max": 1_024}]))
+def test_old_snapshot_plus_events_equals_new_snapshot(course: list[Step], changes: dict[str, Any]) -> None:
+    """And each receiver's events are contiguous from its attachment on, but for numbers hidden from it.
+
+    However many parts a snapshot has.
+    """
+    stage, audience = Stage(**SETTINGS, **changes), Audience()
     for heard in turns_of(course, stage):
         audience.hear(stage, heard)
         audience.check(stage)
@@ -148,7 +160,7 @@ def summary(turn: RoomTurn | None) -> Any:
     )
 
 
-@given(courses, st.sampled_from([{}, {"idempotency_ids_max": 2}, {"reconnect_window_ms": 0}]))
+@given(courses, st.sampled_from(VARIANTS))
 def test_a_room_rebuilt_after_any_turn_goes_on_as_the_live_one(course: list[Step], changes: dict[str, Any]) -> None:
     live, rebuilt = Stage(**SETTINGS, **changes), Stage(**SETTINGS, **changes)
     for _ in zip(turns_of(course, live), turns_of(course, rebuilt), strict=True):
@@ -158,6 +170,20 @@ def test_a_room_rebuilt_after_any_turn_goes_on_as_the_live_one(course: list[Step
         assert rebuilt.room.edges == live.room.edges
         if rebuilt.store.fields:
             rebuilt.take_over()
+
+
+@given(courses, st.sampled_from(VARIANTS))
+def test_a_room_that_is_handed_over_after_any_turn_goes_on_as_the_live_one(
+    course: list[Step], changes: dict[str, Any]
+) -> None:
+    """Also where movements are stored later."""
+    live, moving = (Stage(**SETTINGS, **changes, position_store_ms=1_000) for _ in range(2))
+    for _ in zip(turns_of(course, live), turns_of(course, moving), strict=True):
+        assert live.last_turn is not None and moving.last_turn is not None
+        assert plain(moving.last_turn.effects) == plain(live.last_turn.effects)
+        assert moving.last_turn.ephemeral == live.last_turn.ephemeral
+        if moving.store.fields:
+            moving.hand_over()
 
 
 @given(courses)

@@ -5,6 +5,7 @@ deaths follow each other another start would not help: all are told to end, and 
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -33,8 +34,8 @@ class Siblings:
         """Prepare.
 
         Args:
-            main: what the process with that number does; returns its exit status. It runs in a process of its own,
-                within the call of `run`, and leaves that by `SystemExit` or by the exception that it raised.
+            main: what the process with that number does; returns its exit status, at which the process ends on the
+                spot. It runs within the call of `run`: what it raises goes on from there, in that process.
         """
         self._count = count
         self._main = main
@@ -52,6 +53,9 @@ class Siblings:
         Returns: 0 where all were told to end and did so in order; else the status of the first that did not, or whose
         death was one too many; 1 for one that was killed.
         """
+        # What is there now is no garbage. A collector that looked at it would copy it into each process.
+        gc.collect()
+        gc.freeze()
         # They wait for `sigwait`, so that none is missed between two looks.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
@@ -78,7 +82,11 @@ class Siblings:
             return
         _end_with(parent)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        raise SystemExit(self._main(number))
+        status = self._main(number)
+        # An orderly end of the interpreter touches each page that it has in common with the others, and so copies it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
     def _end(self) -> None:
         self._is_ending = True

@@ -115,6 +115,11 @@ class Gateway:
         for number in range(self.settings.partitions):
             self._spawn(self._read(Partition(number)), f"read-{number}")
 
+    @property
+    def is_started(self) -> bool:
+        """Whether it entered the cluster, and takes sockets."""
+        return bool(self._tasks)
+
     def failed(self) -> BaseException | None:
         """Return why a loop of this edge died; None while all run."""
         for task in self._tasks:
@@ -177,7 +182,7 @@ class Gateway:
         reason, status, retry_after_ms = "", 503, 1_000
         if self.is_draining:
             reason, text = "draining", "this edge is restarting; connect again"
-        elif not self._tasks:
+        elif not self.is_started:
             reason, text = "starting", "this edge waits for Redis; connect again"
         elif len(self._clients) >= self.settings.connections_max:
             reason, text = "full", "this edge has all the connections it may have; try again later"

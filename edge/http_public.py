@@ -73,6 +73,8 @@ async def find_problems(gateway: Gateway) -> list[str]:
         status = await gateway.bus.shard_status()
     except BusUnavailable as error:
         return [f"Redis does not answer: {error}"]
+    if not gateway.is_started:
+        return ["this edge is starting"]
     orphans = [entry.shard for entry in status if entry.owner is None]
     return [f"{len(orphans)} of {len(status)} shards have no owner; is a worker running?"] if orphans else []
 

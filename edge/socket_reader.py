@@ -62,9 +62,11 @@ class SocketReader(WebSocketDataQueue, asyncio.Protocol):
 
     __slots__ = ("_feed", "_header", "_receiver")
 
+    # All that the parser asks a queue for. The rest would serve to wait, and takes 900 bytes of each connection.
+    _size = 0
+    _limit = 0
+
     def __init__(self, receiver: Receiver) -> None:
-        # Both would only serve to wait.
-        super().__init__(cast(Any, None), 0, loop=cast(Any, None))
         self._receiver = receiver
         parser = WebSocketReader(self, FRAME_BYTES_MAX + 1, compress=False, decode_text=False)
         self._feed = parser.feed_data

@@ -97,6 +97,10 @@ async def test_a_refused_origin_takes_nobodys_turn(edge: Open) -> None:
 async def test_an_edge_that_waits_for_redis_takes_nobody(edge: Open) -> None:
     gateway, pages = await edge(start=False)
     assert await refused(pages) == (503, "starting", "1")
+    # Redis may answer by now, a moment before the edge has entered the cluster.
+    ready = await pages.get("/readyz")
+    assert ready.status == 503
+    assert (await ready.json())["problems"] == ["this edge is starting"]
     await gateway.start()
     assert (await (await pages.ws_connect("/ws")).receive_json())["t"] == "welcome"
 

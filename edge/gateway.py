@@ -349,15 +349,15 @@ class Gateway:
                     continue
                 self._hub.apply(answers_of(batch.deliveries) if is_older else batch.deliveries)
                 if batch.pause_ms > 0.0:
-                    self._expect_reads(batch, began_ms + batch.pause_ms)
+                    self._expect_reads(batch)
             self._hub.flush()
             self.metrics.output_batches.inc(len(entries))
             self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)
 
-    def _expect_reads(self, batch: OutputBatch, at_ms: float) -> None:
+    def _expect_reads(self, batch: OutputBatch) -> None:
         for delivery in batch.deliveries:
             if isinstance(delivery, RoomFrames):
-                self._uplink.expect_read(delivery.room_id, at_ms)
+                self._uplink.expect_read(delivery.room_id, batch.pause_ms)
 
     async def _keep_alive(self) -> None:
         confirmed_ms = self.clock.monotonic_ms()

@@ -13,6 +13,7 @@ number is bounded by the connections.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -34,6 +35,12 @@ GATHER_MS: Final = 4.0
 
 READ_LEAD_MS: Final = 2.0
 """So long before a worker reads, commands leave here: the way takes some tenths of it, timers are whole ms."""
+
+READ_NEWS_MS: Final = 4.0
+"""So long after a worker read, at most, it says when it reads again; what comes meanwhile waits for that."""
+
+PAUSE_MS_MIN: Final = 4.0
+"""A shorter rest of a worker is not worth waiting for."""
 
 TOGETHER_MS: Final = 1.0
 """What would be due so soon after a flush goes with it."""
@@ -77,6 +84,8 @@ class Uplink:
         self._busy: set[Shard] = set()
         self._is_due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms = 0.0
+        """When it ends."""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.batches = 0
         self.commands = 0
@@ -109,9 +118,15 @@ class Uplink:
             commands.append(command)
         self._pending_count += 1
 
-    def expect_read(self, room_id: RoomId, at_ms: float) -> None:
-        """The worker of a room will read its input next at a time of the monotonic clock."""
-        self._reads_at_ms[shard_of(room_id, self._shards)] = at_ms
+    def expect_read(self, room_id: RoomId, pause_ms: float) -> None:
+        """The worker of a room told just now that it rests for so long before it reads its input."""
+        if pause_ms < PAUSE_MS_MIN:
+            return
+        shard, now_ms = shard_of(room_id, self._shards), self._clock.monotonic_ms()
+        self._reads_at_ms[shard] = now_ms + pause_ms
+        if shard in self._due_ms:
+            self._due_ms[shard] = now_ms + pause_ms - READ_LEAD_MS
+            self._wake_at_first(now_ms)
 
     async def sent(self) -> None:
         """Wait until everything that was taken before this call is in its stream."""
@@ -152,23 +167,29 @@ class Uplink:
     def _schedule(self, shard: Shard) -> None:
         """Set when the first command to a shard since its last flush leaves."""
         now_ms = self._clock.monotonic_ms()
-        due_ms = self._reads_at_ms.get(shard, 0.0) - READ_LEAD_MS
-        if due_ms <= now_ms:
+        reads_at_ms = self._reads_at_ms.get(shard, -math.inf)
+        if now_ms < reads_at_ms - READ_LEAD_MS:
+            due_ms = reads_at_ms - READ_LEAD_MS
+        elif now_ms < reads_at_ms + READ_NEWS_MS:
+            due_ms = reads_at_ms + READ_NEWS_MS
+        else:
             due_ms = now_ms + (GATHER_MS if self._commands_per_s > GATHER_COMMANDS_PER_S else 0.0)
         self._due_ms[shard] = due_ms
         if due_ms <= now_ms:
             self._is_due.set()
-        else:
-            self._wake_at(due_ms, now_ms)
+        elif self._timer is None or due_ms < self._timer_ms:
+            self._wake_at_first(now_ms)
 
-    def _wake_at(self, due_ms: float, now_ms: float) -> None:
-        loop = asyncio.get_running_loop()
-        at_s = loop.time() + (due_ms - now_ms) / 1000.0
+    def _wake_at_first(self, now_ms: float) -> None:
+        """Have the first of what is pending waked for, and nothing before it."""
+        first_ms = min(self._due_ms.values())
         if self._timer is not None:
-            if self._timer.when() <= at_s:
+            if self._timer_ms == first_ms:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(at_s, self._timer_ended)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, first_ms - now_ms) / 1000.0, self._timer_ended)
+        self._timer_ms = first_ms
 
     def _timer_ended(self) -> None:
         self._timer = None
@@ -183,7 +204,7 @@ class Uplink:
                 taken[shard] = self._pending.pop(shard)
                 del self._due_ms[shard]
         if self._due_ms:
-            self._wake_at(min(self._due_ms.values()), now_ms)
+            self._wake_at_first(now_ms)
         return taken
 
     def _batches(self, taken: dict[Shard, list[AnyCommand]]) -> list[tuple[Shard, bytes]]:

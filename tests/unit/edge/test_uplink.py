@@ -9,7 +9,16 @@ from common.commands import AnyRoomCommand, Disconnect, EdgeClosed, InputBatch, 
 from common.errors import BusUnavailable
 from common.ids import ConnNumber, RoomId, Shard
 from common.ring import shard_of
-from edge.uplink import BUSY_POLL_MS, COMMANDS_PER_BATCH_MAX, READ_LEAD_MS, RETRY_MS, TOGETHER_MS, Uplink
+from edge.uplink import (
+    BUSY_POLL_MS,
+    COMMANDS_PER_BATCH_MAX,
+    PAUSE_MS_MIN,
+    READ_LEAD_MS,
+    READ_NEWS_MS,
+    RETRY_MS,
+    TOGETHER_MS,
+    Uplink,
+)
 from tests.unit.clock import LoopClock, drive, turns
 from tests.unit.stage import E1, HALL, START_MS, chat
 
@@ -303,7 +312,7 @@ def test_commands_leave_shortly_before_their_worker_reads() -> None:
     async def course(line: Line) -> None:
         clock = LoopClock()
         began_ms = clock.monotonic_ms()
-        line.uplink.expect_read(HALL, began_ms + 10)
+        line.uplink.expect_read(HALL, 10)
         line.offer(1)
         line.offer(2, YARD)
         await turns()
@@ -314,19 +323,51 @@ def test_commands_leave_shortly_before_their_worker_reads() -> None:
         await line.uplink.sent()
         assert line.taken() == [1, 3]
         assert clock.monotonic_ms() - began_ms == pytest.approx(10 - READ_LEAD_MS)
-        # That read is over.
+        # It reads, and will soon say when it does again; or not, if it has nothing to say.
         line.offer(4)
         await turns()
+        assert line.taken() == [1, 3]
+        await line.uplink.sent()
         assert line.taken() == [1, 3, 4]
+        assert clock.monotonic_ms() - began_ms == pytest.approx(10 + READ_NEWS_MS)
+        line.offer(5)
+        await turns()
+        assert line.taken() == [1, 3, 4, 5]
+
+    run(course)
+
+
+def test_what_waits_for_news_of_the_next_read_leaves_before_it() -> None:
+    async def course(line: Line) -> None:
+        clock = LoopClock()
+        began_ms = clock.monotonic_ms()
+        line.uplink.expect_read(HALL, 10)
+        await asyncio.sleep(0.009)
+        line.offer(1)
+        await asyncio.sleep(0.003)
+        line.uplink.expect_read(HALL, 10)
+        line.offer(2)
+        await line.uplink.sent()
+        assert clock.monotonic_ms() - began_ms == pytest.approx(12 + 10 - READ_LEAD_MS)
+        assert [len(batch.commands) for batch in line.bus.batches()] == [2]
+
+    run(course)
+
+
+def test_a_short_rest_is_not_waited_for() -> None:
+    async def course(line: Line) -> None:
+        line.uplink.expect_read(HALL, PAUSE_MS_MIN / 2)
+        line.offer(1)
+        await turns()
+        assert line.taken() == [1]
 
     run(course)
 
 
 def test_shards_that_are_read_at_nearly_the_same_time_share_a_flush() -> None:
     async def course(line: Line) -> None:
-        now_ms = LoopClock().monotonic_ms()
-        line.uplink.expect_read(HALL, now_ms + 10)
-        line.uplink.expect_read(YARD, now_ms + 10 + TOGETHER_MS / 2)
+        line.uplink.expect_read(HALL, 10)
+        line.uplink.expect_read(YARD, 10 + TOGETHER_MS / 2)
         line.offer(1)
         line.offer(2, YARD)
         await line.uplink.sent()
@@ -339,8 +380,8 @@ def test_a_shard_that_is_read_sooner_is_not_kept_waiting_by_another() -> None:
     async def course(line: Line) -> None:
         clock = LoopClock()
         began_ms = clock.monotonic_ms()
-        line.uplink.expect_read(HALL, began_ms + 20)
-        line.uplink.expect_read(YARD, began_ms + 8)
+        line.uplink.expect_read(HALL, 20)
+        line.uplink.expect_read(YARD, 8)
         line.offer(1)
         line.offer(2, YARD)
         await asyncio.sleep(0.007)

@@ -276,7 +276,6 @@ class Client:
             return
         lingering = _Lingering(transport.get_protocol())
         transport.set_protocol(lingering)
-        transport.resume_reading()
         transport.write(last_frame)
         transport.write_eof()
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from functools import partial
 from typing import Final
 
 from common.clock import SystemClock
@@ -45,24 +46,29 @@ async def _serve(settings: EdgeSettings, stop: asyncio.Event) -> int:
             settings.internal_port_or_default,
             "ROOMRING_INTERNAL_PORT",
         )
-        public = await listen(
+        # On a port that others listen on too, only who can serve should be asked.
+        shares_port = settings.processes > 1
+        listen_publicly = partial(
+            listen,
             public_app(gateway, sessions, verifier, store),
             settings.host,
             settings.port,
             "ROOMRING_PORT",
-            shares_port=settings.processes > 1,
+            shares_port=shares_port,
         )
+        public = None if shares_port else await listen_publicly()
         status = 0
         if await start_with_redis(bus, gateway.start, stop):
+            public = public or await listen_publicly()
             log.info("edge started", port=settings.port, internal_port=settings.internal_port_or_default)
             status = await _watch(gateway, stop)
-            if settings.processes > 1:
-                # The others take who comes now. Alone, it would only be silent in place of refusing.
+            if shares_port:
                 for site in list(public.sites):
                     await site.stop()
             await gateway.drain()
             await gateway.stop()
-        await public.cleanup()
+        if public is not None:
+            await public.cleanup()
         await internal.cleanup()
     return status
 

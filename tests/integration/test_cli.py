@@ -146,6 +146,17 @@ def test_an_edge_whose_port_is_taken(taken_port: int) -> None:
     assert_one_line(done, 1, f"port {taken_port} (public listener) is taken", "set ROOMRING_PORT")
 
 
+def test_an_edge_of_several_processes_whose_second_internal_port_is_taken(taken_port: int) -> None:
+    environ = {"ROOMRING_DEV": "1", "ROOMRING_INTERNAL_PORT": str(taken_port - 1), "ROOMRING_INTERNAL_HOST": "0.0.0.0"}
+    done = roomring("edge", "--processes", "2", "--port", str(free_ports(1)[0]), **environ)
+    assert_one_line(done, 1, f"{taken_port} (internal listener)", "set ROOMRING_INTERNAL_PORT")
+
+
+def test_up_has_no_ports_for_several_processes_of_an_edge(tmp_path: Path) -> None:
+    done = roomring("up", "--data", str(tmp_path), ROOMRING_PROCESSES="2")
+    assert_one_line(done, 1, "unset ROOMRING_PROCESSES")
+
+
 def test_up_when_a_port_is_taken(taken_port: int, tmp_path: Path) -> None:
     done = roomring("up", "--data", str(tmp_path), ROOMRING_PORT=str(taken_port))
     assert_one_line(done, 1, f"{taken_port} (edge-1)", "set ROOMRING_PORT")

@@ -58,9 +58,6 @@ class Transport:
     def abort(self) -> None:
         self.lose()
 
-    def resume_reading(self) -> None:
-        pass
-
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self.protocol
 

@@ -72,6 +72,13 @@ def test_the_internal_port_follows_the_public_one() -> None:
     assert given.internal_port_or_default == 9500
 
 
+def test_several_processes_have_internal_ports_one_after_the_other() -> None:
+    assert list(load(EdgeSettings, DEV).internal_ports) == [9080]
+    assert list(load(EdgeSettings, {**DEV, "ROOMRING_PROCESSES": "3"}).internal_ports) == [9080, 9081, 9082]
+    given = {**DEV, "ROOMRING_PROCESSES": "2", "ROOMRING_INTERNAL_PORT": "65534"}
+    assert list(load(EdgeSettings, given).internal_ports) == [65534, 65535]
+
+
 def test_origins_are_compared_in_one_form() -> None:
     settings = load(EdgeSettings, {**DEV, "ROOMRING_ALLOWED_ORIGINS": " https://A.example/ , http://b.example,,"})
     assert settings.origins == {"https://a.example", "http://b.example"}
@@ -136,6 +143,9 @@ def test_wrong_shared_settings(cls: type[CommonSettings], environ: dict[str, str
         ({"ROOMRING_SESSION_PUBLIC_KEY_FILE": "/nowhere/k.pem"}, "there is no such file"),
         ({"ROOMRING_PORT": "65000"}, "leaves no room for the internal port"),
         ({"ROOMRING_PORT": "9000", "ROOMRING_INTERNAL_PORT": "9000"}, "must differ from ROOMRING_PORT"),
+        ({"ROOMRING_PROCESSES": "65"}, "ROOMRING_PROCESSES=65 must be between 1 and 64"),
+        ({"ROOMRING_INTERNAL_PORT": "65535", "ROOMRING_PROCESSES": "2"}, "is no room for the internal ports"),
+        ({"ROOMRING_INTERNAL_PORT": "8078", "ROOMRING_PROCESSES": "3"}, "one of the internal ports 8078 to 8080"),
         ({"ROOMRING_HEARTBEAT_INTERVAL_MS": "30000"}, "must be at least twice"),
         ({"ROOMRING_WRITE_BUFFER_SOFT_BYTES": "2000000"}, "must not exceed ROOMRING_WRITE_BUFFER_HARD_BYTES"),
         ({"ROOMRING_PUBLIC_WS_URL": "https://x"}, "must begin with ws:// or wss://"),

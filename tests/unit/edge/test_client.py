@@ -53,9 +53,6 @@ class Transport:
         self.aborted = self.closing = True
         asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
-    def resume_reading(self) -> None:
-        pass
-
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self.protocol
 

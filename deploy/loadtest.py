@@ -67,6 +67,8 @@ def _run_scenario(args: argparse.Namespace) -> int:
         raise SettingsError("--edges and --workers are those of an own cluster; leave them or --against out")
     if args.against and scenario.needs_own_cluster:
         raise SettingsError(f"the scenario {scenario.name} breaks things; run it without --against")
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        raise SettingsError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
     _check_dialect(args.dialect, own_cluster=not args.against)
     _import_packages(*(["loadtest.plots"] if args.report else []))
     from deploy.devcluster import DevCluster

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -26,10 +26,12 @@ class Contender:
     """One or more runs of the same thing."""
 
     name: str
-    """As the table heads it."""
+    """Of its file or folder."""
+    label: str
+    """What the servers are called."""
     scenario: str
     values: Mapping[str, Any]
-    """Of the first run."""
+    """Options of the first run, and how many edges and workers it had."""
     runs: int = 0
     bad_runs: int = 0
     """Those that failed or do not hold."""
@@ -76,7 +78,8 @@ def read(path: Path) -> Contender:
     if len(scenarios) > 1:
         raise BadResult(f"{path} has results of several scenarios: {', '.join(sorted(scenarios))}")
     first = results[0][1]
-    contender = Contender(str(path), first["scenario"], first["values"])
+    values = {**first["values"], "edges": first["edges"], "workers": first["workers"]}
+    contender = Contender(str(path), first["label"], first["scenario"], values)
     for _, result in results:
         contender.add(result)
     return contender
@@ -105,6 +108,9 @@ def render(contenders: Sequence[Contender]) -> str:
     Raises:
         BadResult: they are of different scenarios.
     """
+    if len({contender.label for contender in contenders}) == len(contenders):
+        # Where each has a name of its own, that says more than where it lies.
+        contenders = [replace(contender, name=contender.label) for contender in contenders]
     first = contenders[0]
     for other in contenders[1:]:
         if other.scenario != first.scenario:

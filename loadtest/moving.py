@@ -17,6 +17,9 @@ from loadtest.usage import Window
 
 CLOSED_SHOWN_MAX: Final = 5
 
+WINDOW_SHARE_MIN: Final = 0.9
+"""Of the generators' window. A shorter one means that the machine had no time to measure when it should have."""
+
 LOST: Final = "transforms lost"
 CLOSED: Final = "closed sockets"
 """These two mean that servers could not bear the load; the other failures mean that they are wrong."""
@@ -54,6 +57,13 @@ class Moved:
         """Share of the expected updates that a newer one replaced, 0 to 1."""
         return self.transforms.superseded / self.transforms.expected if self.transforms.expected else 0.0
 
+    def too_short(self) -> list[str]:
+        """Return that the servers were measured for a much shorter time than they were under load, where it is so."""
+        if self.window is None or self.window.seconds >= WINDOW_SHARE_MIN * self.result.window_s:
+            return []
+        place = f" ({self.window.name})" if self.window.name else ""
+        return [f"the servers were measured for {self.window.seconds:.1f} of {self.result.window_s:.1f} s{place}"]
+
     def seconds(self) -> Seconds:
         """Return the latencies by second, those of the warm-up too; without a last second that was not full."""
         found = self.result.second_latency
@@ -88,6 +98,19 @@ class Moved:
         )
 
 
+def complete(window: Window, result: GeneratorResult, generators: int) -> None:
+    """Write into a window what only the generators know: their work, their lag, their CPU.
+
+    Each generator has a window of its own, which begins and ends some milliseconds beside this one, and farther off
+    where the generator was stuck; so the rates are taken from there, and not the sums.
+    """
+    scale = window.seconds / result.window_s if result.window_s else 0.0
+    window.work = round(result.window_received * scale)
+    window.lag = result.lag
+    if generators > 1:
+        window.generator_cpu_s = [cpu_s * scale for cpu_s in result.cpu_s]
+
+
 def findings_of(runs: Sequence[Moved]) -> Findings:
     """Return what one run of generators found, or several with the same plan that followed each other, as one."""
     merged = GeneratorResult()
@@ -96,12 +119,9 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
     transforms = _sum_transforms([run.transforms for run in runs])
     order = _sum_orders([run.order for run in runs])
     windows = [run.window for run in runs if run.window is not None]
-    for run in runs:
-        if run.window is not None:
-            run.window.work = run.result.window_received
     findings = Findings(
         figures=_figures(merged, transforms, windows),
-        tables=[_updates(transforms), _order(order), _received(merged, windows)],
+        tables=[_updates(transforms), _order(order), _received(runs)],
         histograms={"transforms": merged.transform_latency, "chat": merged.chat_latency},
         seconds=[run.seconds() for run in runs],
         remarks=_remarks(merged, order),
@@ -121,6 +141,8 @@ def findings_of(runs: Sequence[Moved]) -> Findings:
     )
     if transforms.expected == 0:
         findings.invalid.append("nothing was measured")
+    for run in runs:
+        findings.invalid += run.too_short()
     return findings
 
 
@@ -204,21 +226,24 @@ def _order(order: OrderTotals) -> Table:
     return Table("Reliable order", columns, [("number", *values)])
 
 
-def _received(merged: GeneratorResult, windows: Sequence[Window]) -> Table:
+def _received(runs: Sequence[Moved]) -> Table:
     """What came out of the sockets: how much the servers put into a message, and into a write."""
-    seconds = sum(window.seconds for window in windows)
-    updates = sum(window.work for window in windows)
+    columns = ("updates", "messages", "reads", "MiB", "updates per message", "updates per read")
+    results = [run.result for run in runs]
+    seconds = sum(result.window_s for result in results)
     if not seconds:
-        return Table("Received", (), [])
-    things = (updates, merged.window_frames, merged.window_reads)
+        return Table("Received", columns, [])
+    updates = sum(result.window_received for result in results)
+    messages = sum(result.window_frames for result in results)
+    reads = sum(result.window_reads for result in results)
+    mib = sum(result.window_bytes for result in results) / 2**20
     row: tuple[Cell, ...] = (
         "a second",
-        *(thing / seconds for thing in things),
-        merged.window_bytes / seconds / 2**20,
-        updates / merged.window_frames if merged.window_frames else None,
-        updates / merged.window_reads if merged.window_reads else None,
+        *(number / seconds for number in (updates, messages, reads, mib)),
+        updates / messages if messages else None,
+        updates / reads if reads else None,
     )
-    return Table("Received", ("updates", "messages", "reads", "MiB", "updates per message", "updates per read"), [row])
+    return Table("Received", columns, [row])
 
 
 def _remarks(result: GeneratorResult, order: OrderTotals) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Final
 from loadtest.dialect import JoinError
 from loadtest.generator import Generator, GeneratorResult
 from loadtest.generator_process import GeneratorProcess
-from loadtest.moving import Moved
+from loadtest.moving import Moved, complete
 from loadtest.plan import Plan
 from loadtest.scenario import CannotRun, Stage
 from loadtest.usage import Window
@@ -25,8 +25,8 @@ DRAIN_S: Final = 2.0
 START_DELAY_S: Final = 0.3
 """From the last join to the start: time to tell all generators."""
 
-_READING_S: Final = 0.2
-"""What a window may take to read the servers' numbers before it begins."""
+_READING_S: Final = 1.0
+"""What a window may take to read the servers' numbers before it begins; some milliseconds on a machine with time."""
 
 _PROGRESS_S: Final = 0.5
 
@@ -100,8 +100,7 @@ async def play(stage: Stage, plan: Plan, name: str = "") -> Moved:
         progress.cancel()
         await asyncio.gather(progress, *(one.close() for one in generators), return_exceptions=True)
     if window is not None:
-        window.lag = result.lag
-        window.generator_cpu_s = result.cpu_s or window.generator_cpu_s
+        complete(window, result, plan.generators)
     return Moved.of(plan, result, start_s, window)
 
 

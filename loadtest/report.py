@@ -124,7 +124,8 @@ def _latency(result: Result) -> Table:
     histograms = list(result.findings.histograms.items())
     lag = Histogram()
     for window in result.windows:
-        if window.lag is not None and window.judged:
+        # Of several windows, those in which the generator need not keep up would hide how the others were.
+        if window.lag is not None and (window.judged or len(result.windows) == 1):
             lag.merge(window.lag)
     rows = [_latency_row(name, histogram) for name, histogram in [*histograms, ("generator lag", lag)]]
     return Table("Latency, ms", ("p50", "p95", "p99", "p99.9", "max", "samples"), [row for row in rows if row[-1]])
@@ -185,13 +186,14 @@ def _cpu_by_window(windows: Sequence[Window]) -> Table:
                 window.seconds,
                 *by_kind,
                 _cores(sum(window.generator_cpu_s), window),
+                window.lag.percentile(99) / 1000 if window.lag is not None and window.lag.total else None,
                 machine,
                 window.cpu_us_each(),
                 rss_mib,
             )
         )
-    unit = windows[0].work_unit
-    columns = ("s", *kinds, "generator", "machine", f"servers, µs per {unit}", "servers' RSS, MiB")
+    each = f"servers, µs per {_unit(windows)}"
+    columns = ("s", *kinds, "generator", "its lag p99, ms", "machine", each, "servers' RSS, MiB")
     return Table("CPU, cores", columns, rows)
 
 
@@ -212,14 +214,19 @@ def _redis(windows: Sequence[Window]) -> list[Table]:
                 most,
             )
         )
-    unit = windows[0].work_unit if windows else "update"
-    return [Table("Redis", ("commands/s", "in, KiB/s", "out, KiB/s", f"commands per {unit}", "most called"), rows)]
+    each = f"commands per {_unit(windows)}"
+    return [Table("Redis", ("commands/s", "in, KiB/s", "out, KiB/s", each, "most called"), rows)]
 
 
 def _troubles(windows: Sequence[Window]) -> list[Table]:
     grown = _grown(windows)
     rows: list[tuple[Cell, ...]] = [(name, _whole(grown[name])) for name in TROUBLES if name in grown]
     return [Table("Troubles that servers counted", ("times",), rows)]
+
+
+def _unit(windows: Sequence[Window]) -> str:
+    units = {window.work_unit for window in windows}
+    return units.pop() if len(units) == 1 else "unit of work"
 
 
 def _grown(windows: Iterable[Window]) -> dict[str, float]:

@@ -102,6 +102,8 @@ class Result:
         for window in self.windows:
             for kind, usage in window.usage.items():
                 found += [f"{kind} process {pid} could not be read; its CPU is missing" for pid in usage.vanished]
+            if window.silent:
+                found.append(f"metrics of {', '.join(window.silent)} could not be read; their counters are missing")
             if window.redis is not None and window.redis.restarted:
                 found.append("Redis was started again; its numbers count from then")
         return list(dict.fromkeys(found))

@@ -7,7 +7,8 @@ from typing import Final
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-_TIMEOUT_S: Final = 2.0
+_TIMEOUT_S: Final = 0.9
+"""A window waits for it to begin."""
 
 
 def parse_counters(text: str) -> dict[str, float]:

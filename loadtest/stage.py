@@ -114,6 +114,7 @@ class RunStage:
             if redis is not None and redis_after is not None:
                 window.redis = redis_usage.usage_between(redis, redis_after)
             window.counters = grown(counters, await read_counters(self._http, self.target.metrics_urls))
+            window.silent = tuple(name for name in self.target.metrics_urls if name not in window.counters)
             self._in_window = False
 
     async def restart_redis(self) -> None:

@@ -142,6 +142,8 @@ class Window:
     counters: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Server process ("edge-1") -> its counters, as Prometheus names them -> how much they grew; those that did not
     are left out. Empty where the servers' metrics are not known."""
+    silent: tuple[str, ...] = ()
+    """Server processes whose counters could not be read at both ends."""
     work: int = 0
     """What was done in it, to divide the CPU by; the scenario sets it."""
     work_unit: str = "update"

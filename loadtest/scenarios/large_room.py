@@ -105,7 +105,6 @@ class Search:
         window = moved.window
         assert window is not None
         self.steps.append(moved)
-        window.work = moved.result.window_received
         faults = generator_faults(replace(window, name=""))
         # A step that is too much for the generator is the end of the search, not of the run's worth.
         window.judged = False

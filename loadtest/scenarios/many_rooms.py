@@ -10,7 +10,8 @@ from loadtest.scenario import Findings, Option, Scenario, Stage, Values
 ROOMS: Final = Option("rooms", count, 1_000, "rooms")
 MEMBERS: Final = Option("members", count, 5, "members of each room")
 RATE: Final = Option("rate", positive, 1.0, "transforms a second for each member")
-SECONDS: Final = Option("seconds", positive, 15.0, "measured time, after two seconds to warm up")
+SECONDS: Final = Option("seconds", positive, 15.0, "measured time")
+WARM_UP: Final = Option("warm-up", positive, 5.0, "time after the last join that is not measured, seconds")
 CHATS: Final = Option("chats", positive, 0.05, "chat messages a second in each room; its members take turns")
 GENERATORS: Final = Option("generators", count, 1, "processes that make the load")
 
@@ -29,6 +30,7 @@ async def run(stage: Stage) -> Findings:
         seconds=values[SECONDS],
         chats=values[CHATS],
         generators=values[GENERATORS],
+        warmup_s=values[WARM_UP],
     )
     return findings_of([await play(stage, plan)])
 
@@ -40,7 +42,7 @@ def _settings(values: Values) -> Mapping[str, str]:
 SCENARIO: Final = Scenario(
     name="many-rooms",
     summary="many small rooms: what an update costs where few go together",
-    options=(ROOMS, MEMBERS, RATE, SECONDS, CHATS, GENERATORS),
+    options=(ROOMS, MEMBERS, RATE, SECONDS, WARM_UP, CHATS, GENERATORS),
     run=run,
     settings=_settings,
 )

@@ -66,6 +66,7 @@ def test_a_wrong_call_is_one_line(run: Run, argv: list[str], part: str) -> None:
         (["run", "space", "--set", "members"], "must be NAME=VALUE, for example --set members=40"),
         (["run", "space", "--edges", "2", "--against", "http://a"], "leave them or --against out"),
         (["run", "space", "--dialect", "irc", "--against", "http://a"], "there is no dialect 'irc'; it is one of "),
+        (["run", "space", "--json", "no/such/result.json"], "there is no folder no/such"),
         (["compare", "none.json"], "none.json cannot be read"),
     ],
 )

@@ -46,4 +46,4 @@ def generator_result(*receivers: Iterable[int], latency_us: int = 1_500) -> Gene
 def moved(*receivers: Iterable[int], closed: int = 0, window: Window | None = None, **options: Any) -> Moved:
     result = generator_result(*receivers, **options)
     result.closed = [ClosedSocket(f"u{number}", 4403, "banned") for number in range(closed)]
-    return Moved.of(PLAN, result, 100.0, window or window_of(work=0))
+    return Moved.of(PLAN, result, 100.0, window or window_of(work=40))

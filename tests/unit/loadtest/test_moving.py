@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from loadtest.generator import GeneratorResult
-from loadtest.moving import Moved, findings_of
+from loadtest.moving import Moved, complete, findings_of
 from tests.unit.loadtest.moves import FULL, PLAN, generator_result, moved
 from tests.unit.loadtest.results import window_of
 
@@ -48,6 +48,11 @@ def test_a_run_that_ended_before_its_window_is_invalid():
     assert figure(findings, "latency p99") is None
 
 
+def test_a_window_much_shorter_than_the_load_is_invalid():
+    run = moved(FULL, FULL, window=window_of(name="round 1", begin_s=100.0, end_s=100.5))
+    assert findings_of([run]).invalid == ["the servers were measured for 0.5 of 1.0 s (round 1)"]
+
+
 def test_several_runs_are_summed():
     findings = findings_of([moved(FULL, range(1, 9)), moved(FULL, range(1, 8), closed=1)])
     assert findings.failures == ["10 transforms lost", "1 closed sockets"]
@@ -62,6 +67,19 @@ def test_seconds_without_an_update_are_empty_and_the_last_is_full():
     long_enough = replace(run, result=replace(run.result, window_s=3.0))
     assert [one.total for one in long_enough.seconds().histograms] == [1, 0, 2]
     assert [one.total for one in replace(run, result=replace(run.result, window_s=2.4)).seconds().histograms] == [1, 0]
+
+
+def test_a_window_takes_the_rates_of_the_generators():
+    window, result = window_of(), generator_result(FULL, FULL)
+    # The generators' window was twice as long.
+    result.window_s, result.cpu_s = 20.0, [4.0, 6.0]
+    complete(window, result, generators=2)
+    assert (window.work, window.generator_cpu_s, window.lag) == (20, [2.0, 3.0], result.lag)
+    complete(alone := window_of(), result, generators=1)
+    # That of this process was measured with the window.
+    assert alone.generator_cpu_s == [1.0]
+    complete(stuck := window_of(), GeneratorResult(), generators=1)
+    assert stuck.work == 0
 
 
 def test_merged_results_of_generators_equal_the_whole():

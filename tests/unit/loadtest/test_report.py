@@ -125,15 +125,19 @@ def test_cpu_is_told_by_kind_and_divided_by_the_work() -> None:
 def test_of_several_windows_each_is_a_row() -> None:
     windows = [window_of(name="5 members"), window_of(name="10 members", begin_s=112.0, end_s=122.0, work=2_000)]
     text = render(result_of(windows=windows))
-    # Cores of edge, worker, generator and machine, CPU for each update, memory.
+    # Seconds, cores of edge, worker and generator, its lag, cores of the machine, CPU for each update, memory.
     cpu, redis = [line.split()[2:] for line in text.splitlines() if line.strip().startswith("10 members")]
-    assert cpu == ["10.0", "0.04", "0.01", "0.1", "0.5", "250", "3.00"]
+    assert cpu == ["10.0", "0.04", "0.01", "0.1", "0.2", "0.5", "250", "3.00"]
     assert redis[0] == "500"
 
 
 def test_processes_that_could_not_be_read_are_told() -> None:
     usage = {"worker": KindUsage(1, 0.0, 0.0, 0, vanished=(9,))}
     assert "worker process 9 could not be read" in render(result_of(windows=[window_of(usage=usage)]))
+
+
+def test_processes_that_did_not_show_their_counters_are_told() -> None:
+    assert "metrics of edge-2 could not be read" in render(result_of(windows=[window_of(silent=("edge-2",))]))
 
 
 def test_redis_is_told_a_second_and_by_command() -> None:

@@ -13,7 +13,7 @@ def values(**given: float) -> Values:
 
 
 def late() -> Window:
-    return window_of(lag=histogram_of(30_000), work=0)
+    return window_of(lag=histogram_of(30_000), work=40)
 
 
 @pytest.mark.parametrize(

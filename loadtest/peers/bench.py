@@ -171,5 +171,9 @@ class Bench:
 
 
 def _in_words(measured: Measured) -> str:
-    words = f"{measured.cpu_us:.2f} µs, p50 {measured.p50_ms:.1f} ms, p99 {measured.p99_ms:.1f} ms"
+    words = f"{measured.cpu_us:.2f} µs, p50 {_ms(measured.p50_ms)}, p99 {_ms(measured.p99_ms)}"
     return f"{words}; not sound" if measured.invalid or measured.failures else words
+
+
+def _ms(value_ms: float | None) -> str:
+    return "-" if value_ms is None else f"{value_ms:.1f} ms"

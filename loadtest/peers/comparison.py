@@ -30,8 +30,9 @@ class Measured:
     out_of_order: int
     duplicates: int
     """What became of the updates that were sent within the window."""
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
+    """Of what was sent within the window; None where nothing of it arrived."""
     cpu_s: Mapping[str, float]
     """User and system time within the window by kind of process."""
     generator_cores: float
@@ -113,29 +114,29 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(median(values), min(values), max(values), len(values)) if values else None
 
 
-Figure = Callable[[Measured], float]
+Figure = Callable[[Measured], float | None]
 
 FIGURES: Final[Mapping[str, Figure]] = {
-    "cpu_us": lambda one: one.cpu_us,
+    "cpu_us": lambda one: one.cpu_us if one.updates else None,
     "p50_ms": lambda one: one.p50_ms,
     "p99_ms": lambda one: one.p99_ms,
 }
-"""What servers are compared by; less is better in each."""
+"""What servers are compared by; less is better in each. None where a run says nothing of it."""
 
 
 def values_of(rounds: Sequence[Round], server: str, figure: str) -> list[float]:
-    """Return a server's values, a round after the other; rounds in which it delivered nothing are left out."""
-    found = [one.measured[server] for one in rounds if server in one.measured]
-    return [FIGURES[figure](measured) for measured in found if measured.updates]
+    """Return a server's values, a round after the other; rounds that say nothing of it are left out."""
+    found = [FIGURES[figure](one.measured[server]) for one in rounds if server in one.measured]
+    return [value for value in found if value is not None]
 
 
 def ratios_of(rounds: Sequence[Round], server: str, base: str, figure: str) -> list[float]:
-    """Return how many times the base's value a server has, in each round that measured both."""
+    """Return how many times the base's value a server has, in each round that has both."""
     found = []
     for one in rounds:
         if server in one.measured and base in one.measured:
             value, of_base = FIGURES[figure](one.measured[server]), FIGURES[figure](one.measured[base])
-            if one.measured[server].updates and of_base > 0:
+            if value is not None and of_base:
                 found.append(value / of_base)
     return found
 

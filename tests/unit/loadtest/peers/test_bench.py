@@ -1,5 +1,7 @@
 """The order of runs, and what becomes of those that fail; with servers that are measured at once."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.errors import RoomringError
@@ -149,6 +151,19 @@ def test_numbers_that_do_not_hold_are_marked():
     text = render(comparison)
     assert "Not sound: NATS over WebSocket, 40 members, round 1: the generator was 12 ms late" in text
     assert "0 of 1" in text
+
+
+def test_a_run_without_a_latency_is_told_and_shown():
+    servers = Servers()
+    means = servers.means()
+
+    def measure(server, members):
+        return measured(server, members=members, p50_ms=None, p99_ms=None)
+
+    comparison = Comparison({}, "", ("roomring", "nats"), 20.0, 8.0)
+    text = render(Bench(comparison, replace(means, measure=measure), sizes=(40,), rounds=1).run())
+    assert any("p50 -, p99 -" in said for said in servers.said)
+    assert "NATS over WebSocket" in text
 
 
 def test_all_of_it_is_written_down():

@@ -50,6 +50,14 @@ def test_only_rounds_that_measured_both_are_compared():
     assert len(values_of(rounds, "nats", "cpu_us")) == 2
 
 
+def test_a_latency_that_nobody_saw_is_no_latency_of_zero():
+    rounds = rounds_of((1.0, 3.0), (1.0, 3.0))
+    rounds[0].measured["nats"] = measured("nats", p50_ms=None, p99_ms=None)
+    assert values_of(rounds, "nats", "p99_ms") == [5.0]
+    assert ratios_of(rounds, "nats", "roomring", "p99_ms") == [1.0]
+    assert len(ratios_of(rounds, "nats", "roomring", "cpu_us")) == 2
+
+
 def test_a_round_in_which_nothing_arrived_counts_for_nothing():
     (one,) = rounds_of((1.0, 3.0))
     one.measured["nats"] = measured("nats", updates=0)

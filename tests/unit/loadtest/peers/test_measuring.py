@@ -58,6 +58,13 @@ def test_a_machine_that_others_use_is_told():
     assert found.invalid == ("other programs used 0.30 cores of the machine (at most 0.25)",)
 
 
+def test_where_nothing_of_the_window_arrived_there_is_no_latency():
+    result = result_of()
+    result.findings.histograms["transforms"] = Histogram()
+    found = measured_of("nats", 5, result, WriteCount())
+    assert (found.p50_ms, found.p99_ms) == (None, None)
+
+
 def test_batching_is_of_what_edges_wrote_to_sockets():
     writes = WriteCount()
     writes.add(9.0, 1000)

@@ -74,7 +74,6 @@ class Uplink:
         self._commands_per_s = 0.0
         self._pending_count = 0
         self._numbers: dict[Shard, int] = {}
-        self._shard_cache: dict[RoomId, Shard] = {}
         self._busy: set[Shard] = set()
         self._is_due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -94,7 +93,7 @@ class Uplink:
 
     def offer(self, room_id: RoomId, command: AnyCommand, *, must: bool) -> bool:
         """Take a command to a room; False where the cluster is busy (never with `must`)."""
-        shard = self._shard_of(room_id)
+        shard = shard_of(room_id, self._shards)
         if not must and (shard in self._busy or self._pending_count >= self._commands_max):
             return False
         self.put(shard, command)
@@ -112,7 +111,7 @@ class Uplink:
 
     def expect_read(self, room_id: RoomId, at_ms: float) -> None:
         """The worker of a room will read its input next at a time of the monotonic clock."""
-        self._reads_at_ms[self._shard_of(room_id)] = at_ms
+        self._reads_at_ms[shard_of(room_id, self._shards)] = at_ms
 
     async def sent(self) -> None:
         """Wait until everything that was taken before this call is in its stream."""
@@ -149,14 +148,6 @@ class Uplink:
                 self._timer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
-
-    def _shard_of(self, room_id: RoomId) -> Shard:
-        shard = self._shard_cache.get(room_id)
-        if shard is None:
-            if len(self._shard_cache) > 100_000:
-                self._shard_cache.clear()
-            shard = self._shard_cache[room_id] = shard_of(room_id, self._shards)
-        return shard
 
     def _schedule(self, shard: Shard) -> None:
         """Set when the first command to a shard since its last flush leaves."""

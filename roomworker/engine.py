@@ -253,6 +253,10 @@ class Engine:
         self._word_filter = word_filter
         self._on_failure = on_failure
         self._shards: dict[Shard, OwnedShard] = {}
+        self._of_partition: dict[Partition, dict[Shard, OwnedShard]] = {
+            Partition(number): {} for number in range(settings.partitions)
+        }
+        """The same, by partition."""
         self._rules: dict[str, RoomRules] = {kind: make(settings) for kind, make in KINDS.items()}
         self._timers: dict[Partition, list[tuple[int, RoomId]]] = {
             Partition(number): [] for number in range(settings.partitions)
@@ -273,7 +277,7 @@ class Engine:
     ) -> None:
         """Take a shard whose lease was acquired. Its rooms of another generation begin a new order when loaded."""
         assert shard not in self._shards
-        self._shards[shard] = OwnedShard(
+        owned = OwnedShard(
             shard,
             acquired.token,
             acquired.version,
@@ -283,10 +287,12 @@ class Engine:
             outbox_length,
             dict(relay_lengths),
         )
+        self._shards[shard] = self._of_partition[self._partition(shard)][shard] = owned
 
     def drop_shard(self, shard: Shard) -> None:
         """Forget a shard and its rooms; idempotent."""
         self._shards.pop(shard, None)
+        self._of_partition[self._partition(shard)].pop(shard, None)
 
     def hurry(self, shards: Collection[Shard], now_ms: int) -> bool:
         """Have the next turn store what rooms of these shards were to store later. False: there is nothing."""
@@ -307,11 +313,11 @@ class Engine:
 
     def tokens(self, partition: Partition) -> dict[Shard, LeaseToken]:
         """Return the lease tokens of the shards owned in a partition."""
-        return {s.shard: s.token for s in self._shards.values() if self._partition(s.shard) == partition}
+        return {shard: owned.token for shard, owned in self._of_partition[partition].items()}
 
     def versions(self, partition: Partition) -> dict[Shard, int]:
         """Return how many commits of each owned shard of a partition this worker knows."""
-        return {s.shard: s.version for s in self._shards.values() if self._partition(s.shard) == partition}
+        return {shard: owned.version for shard, owned in self._of_partition[partition].items()}
 
     def doubt(self, shard: Shard) -> None:
         """Have the next turn commit something for an owned shard, as a proof; see `Renewed.is_proven`."""
@@ -325,9 +331,10 @@ class Engine:
         """
         waiting_max = RELAY_STOPS_AT * self._settings.relay_entries_max
         return {
-            owned.shard: owned.cursor
-            for owned in self._shards.values()
-            if self._partition(owned.shard) == partition and _longest_relay(owned) < waiting_max
+            shard: owned.cursor
+            for shard, owned in self._of_partition[partition].items()
+            # With one partition there are no relays; this is asked before each read.
+            if not owned.relay_lengths or max(owned.relay_lengths.values()) < waiting_max
         }
 
     def relay_length(self) -> int:
@@ -405,9 +412,7 @@ class Engine:
 
         Not during a turn of the partition.
         """
-        for owned in self._shards.values():
-            if self._partition(owned.shard) != partition:
-                continue
+        for owned in self._of_partition[partition].values():
             for room_id, room in list(owned.rooms.items()):
                 if room.member_count:
                     self._idle_since_ms.pop(room_id, None)
@@ -460,9 +465,7 @@ class Engine:
         for moved in relayed:
             self._plan_relayed(plan, moved)
         self._plan_timers(plan, partition, now_ms)
-        for owned in self._shards.values():
-            if not owned.is_proven and self._partition(owned.shard) == partition:
-                plan.proofs.append(owned.shard)
+        plan.proofs = [shard for shard, owned in self._of_partition[partition].items() if not owned.is_proven]
         plan.rooms_to_load = [room_id for room_id in plan.rooms if self.room(room_id) is None]
         return plan
 
@@ -643,9 +646,9 @@ class Engine:
     def _plan_gone_edge(
         self, plan: Plan, partition: Partition, edge_id: EdgeId, marks_before: Mapping[Shard, int], now_ms: int
     ) -> None:
-        for owned in self._shards.values():
+        for owned in self._of_partition[partition].values():
             mark = plan.marks.get(owned.shard, owned.marks).get(edge_id, owned.marks.get(edge_id, 0))
-            if self._partition(owned.shard) != partition or mark != marks_before.get(owned.shard):
+            if mark != marks_before.get(owned.shard):
                 continue
             self._plan_shard_wide(plan, owned, Task(edge_id, DropEdge(), now_ms))
             if edge_id in owned.marks:
@@ -717,7 +720,7 @@ class Engine:
             self._refuse_tasks(room_plan, turns[room_plan.shard], now_ms)
             return True
         room.outbox_is_full = owned.outbox_length >= self._settings.outbox_entries_max
-        room.relay_is_full = _longest_relay(owned) >= self._settings.relay_entries_max
+        room.relay_is_full = max(owned.relay_lengths.values(), default=0) >= self._settings.relay_entries_max
         task = None
         try:
             for task in room_plan.tasks:
@@ -814,11 +817,6 @@ CLOCK_SLACK_MS: Final = 3_000
 clock can do: rates refill late by at most so much, once."""
 
 
-def _longest_relay(owned: OwnedShard) -> int:
-    # Asked for each shard before each read; with one partition there are none.
-    return max(owned.relay_lengths.values()) if owned.relay_lengths else 0
-
-
 def _concerns(task: Task, room: Room) -> bool:
     work = task.work
     return room.has_member(work.user_id) if isinstance(work, BlockChanged) else task.edge_id in room.edges
@@ -827,6 +825,9 @@ def _concerns(task: Task, room: Room) -> bool:
 def _perform(room: Room, task: Task, now_ms: int, people: Mapping[UserId, Person]) -> None:
     work = task.work
     match work:
+        case Post():
+            # Nearly all are; the others need not be asked for first.
+            room.handle(task.edge_id, work, now_ms, task.arrived_ms, people)
         case BlockChanged():
             room.change_block(work.user_id, work.other_id, now_ms, blocked=work.blocked)
         case EdgeClosed() | DropEdge():

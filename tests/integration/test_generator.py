@@ -181,8 +181,11 @@ async def test_a_socket_that_the_server_closes_is_told_with_its_code() -> None:
     server.close_after = {"bench-r-u2": 3}
     result, totals = await run(server, Words())
     assert [(one.user_id, one.code, one.reason) for one in result.closed] == [("bench-r-u2", 4321, "enough")]
+    # It sent no more, and missed what the others sent.
+    last_sent = {user_id: sender.last_sent for user_id, sender in result.senders.items()}
+    assert 3 <= last_sent.pop("bench-r-u2") < 10
+    assert set(last_sent.values()) == {10}
     assert totals.lost > 0
-    assert totals.sent == SENT - 7
 
 
 async def test_who_may_not_come_in_ends_the_run() -> None:

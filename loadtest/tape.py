@@ -41,19 +41,20 @@ class Known:
 
     def __init__(self, units_max: int = KNOWN_UNITS_MAX) -> None:
         self._units_max = units_max
-        self._young: dict[bytes, Sequence[Arrival]] = {}
+        self.young: dict[bytes, Sequence[Arrival]] = {}
+        """The youngest of them: what is looked up here first needs no call of `get`."""
         self._old: dict[bytes, Sequence[Arrival]] = {}
 
     def get(self, unit: bytes) -> Sequence[Arrival] | None:
         """Return the updates of a unit, or None where it is not known."""
-        arrivals = self._young.get(unit)
+        arrivals = self.young.get(unit)
         return self._old.get(unit) if arrivals is None else arrivals
 
     def put(self, unit: bytes, arrivals: Sequence[Arrival]) -> None:
         """Remember a unit."""
-        if len(self._young) >= self._units_max:
-            self._old, self._young = self._young, {}
-        self._young[unit] = arrivals
+        if len(self.young) >= self._units_max:
+            self._old, self.young = self.young, {}
+        self.young[unit] = arrivals
 
 
 class Tally:
@@ -66,20 +67,28 @@ class Tally:
         self.units = 0
         self.reads = 0
         self.bytes = 0
-        self._single_latencies_us: list[float] = []
-        self._single_intended_us: list[float] = []
+        self.single_intended_us: list[float] = []
+        """The updates of receivers that are no readers, since the last `settle`; `arrived` says when they came."""
+        self._single_counts: list[int] = []
+        self._single_us: list[float] = []
 
-    def arrived(self, intended_us: float, now_us: float) -> None:
-        """Count an update of a receiver that is no reader."""
-        self.received += 1
-        self._single_latencies_us.append(now_us - intended_us)
-        self._single_intended_us.append(intended_us)
+    def arrived(self, units: int, updates: int, now_us: float) -> None:
+        """Count a read of a receiver that is no reader; its updates are the last of `single_intended_us`."""
+        self.units += units
+        self.received += updates
+        self._single_counts.append(updates)
+        self._single_us.append(now_us)
 
     def settle(self) -> None:
         """Count the latencies of `arrived`."""
-        self.latency.record(np.array(self._single_latencies_us), np.array(self._single_intended_us))
-        self._single_latencies_us.clear()
-        self._single_intended_us.clear()
+        intended_us = np.array(self.single_intended_us)
+        latencies_us = np.repeat(np.array(self._single_us), np.array(self._single_counts, np.int64)) - intended_us
+        for at in range(0, len(intended_us), BLOCK_UPDATES_MAX):
+            block = slice(at, at + BLOCK_UPDATES_MAX)
+            self.latency.record(latencies_us[block], intended_us[block])
+        self.single_intended_us.clear()
+        self._single_counts.clear()
+        self._single_us.clear()
 
 
 class Reader(Protocol):

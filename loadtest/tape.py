@@ -13,6 +13,7 @@ loadtest/receiver.py.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -41,45 +42,80 @@ class Known:
 
     def __init__(self, units_max: int = KNOWN_UNITS_MAX) -> None:
         self._units_max = units_max
-        self._young: dict[bytes, Sequence[Arrival]] = {}
+        self.young: dict[bytes, Sequence[Arrival]] = {}
+        """The youngest of them: what is looked up here first needs no call of `get`."""
         self._old: dict[bytes, Sequence[Arrival]] = {}
 
     def get(self, unit: bytes) -> Sequence[Arrival] | None:
         """Return the updates of a unit, or None where it is not known."""
-        arrivals = self._young.get(unit)
+        arrivals = self.young.get(unit)
         return self._old.get(unit) if arrivals is None else arrivals
 
     def put(self, unit: bytes, arrivals: Sequence[Arrival]) -> None:
         """Remember a unit."""
-        if len(self._young) >= self._units_max:
-            self._old, self._young = self._young, {}
-        self._young[unit] = arrivals
+        if len(self.young) >= self._units_max:
+            self._old, self.young = self.young, {}
+        self.young[unit] = arrivals
+
+
+@dataclass
+class Traffic:
+    """How much was received."""
+
+    updates: int = 0
+    units: int = 0
+    reads: int = 0
+    bytes: int = 0
 
 
 class Tally:
-    """What all the receivers of a generator add to."""
+    """What all the receivers of a generator add to. What readers received counts when their tape is settled."""
 
-    def __init__(self, latency: LatencyCounts) -> None:
+    def __init__(self, latency: LatencyCounts, begin_us: int = 0, end_us: int = 0) -> None:
+        """Begin with nothing.
+
+        Args:
+            begin_us: beginning of the measured window, since the start of the run.
+            end_us: its end; what comes then is outside.
+        """
         self.latency = latency
-        self.received = 0
-        """Updates, of all reads that were settled."""
-        self.units = 0
-        self.reads = 0
-        self.bytes = 0
-        self._single_latencies_us: list[float] = []
-        self._single_intended_us: list[float] = []
+        self.begin_us = begin_us
+        self.end_us = end_us
+        self.inside = Traffic()
+        """Received in the window."""
+        self.outside = Traffic()
+        self.single_intended_us: list[float] = []
+        """The updates of receivers that are no readers, since the last `settle`; `arrived` says when they came."""
+        self._single_counts: list[int] = []
+        self._single_us: list[float] = []
 
-    def arrived(self, intended_us: float, now_us: float) -> None:
-        """Count an update of a receiver that is no reader."""
-        self.received += 1
-        self._single_latencies_us.append(now_us - intended_us)
-        self._single_intended_us.append(intended_us)
+    @property
+    def updates(self) -> int:
+        """Updates received, in the window or not."""
+        return self.inside.updates + self.outside.updates
+
+    def at(self, now_us: float) -> Traffic:
+        """Return what counts what is received at that time."""
+        return self.inside if self.begin_us <= now_us < self.end_us else self.outside
+
+    def arrived(self, units: int, updates: int, now_us: float) -> None:
+        """Count a read of a receiver that is no reader; its updates are the last of `single_intended_us`."""
+        traffic = self.at(now_us)
+        traffic.units += units
+        traffic.updates += updates
+        self._single_counts.append(updates)
+        self._single_us.append(now_us)
 
     def settle(self) -> None:
         """Count the latencies of `arrived`."""
-        self.latency.record(np.array(self._single_latencies_us), np.array(self._single_intended_us))
-        self._single_latencies_us.clear()
-        self._single_intended_us.clear()
+        intended_us = np.array(self.single_intended_us)
+        latencies_us = np.repeat(np.array(self._single_us), np.array(self._single_counts, np.int64)) - intended_us
+        for at in range(0, len(intended_us), BLOCK_UPDATES_MAX):
+            block = slice(at, at + BLOCK_UPDATES_MAX)
+            self.latency.record(latencies_us[block], intended_us[block])
+        self.single_intended_us.clear()
+        self._single_counts.clear()
+        self._single_us.clear()
 
 
 class Reader(Protocol):
@@ -221,10 +257,12 @@ class Tape:
             intended_us = all_intended_us[numbers]
             tally.latency.record(np.repeat(times_us[at:to], block) - intended_us, intended_us)
             at = to
-        tally.received += int(received_to[-1])
-        tally.units += int((units_to - first_unit).sum())
-        tally.reads += len(times_us)
-        tally.bytes += int((ends - begins).sum())
+        is_inside = (times_us >= tally.begin_us) & (times_us < tally.end_us)
+        for traffic, chosen in ((tally.inside, is_inside), (tally.outside, ~is_inside)):
+            traffic.updates += int(counts[chosen].sum())
+            traffic.units += int((units_to - first_unit)[chosen].sum())
+            traffic.reads += int(chosen.sum())
+            traffic.bytes += int((ends - begins)[chosen].sum())
         self.read_from.clear()
         self.read_to.clear()
         self.read_us.clear()

@@ -283,6 +283,20 @@ def test_more_than_is_counted_at_once_is_counted():
     assert room.tally.latency.whole().counts == expected.counts
 
 
+@pytest.mark.parametrize("is_reader", [True, False])
+def test_the_window_has_its_beginning_and_not_its_end(is_reader):
+    room = Room(1)
+    receiver = room.receivers[0]
+    if not is_reader:
+        receiver.leave_tape()
+    begin_us, end_us = WINDOW_US
+    for seq, now_us in enumerate((begin_us - 1, begin_us, end_us - 1, end_us), start=1):
+        receiver.feed(joined(run_of(seq, seq)), now_us)
+    room.settle()
+    assert (room.tally.inside.updates, room.tally.inside.reads) == (6, 2)
+    assert (room.tally.outside.updates, room.tally.outside.reads) == (6, 2)
+
+
 def test_who_comes_later_is_no_reader_and_missed_what_was_before():
     room = Room(1)
     room.receivers[0].feed(joined(run_of(1, 3)), 50_000)

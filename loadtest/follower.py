@@ -25,7 +25,7 @@ from loadtest import frames
 from loadtest.following import Following, RoomRecord, Verdict, judge
 from loadtest.histogram import Histogram
 from loadtest.latency import Integers, LatencyCounts
-from loadtest.light_socket import LightSocket, Refused, Unreachable
+from loadtest.light_socket import NORMAL_CLOSURE, LightSocket, Refused, Unreachable
 from loadtest.scenario import CannotRun
 
 US: Final = 1_000_000
@@ -532,14 +532,14 @@ class Follower:
     def _jitter_s(self, attempt: int) -> float:
         return self._company.dice.uniform(0.0, min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0**attempt))
 
-    def _gone(self) -> None:
+    def _gone(self, code: int = NORMAL_CLOSURE) -> None:
         self._socket = None
         self.is_joined = False
         self.lost_us = self._company.now_us()
         self._target_seq = _NEVER
         for answer in (self._welcome, self._joined):
             if answer is not None and not answer.done():
-                answer.set_exception(Unreachable(f"the connection of {self.user_id} was lost"))
+                answer.set_exception(Unreachable(f"the connection of {self.user_id} was closed with {code}"))
                 # The one that nobody awaits any more must not be reported as forgotten.
                 answer.exception()
 
@@ -633,7 +633,7 @@ class Follower:
         if self._socket is None:
             # It ended as soon as it was there, before `open` knew of it.
             return
-        self._gone()
+        self._gone(code)
         if company.on_lost is not None and not self._is_leaving:
             company.on_lost(self)
 

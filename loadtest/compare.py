@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -26,7 +26,9 @@ class Contender:
     """One or more runs of the same thing."""
 
     name: str
-    """As the table heads it."""
+    """Of its file or folder."""
+    label: str
+    """What the servers are called."""
     scenario: str
     values: Mapping[str, Any]
     """Options of the first run, and how many edges and workers it had."""
@@ -77,7 +79,7 @@ def read(path: Path) -> Contender:
         raise BadResult(f"{path} has results of several scenarios: {', '.join(sorted(scenarios))}")
     first = results[0][1]
     values = {**first["values"], "edges": first["edges"], "workers": first["workers"]}
-    contender = Contender(str(path), first["scenario"], values)
+    contender = Contender(str(path), first["label"], first["scenario"], values)
     for _, result in results:
         contender.add(result)
     return contender
@@ -106,6 +108,9 @@ def render(contenders: Sequence[Contender]) -> str:
     Raises:
         BadResult: they are of different scenarios.
     """
+    if len({contender.label for contender in contenders}) == len(contenders):
+        # Where each has a name of its own, that says more than where it lies.
+        contenders = [replace(contender, name=contender.label) for contender in contenders]
     first = contenders[0]
     for other in contenders[1:]:
         if other.scenario != first.scenario:

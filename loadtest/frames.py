@@ -48,16 +48,16 @@ def frame_end(data: bytes, start: int) -> int:
         return -1
     size = data[start + 1] & 0x7F
     if size < 126:
-        end = start + 2 + size
+        size += 2
     elif size == 126:
         if have < 4:
             return -1
-        end = start + 4 + (data[start + 2] << 8) + data[start + 3]
+        size = (data[start + 2] << 8) + data[start + 3] + 4
     else:
         if have < 10:
             return -1
-        end = start + 10 + int.from_bytes(data[start + 2 : start + 10], "big")
-    return end if end <= len(data) else -1
+        size = int.from_bytes(data[start + 2 : start + 10], "big") + 10
+    return start + size if size <= have else -1
 
 
 def payload_of(frame: bytes) -> bytes:

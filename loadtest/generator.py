@@ -9,14 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import cycle, islice
-from math import ceil
-from typing import Final, NamedTuple
+from itertools import count
+from typing import Final
 
 import aiohttp
 
 from loadtest.accounting import OrderSightings, SenderRecord, TransformSightings
-from loadtest.dialect import JoinError, load_dialect
+from loadtest.dialect import Dialect, JoinError, load_dialect
 from loadtest.histogram import Histogram
 from loadtest.member import Member, SharedCounts
 from loadtest.pacer import Pacer
@@ -33,10 +32,11 @@ HTTP_TIMEOUT_S: Final = 10.0
 SETTLE_S: Final = 0.05
 """How often reads are counted. So little comes together in it that counting takes well below a millisecond."""
 
-SETTLE_ALL_S: Final = 1.0
-"""Every tape is settled so often; those with few reads wait for it, since settling one costs 50 µs at least."""
+SETTLE_ALL_S: Final = 5.0
+"""Every tape is settled so often at least. Settling one takes 100 µs however little there is, so that waits for it."""
 
 SETTLE_READS_MIN: Final = 500
+"""A tape with so many reads is settled with the next turn."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,14 @@ class GeneratorResult:
 class Generator:
     """One run of one generator. Call `join`, `run` and `result` once each, in this order, then `close`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, dialect: Dialect | None = None) -> None:
+        """Begin with no members.
+
+        Args:
+            dialect: instead of the one that the plan names.
+        """
         self._plan = plan
-        self._dialect = load_dialect(plan.dialect)
+        self._dialect = dialect or load_dialect(plan.dialect)
         self._counts = SharedCounts(plan, self._dialect)
         self._members: dict[MemberNumber, Member] = {}
         self._result = GeneratorResult()
@@ -128,7 +133,7 @@ class Generator:
     @property
     def received(self) -> int:
         """Transforms received until now, but for those of the last moment."""
-        return self._counts.tally.received
+        return self._counts.tally.updates
 
     @property
     def open_sockets(self) -> int:
@@ -184,9 +189,14 @@ class Generator:
             self._is_sending = True
             self._send_due(pacer)
             if await self._sleep_until(self._plan.warmup_us):
-                begin = self._window_edge()
+                begin_us, cpu_s, tally = self._counts.now_us(), time.process_time(), self._counts.tally
                 await self._sleep_until(self._plan.end_us)
-                self._measure_window(begin, self._window_edge())
+                # Earlier than planned where it was stopped.
+                tally.end_us = min(tally.end_us, self._counts.now_us())
+                self._result.window_s = (self._counts.now_us() - begin_us) / US
+                self._result.cpu_s.append(time.process_time() - cpu_s)
+            else:
+                self._counts.tally.end_us = 0
             self._is_sending = False
             await asyncio.sleep(self._plan.drain_s)
         finally:
@@ -223,6 +233,9 @@ class Generator:
         for room, order in counts.orders.items():
             result.order.room(room).merge(order)
         result.order.resyncs = counts.resyncs
+        inside = counts.tally.inside
+        result.window_received, result.window_reads = inside.updates, inside.reads
+        result.window_frames, result.window_bytes = inside.units, inside.bytes
         result.transform_latency = counts.tally.latency.whole()
         result.second_latency = counts.tally.latency.seconds()
         result.chat_latency = counts.chat_latency
@@ -248,32 +261,15 @@ class Generator:
     async def _settle_often(self) -> None:
         """Count what was received, little by little: a long pause would count as the server's."""
         tapes = self._counts.tapes
-        share = ceil(len(tapes) * SETTLE_S / SETTLE_ALL_S)
-        turns = cycle(tapes)
-        while True:
+        turns = round(SETTLE_ALL_S / SETTLE_S)
+        for turn in count():
             await asyncio.sleep(SETTLE_S)
-            for tape in tapes:
-                if len(tape.read_us) >= SETTLE_READS_MIN:
+            for index, tape in enumerate(tapes):
+                if len(tape.read_us) >= SETTLE_READS_MIN or index % turns == turn % turns:
                     tape.settle()
-            for tape in islice(turns, share):
-                tape.settle()
+                    # With many rooms there are several a turn: let what has come meanwhile be read between them.
+                    await asyncio.sleep(0)
             self._counts.tally.settle()
-
-    def _window_edge(self) -> "_WindowEdge":
-        self._settle()
-        tally = self._counts.tally
-        return _WindowEdge(
-            self._counts.now_us(), time.process_time(), tally.received, tally.reads, tally.units, tally.bytes
-        )
-
-    def _measure_window(self, begin: "_WindowEdge", end: "_WindowEdge") -> None:
-        result = self._result
-        result.window_s = (end.at_us - begin.at_us) / US
-        result.cpu_s.append(end.cpu_s - begin.cpu_s)
-        result.window_received = end.received - begin.received
-        result.window_reads = end.reads - begin.reads
-        result.window_frames = end.frames - begin.frames
-        result.window_bytes = end.bytes - begin.bytes
 
     # --- the schedule -------------------------------------------------------------------------------------
 
@@ -350,17 +346,6 @@ class Generator:
         except TimeoutError:
             return True
         return False
-
-
-class _WindowEdge(NamedTuple):
-    """What had been used and received at one end of the measured window."""
-
-    at_us: int
-    cpu_s: float
-    received: int
-    reads: int
-    frames: int
-    bytes: int
 
 
 def _first(failures: BaseExceptionGroup[JoinError]) -> BaseException:

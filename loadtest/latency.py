@@ -26,7 +26,7 @@ def buckets_of(values_us: Floats) -> Integers:
 
     Exponent and first bits of the mantissa of a float are just what the number of a bucket is made of.
     """
-    values = np.clip(values_us, 0.0, float(VALUE_MAX_US))
+    values = np.minimum(np.maximum(values_us, 0.0), float(VALUE_MAX_US))
     leading = (values.view(np.int64) >> (_MANTISSA_BITS - SUB_BITS)) - _FIRST_BITS
     return np.where(values < BUCKETS_PER_OCTAVE, values.astype(np.int64), leading)
 
@@ -50,28 +50,27 @@ class LatencyCounts:
         """
         if not len(latencies_us):
             return
-        buckets = buckets_of(latencies_us)
         first, last = int(intended_us.min() // US), int(intended_us.max() // US)
-        if first == last:
-            self._record_second(first, buckets, latencies_us)
-        else:
-            second_of = intended_us // US
-            for second in range(first, last + 1):
-                chosen = second_of == second
-                self._record_second(second, buckets[chosen], latencies_us[chosen])
-        if first * US < self._warmup_us:
-            measured = intended_us >= self._warmup_us
-            buckets, latencies_us = buckets[measured], latencies_us[measured]
-        if len(buckets):
-            self._whole += np.bincount(buckets, minlength=BUCKETS)
-            self._max_us = max(self._max_us, float(latencies_us.max()))
+        if first == last and not first * US < self._warmup_us < (first + 1) * US:
+            self._record_second(first, latencies_us, is_measured=first * US >= self._warmup_us)
+            return
+        second_of, is_measured = intended_us // US, intended_us >= self._warmup_us
+        for second in range(first, last + 1):
+            chosen = second_of == second
+            self._record_second(second, latencies_us[chosen & ~is_measured], is_measured=False)
+            self._record_second(second, latencies_us[chosen & is_measured], is_measured=True)
 
-    def _record_second(self, second: int, buckets: Integers, latencies_us: Floats) -> None:
-        if len(buckets):
-            counts = np.bincount(buckets, minlength=BUCKETS)
-            before = self._seconds.get(second)
-            self._seconds[second] = counts if before is None else before + counts
-            self._second_max_us[second] = max(self._second_max_us.get(second, 0.0), float(latencies_us.max()))
+    def _record_second(self, second: int, latencies_us: Floats, *, is_measured: bool) -> None:
+        if not len(latencies_us):
+            return
+        counts = np.bincount(buckets_of(latencies_us), minlength=BUCKETS)
+        peak_us = float(latencies_us.max())
+        if is_measured:
+            self._whole += counts
+            self._max_us = max(self._max_us, peak_us)
+        before = self._seconds.get(second)
+        self._seconds[second] = counts if before is None else before + counts
+        self._second_max_us[second] = max(self._second_max_us.get(second, 0.0), peak_us)
 
     def whole(self) -> Histogram:
         """Return the histogram of what was to be sent after the warm-up."""

@@ -43,7 +43,7 @@ class SharedCounts:
         self.dialect = dialect
         self.start_s = 0.0
         """Start of the run in `time.monotonic()`; set before the first transform is sent."""
-        self.tally = Tally(LatencyCounts(plan.warmup_us))
+        self.tally = Tally(LatencyCounts(plan.warmup_us), plan.warmup_us, plan.end_us)
         self.chat_latency = Histogram()
         self.orders: dict[int, RoomOrder] = {}
         self.error_codes: Counter[str] = Counter()

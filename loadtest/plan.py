@@ -16,6 +16,10 @@ WRAP_US: Final = 1_000_000_000
 
 US: Final = 1_000_000
 
+TOGETHER_US: Final = 2_000
+"""Members whose turns are closer than this send together. An alarm costs as much as ten reads: setting a timer leaves a
+virtual machine. Real members are no better spread than that."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -82,7 +86,8 @@ class Plan:
 
     def transform_us(self, member: MemberNumber, seq: int) -> int:
         """Return when a member should send its transform `seq` (from 1). The members are spread over a period."""
-        return round((seq - 1 + member / self.members) / self.rate * US)
+        turn_us = int(member / self.members / self.rate * US)
+        return round((seq - 1) / self.rate * US) + turn_us - turn_us % TOGETHER_US
 
     def first_measured(self, member: MemberNumber) -> int:
         """Return the first `seq` whose intended time is in the measured window."""

@@ -117,7 +117,7 @@ class Receiver:
             ValueError: the stream cannot be cut into units. Nothing more can be read of it.
         """
         if self._is_stream:
-            data = self._unwrap(data)
+            data = self._unwrap(data, now_us)
             if not data:
                 return
         tape, begin = self._compared, self.place
@@ -127,8 +127,9 @@ class Receiver:
             tape.read_to.append(end)
             tape.read_us.append(now_us)
         else:
-            self._tally.reads += 1
-            self._tally.bytes += len(data)
+            traffic = self._tally.at(now_us)
+            traffic.reads += 1
+            traffic.bytes += len(data)
             data, self._rest = self._rest + data, b""
             if self._tape is None:
                 self._take_singly(data, now_us)
@@ -144,15 +145,17 @@ class Receiver:
         at, is_same = 0, True
         try:
             while True:
-                at += self._skip_equal(tape, data, at)
+                if self.place < tape.end:
+                    at += self._skip_equal(tape, data, at)
                 end = self._end_of_unit(data, at)
                 if end < 0:
                     break
                 unit = data[at:end]
-                if tape.text.startswith(unit, self.place - tape.base):
+                is_at_end = self.place == tape.end
+                if not is_at_end and tape.text.startswith(unit, self.place - tape.base):
                     self.place += len(unit)
                 elif arrivals := self._arrivals_of(unit, now_us):
-                    if self.place < tape.end:
+                    if not is_at_end:
                         is_same = False
                         break
                     tape.append(unit, arrivals)
@@ -162,8 +165,9 @@ class Receiver:
             if self.place > begin:
                 # What is noted of reads is counted when they are settled.
                 tape.note(begin, self.place, now_us)
-                self._tally.reads -= 1
-                self._tally.bytes -= self.place - begin
+                traffic = self._tally.at(now_us)
+                traffic.reads -= 1
+                traffic.bytes -= self.place - begin
         if is_same:
             self._rest = data[at:]
             self._compared = _BLANK if self._rest else tape
@@ -180,15 +184,32 @@ class Receiver:
         return size
 
     def _take_singly(self, data: bytes, now_us: float) -> None:
-        """Take units one by one."""
-        at = 0
-        while (end := self._end_of_unit(data, at)) >= 0:
-            arrivals = self._arrivals_of(data[at:end], now_us)
-            at = end
-            self._tally.units += bool(arrivals)
-            for arrival in arrivals:
-                self._account.receive(arrival.sender, arrival.seq)
-                self._tally.arrived(arrival, now_us)
+        """Take units one by one.
+
+        This runs for every update of a receiver that is no reader, so its usual case is written out: `Known.get` and
+        `TransformReceipts.receive`.
+        """
+        young, account, intended_us = self._known.young, self._account, self._tally.single_intended_us
+        highest = account.highest
+        unit_end = self._dialect.unit_end if self._is_stream else frame_end
+        at, units, received_before = 0, 0, len(intended_us)
+        try:
+            while at < len(data) and (end := unit_end(data, at)) >= 0:
+                unit = data[at:end]
+                arrivals = young.get(unit)
+                if arrivals is None:
+                    arrivals = self._arrivals_of(unit, now_us)
+                at = end
+                if arrivals:
+                    units += 1
+                for sender, seq, sent_us in arrivals:
+                    if highest.get(sender) == seq - 1:
+                        highest[sender] = seq
+                    else:
+                        account.receive(sender, seq)
+                    intended_us.append(sent_us)
+        finally:
+            self._tally.arrived(units, len(intended_us) - received_before, now_us)
         self._rest = data[at:]
 
     def _end_of_unit(self, data: bytes, start: int) -> int:
@@ -203,11 +224,9 @@ class Receiver:
             return arrivals
         updates = self._updates_of(unit)
         if not updates:
-            self._tally.units += 1
+            self._tally.at(now_us).units += 1
             return ()
-        arrivals = [
-            Arrival(update.sender, update.seq, now_us - (now_us - update.intended_us) % _WRAP) for update in updates
-        ]
+        arrivals = [(sender, seq, now_us - (now_us - intended_us) % _WRAP) for sender, seq, intended_us in updates]
         self._known.put(unit, arrivals)
         return arrivals
 
@@ -226,7 +245,7 @@ class Receiver:
             return ()
         return updates or ()
 
-    def _unwrap(self, data: bytes) -> bytes:
+    def _unwrap(self, data: bytes, now_us: float) -> bytes:
         """Return the contents of the frames that are all there now."""
         received = len(data)
         data, at = self._outer_rest + data, 0
@@ -241,8 +260,9 @@ class Receiver:
         self._outer_rest = data[at:]
         content = b"".join(contents)
         # The rest is counted with the content.
-        self._tally.bytes += received - len(content)
-        self._tally.reads += not content
+        traffic = self._tally.at(now_us)
+        traffic.bytes += received - len(content)
+        traffic.reads += not content
         return content
 
 

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Self
 
 import aiohttp
@@ -44,6 +45,8 @@ class RunStage:
         self._progress = progress
         self._traces: dict[str, Trace] = {}
         self._children: Mapping[int, Sequence[int]] = {}
+        self._unseen: dict[int, tuple[float, float]] = {}
+        """Process -> user and system time that its children had used when they were found."""
         self._in_window = False
         self._redis = RedisReader(target.redis_url)
         self._http: aiohttp.ClientSession | None = None
@@ -126,7 +129,20 @@ class RunStage:
     # --- what it measures meanwhile -----------------------------------------------------------------------------
 
     def _find_children(self) -> None:
-        self._children = children_of([pid for pids in self.target.pids().values() for pid in pids])
+        pids = [pid for pids in self.target.pids().values() for pid in pids]
+        found = children_of(pids)
+        for pid in pids:
+            known = self._children.get(pid, ())
+            if set(known) != set(found[pid]):
+                # What a child had used before it was found is no use of this moment.
+                before, after = read_usage((pid, *known)), read_usage((pid, *found[pid]))
+                if before is not None and after is not None:
+                    user_s, system_s = self._unseen.get(pid, (0.0, 0.0))
+                    self._unseen[pid] = (
+                        user_s + after.user_s - before.user_s,
+                        system_s + after.system_s - before.system_s,
+                    )
+        self._children = found
 
     async def _sample_all(self) -> None:
         due_s = self.begin_s
@@ -142,7 +158,7 @@ class RunStage:
             for number, pid in enumerate(pids, 1):
                 name = f"{kind}-{number}"
                 is_only = len(pids) == 1 and name not in self.target.metrics_urls
-                self._add(kind if is_only else name, kind, read_usage((pid, *self._children.get(pid, ()))))
+                self._add(kind if is_only else name, kind, self._usage(pid))
         own = read_usage((os.getpid(),))
         if own is not None:
             # Without the children that have ended: those are servers, as a rule.
@@ -150,6 +166,13 @@ class RunStage:
             self._add(GENERATOR, GENERATOR, Usage(times.user, times.system, own.rss_bytes, own.private_bytes))
         for number, child in enumerate(multiprocessing.active_children(), 2):
             self._add(f"{GENERATOR}-{number}", GENERATOR, read_usage((child.pid or 0,)))
+
+    def _usage(self, pid: int) -> Usage | None:
+        usage = read_usage((pid, *self._children.get(pid, ())))
+        user_s, system_s = self._unseen.get(pid, (0.0, 0.0))
+        if usage is None:
+            return None
+        return replace(usage, user_s=usage.user_s - user_s, system_s=usage.system_s - system_s)
 
     def _add(self, name: str, kind: str, usage: Usage | None) -> None:
         if usage is not None:

@@ -13,7 +13,8 @@ loadtest/receiver.py.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -24,17 +25,16 @@ LAG_BYTES_MAX: Final = 4 << 20
 """How much of the tape is kept for its slowest reader: some seconds of a full room. Who falls back further is no reader
 any more, which costs time but no truth."""
 
-KNOWN_UNITS_MAX: Final = 20_000
-"""Units that are looked up instead of read again: some seconds of a full room, twice (see `Known`)."""
+BLOCK_UPDATES_MAX: Final = 8_192
+"""Updates that are counted at once. Arrays of this size stay in the cache and in the heap; greater ones are mapped anew
+each time, which makes counting three times as dear."""
+
+KNOWN_UNITS_MAX: Final = 4_000
+"""Units that are looked up instead of read again: more than a second of a full room, twice (see `Known`)."""
 
 
-class Arrival(NamedTuple):
-    """One update as it was read."""
-
-    sender: str
-    seq: int
-    intended_us: float
-    """Since the start of the run, not wrapped."""
+Arrival = tuple[str, int, float]
+"""One update as it was read: sender, seq, and the intended time, unwrapped (microseconds of the run)."""
 
 
 class Known:
@@ -42,45 +42,80 @@ class Known:
 
     def __init__(self, units_max: int = KNOWN_UNITS_MAX) -> None:
         self._units_max = units_max
-        self._young: dict[bytes, Sequence[Arrival]] = {}
+        self.young: dict[bytes, Sequence[Arrival]] = {}
+        """The youngest of them: what is looked up here first needs no call of `get`."""
         self._old: dict[bytes, Sequence[Arrival]] = {}
 
     def get(self, unit: bytes) -> Sequence[Arrival] | None:
         """Return the updates of a unit, or None where it is not known."""
-        arrivals = self._young.get(unit)
+        arrivals = self.young.get(unit)
         return self._old.get(unit) if arrivals is None else arrivals
 
     def put(self, unit: bytes, arrivals: Sequence[Arrival]) -> None:
         """Remember a unit."""
-        if len(self._young) >= self._units_max:
-            self._old, self._young = self._young, {}
-        self._young[unit] = arrivals
+        if len(self.young) >= self._units_max:
+            self._old, self.young = self.young, {}
+        self.young[unit] = arrivals
+
+
+@dataclass
+class Traffic:
+    """How much was received."""
+
+    updates: int = 0
+    units: int = 0
+    reads: int = 0
+    bytes: int = 0
 
 
 class Tally:
-    """What all the receivers of a generator add to."""
+    """What all the receivers of a generator add to. What readers received counts when their tape is settled."""
 
-    def __init__(self, latency: LatencyCounts) -> None:
+    def __init__(self, latency: LatencyCounts, begin_us: int = 0, end_us: int = 0) -> None:
+        """Begin with nothing.
+
+        Args:
+            begin_us: beginning of the measured window, since the start of the run.
+            end_us: its end; what comes then is outside.
+        """
         self.latency = latency
-        self.received = 0
-        """Updates, of all reads that were settled."""
-        self.units = 0
-        self.reads = 0
-        self.bytes = 0
-        self._single_latencies_us: list[float] = []
-        self._single_intended_us: list[float] = []
+        self.begin_us = begin_us
+        self.end_us = end_us
+        self.inside = Traffic()
+        """Received in the window."""
+        self.outside = Traffic()
+        self.single_intended_us: list[float] = []
+        """The updates of receivers that are no readers, since the last `settle`; `arrived` says when they came."""
+        self._single_counts: list[int] = []
+        self._single_us: list[float] = []
 
-    def arrived(self, arrival: Arrival, now_us: float) -> None:
-        """Count an update of a receiver that is no reader."""
-        self.received += 1
-        self._single_latencies_us.append(now_us - arrival.intended_us)
-        self._single_intended_us.append(arrival.intended_us)
+    @property
+    def updates(self) -> int:
+        """Updates received, in the window or not."""
+        return self.inside.updates + self.outside.updates
+
+    def at(self, now_us: float) -> Traffic:
+        """Return what counts what is received at that time."""
+        return self.inside if self.begin_us <= now_us < self.end_us else self.outside
+
+    def arrived(self, units: int, updates: int, now_us: float) -> None:
+        """Count a read of a receiver that is no reader; its updates are the last of `single_intended_us`."""
+        traffic = self.at(now_us)
+        traffic.units += units
+        traffic.updates += updates
+        self._single_counts.append(updates)
+        self._single_us.append(now_us)
 
     def settle(self) -> None:
         """Count the latencies of `arrived`."""
-        self.latency.record(np.array(self._single_latencies_us), np.array(self._single_intended_us))
-        self._single_latencies_us.clear()
-        self._single_intended_us.clear()
+        intended_us = np.array(self.single_intended_us)
+        latencies_us = np.repeat(np.array(self._single_us), np.array(self._single_counts, np.int64)) - intended_us
+        for at in range(0, len(intended_us), BLOCK_UPDATES_MAX):
+            block = slice(at, at + BLOCK_UPDATES_MAX)
+            self.latency.record(latencies_us[block], intended_us[block])
+        self.single_intended_us.clear()
+        self._single_counts.clear()
+        self._single_us.clear()
 
 
 class Reader(Protocol):
@@ -208,16 +243,26 @@ class Tape:
         units_to = np.searchsorted(unit_ends, ends, side="right")
         known_to = np.array([0, *self._known_to], np.int64)
         first, counts = known_to[first_unit], known_to[units_to] - known_to[first_unit]
-        received = int(counts.sum())
-        # The numbers of all updates, read by read: first, first + 1, ... of each.
-        numbers = np.arange(received) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-        intended_us = np.array(self._intended_us)[numbers]
+        received_to = np.cumsum(counts)
+        all_intended_us = np.array(self._intended_us)
         tally = self._tally
-        tally.latency.record(np.repeat(times_us, counts) - intended_us, intended_us)
-        tally.received += received
-        tally.units += int((units_to - first_unit).sum())
-        tally.reads += len(times_us)
-        tally.bytes += int((ends - begins).sum())
+        at = 0
+        while at < len(counts):
+            received = int(received_to[at - 1]) if at else 0
+            to = max(at + 1, int(np.searchsorted(received_to, received + BLOCK_UPDATES_MAX, side="right")))
+            block = counts[at:to]
+            # The numbers of the updates, read by read: first, first + 1, ... of each.
+            begins_at = received_to[at:to] - block - received
+            numbers = np.arange(int(block.sum())) + np.repeat(first[at:to] - begins_at, block)
+            intended_us = all_intended_us[numbers]
+            tally.latency.record(np.repeat(times_us[at:to], block) - intended_us, intended_us)
+            at = to
+        is_inside = (times_us >= tally.begin_us) & (times_us < tally.end_us)
+        for traffic, chosen in ((tally.inside, is_inside), (tally.outside, ~is_inside)):
+            traffic.updates += int(counts[chosen].sum())
+            traffic.units += int((units_to - first_unit)[chosen].sum())
+            traffic.reads += int(chosen.sum())
+            traffic.bytes += int((ends - begins)[chosen].sum())
         self.read_from.clear()
         self.read_to.clear()
         self.read_us.clear()

@@ -18,6 +18,7 @@ from loadtest.frames import text_frame
 from loadtest.plan import WRAP_US
 
 TRANSFORM_EVENT: Final = "avatar_transform_broadcast"
+_TRANSFORM_NAME: Final = TRANSFORM_EVENT.encode()
 
 
 class Who(Struct, gc=False):
@@ -103,6 +104,9 @@ class Roomring:
 
     def read(self, unit: bytes) -> Sequence[Update] | None:
         """Return the transform of an event."""
+        # Most of what is read before a room is full are events of who comes; they are decoded once, in `control`.
+        if _TRANSFORM_NAME not in unit:
+            return None
         event = decode(unit)
         if event.t != TRANSFORM_EVENT:
             return None

@@ -38,6 +38,7 @@ async def run(stage: Stage) -> Findings:
     """See `Scenario.run`."""
     from loadtest.moving import findings_of
     from loadtest.play import plan_of, play
+    from loadtest.result import generator_faults
 
     values = stage.values
     begin_s = time.monotonic()
@@ -59,6 +60,10 @@ async def run(stage: Stage) -> Findings:
         plan = replace(plan, run_id=runs[0].plan.run_id) if runs else plan
         runs.append(await play(stage, plan, f"round {len(runs) + 1}"))
     findings = findings_of(runs)
+    for window in (run.window for run in runs if run.window is not None):
+        # Memory is what this is about; a stall of the machine in all the time must not spoil it.
+        findings.remarks += [f"{fault}: the latencies are not the servers' alone" for fault in generator_faults(window)]
+        window.judged = False
     servers = [trace for trace in stage.traces if trace.kind != "generator"]
     add_memory(findings, servers, begin_s + values[WARM_UP], values[GROWTH])
     return findings

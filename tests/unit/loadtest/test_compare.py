@@ -27,6 +27,11 @@ def test_figures_stand_side_by_side_with_the_ratio_to_the_first(tmp_path: Path) 
     assert figure == ["latency", "p99,", "ms", "10.0", "15.0", "1.50"]
 
 
+def test_servers_with_names_of_their_own_go_by_them(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "a.json", 1.0, label="before"), write(tmp_path / "b.json", 1.0, label="after")
+    assert rows(first, second)[0] == ["space", "before", "after", "ratio"]
+
+
 def test_of_several_runs_the_median_and_the_range_are_told(tmp_path: Path) -> None:
     for number, value in enumerate((4.0, 100.0, 2.0)):
         write(tmp_path / "before" / f"{number}.json", value)

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from loadtest.plan import Plan
+from loadtest.plan import TOGETHER_US, Plan
 
 PLAN = Plan(
     run_id="r",
@@ -34,7 +34,16 @@ def test_the_measured_window_holds_rate_times_seconds_of_each_member():
 
 def test_members_take_turns_within_a_period():
     times = sorted(PLAN.transform_us(member, 1) for member in range(PLAN.members))
-    assert times == [index * 50_000 // 8 for index in range(8)]
+    assert times == [0, 6_000, 12_000, 18_000, 24_000, 30_000, 36_000, 42_000]
+
+
+def test_members_that_are_close_send_together_each_at_its_own_rate():
+    plan = replace(PLAN, rooms=1, members_per_room=150, rate=15.0)
+    assert len({plan.transform_us(member, 1) for member in range(150)}) == 34
+    for member in range(150):
+        turn_us = plan.transform_us(member, 1)
+        assert member / 150 / 15 * 1_000_000 - TOGETHER_US < turn_us <= member / 150 / 15 * 1_000_000
+        assert [plan.transform_us(member, seq) - turn_us for seq in (2, 3, 4)] == [66_667, 133_333, 200_000]
 
 
 def test_generators_share_the_members_without_rest():

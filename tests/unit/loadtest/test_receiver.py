@@ -19,6 +19,7 @@ from loadtest.tape import Known, Tally, Tape
 
 SENDERS = ("ann", "bob", "cyd")
 WARMUP_US = 40_000
+WINDOW_US = (210_000, 240_000)
 
 
 def frame(payload, opcode=TEXT):
@@ -72,7 +73,7 @@ class Room:
     """Receivers of one room, and what a plain loop makes of the same bytes."""
 
     def __init__(self, receivers, *, dialect=None, lag_bytes_max=10_000, units_max=1_000):
-        self.tally = Tally(LatencyCounts(WARMUP_US))
+        self.tally = Tally(LatencyCounts(WARMUP_US), *WINDOW_US)
         self.tape = Tape(SENDERS, self.tally, lag_bytes_max)
         known = Known(units_max)
         self.owners = [Owner() for _ in range(receivers)]
@@ -174,14 +175,14 @@ def test_every_way_to_cut_and_interleave_gives_the_account_of_a_plain_loop(diale
     wires = [wire_of(units, dialect, cuts) for units in sent]
     places = [0] * len(sent)
     read_times_us = [[0] * len(units) for units in sent]
-    now_us, reads = 200_000, 0
+    now_us, reads = 200_000, []
     while any(place < len(wire) for place, (wire, _) in zip(places, wires, strict=True)):
         index = data.draw(st.sampled_from([n for n in range(len(sent)) if places[n] < len(wires[n][0])]))
         wire, ends = wires[index]
         size = data.draw(st.one_of(st.integers(1, 8), st.integers(1, 300)))
         begin, end = places[index], min(places[index] + size, len(wire))
         now_us += data.draw(st.integers(0, 5_000))
-        reads += 1
+        reads.append((now_us, end - begin))
         room.receivers[index].feed(wire[begin:end], now_us)
         for unit, unit_end in enumerate(ends):
             if begin < unit_end <= end:
@@ -206,9 +207,12 @@ def test_every_way_to_cut_and_interleave_gives_the_account_of_a_plain_loop(diale
     assert {second: one.sparse() for second, one in room.tally.latency.seconds().items()} == {
         second: one.sparse() for second, one in seconds.items()
     }
-    tally = room.tally
-    assert (tally.received, tally.units) == (len(latencies), sum(expected.units for expected in all_expected))
-    assert (tally.reads, tally.bytes) == (reads, sum(len(wire) for wire, _ in wires))
+    for traffic, is_inside in ((room.tally.inside, True), (room.tally.outside, False)):
+        at = [(us, size) for us, size in reads if (WINDOW_US[0] <= us < WINDOW_US[1]) is is_inside]
+        assert (traffic.reads, traffic.bytes) == (len(at), sum(size for _, size in at))
+        in_time = [us for times in read_times_us for us in times if (WINDOW_US[0] <= us < WINDOW_US[1]) is is_inside]
+        assert traffic.units == len(in_time)
+    assert room.tally.updates == len(latencies)
 
 
 # --- who is a reader ----------------------------------------------------------------------------------------------
@@ -234,7 +238,7 @@ def test_receivers_of_equal_updates_stay_readers_whatever_is_their_own(size):
     room.settle()
     assert [receiver.is_reader for receiver in room.receivers] == [True] * 3
     assert [owner.own for owner in room.owners] == [[b"!own"]] * 3
-    assert room.tally.received == 3 * 12
+    assert room.tally.updates == 3 * 12
 
 
 def test_one_that_misses_an_update_is_counted_by_itself_and_the_others_go_on():
@@ -250,7 +254,7 @@ def test_one_that_misses_an_update_is_counted_by_itself_and_the_others_go_on():
     room.settle()
     assert [receiver.is_reader for receiver in room.receivers] == [True, True, False]
     assert [receiver.receipts().skipped for receiver in room.receivers] == [{}, {}, {"bob": {2}}]
-    assert room.tally.received == 3 * 18 - 1
+    assert room.tally.updates == 3 * 18 - 1
 
 
 def test_what_all_receive_twice_counts_for_each():
@@ -260,6 +264,23 @@ def test_what_all_receive_twice_counts_for_each():
         receiver.feed(joined(units), 50_000)
     room.settle()
     assert [receiver.receipts().duplicates for receiver in room.receivers] == [3, 3]
+
+
+def test_more_than_is_counted_at_once_is_counted():
+    room = Room(3, lag_bytes_max=10_000_000, units_max=10_000)
+    wire = joined(run_of(1, 3_000))
+    sizes = (len(wire), 70_001, 1_000)
+    for receiver, size in zip(room.receivers, sizes, strict=True):
+        for at in range(0, len(wire), size):
+            receiver.feed(wire[at : at + size], 10_000_000)
+    room.settle()
+    expected = Histogram()
+    for seq in range(1, 3_001):
+        for _ in range(3 * len(SENDERS)):
+            if seq * 1_000 >= WARMUP_US:
+                expected.record(10_000_000 - seq * 1_000)
+    assert room.tally.updates == 3 * 9_000
+    assert room.tally.latency.whole().counts == expected.counts
 
 
 def test_who_comes_later_is_no_reader_and_missed_what_was_before():
@@ -282,7 +303,7 @@ def test_a_reader_that_falls_back_does_not_hold_the_tape():
     room.receivers[1].feed(wire[25:], 60_000)
     room.settle()
     assert contents(room.receivers[0].receipts()) == contents(room.receivers[1].receipts())
-    assert room.tally.received == 120
+    assert room.tally.updates == 120
 
 
 def test_who_left_for_good_keeps_what_it_saw():
@@ -304,11 +325,11 @@ def test_the_rest_of_an_own_unit_may_look_like_the_tape():
         room.receivers[1].feed(frame(part), 60_000)
     room.settle()
     assert room.owners[1].own == [b"!" + update.strip()]
-    assert room.tally.received == 1
+    assert room.tally.updates == 1
     room.receivers[1].feed(frame(update), 70_000)
     room.settle()
     assert room.receivers[1].is_reader
-    assert room.tally.received == 2
+    assert room.tally.updates == 2
 
 
 # --- what is no update --------------------------------------------------------------------------------------------
@@ -327,7 +348,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_goes_on(unit):
     room.receivers[0].feed(frame(unit) + joined(run_of(1, 1)), 50_000)
     room.settle()
     assert room.owners[0].bad == 1
-    assert room.tally.received == 3
+    assert room.tally.updates == 3
 
 
 def test_the_time_in_an_update_may_have_wrapped():

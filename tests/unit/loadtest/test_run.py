@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 
@@ -61,6 +62,33 @@ async def test_processes_are_sampled_from_the_begin() -> None:
     async with stage() as here:
         await asyncio.sleep(0)
     assert [(trace.name, trace.kind) for trace in here.traces] == [("generator", "generator"), ("edge", "edge")]
+
+
+async def test_a_child_that_is_found_later_makes_no_jump_in_its_parents_trace() -> None:
+    # A process that has used some CPU before it is found; its parent is this one.
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    try:
+        async with stage() as here:
+            # As if it had not been there when the run began.
+            here._children = {}
+            here._unseen = {}
+            before = here._usage(os.getpid())
+            await child.stdout.readline()
+            here._find_children()
+            after = here._usage(os.getpid())
+            assert child.pid in here._children[os.getpid()]
+        assert before is not None
+        assert after is not None
+        assert after.cpu_s - before.cpu_s < 0.3
+        assert after.rss_bytes > before.rss_bytes
+    finally:
+        child.kill()
+        await child.wait()
 
 
 async def test_who_sleeps_is_woken_by_the_interruption() -> None:

@@ -3,6 +3,7 @@ import pytest
 
 from common import messages
 from common.codec import BadFrame, decode, encode_event
+from loadtest.dialect import Update
 from loadtest.dialects import roomring
 
 
@@ -54,3 +55,53 @@ def test_the_time_in_a_chat_comes_back():
     assert roomring.chat_intended_us(chat.payload.text) == 123_456
     assert roomring.chat_intended_us("hello") is None
     assert roomring.chat_intended_us("bench soon") is None
+
+
+class Learned:
+    """A link that writes down what the dialect tells it."""
+
+    room_id = "room"
+    user_id = "u"
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        return lambda *args, **named: self.calls.append((name, *args, *named.values()))
+
+
+@pytest.mark.parametrize(
+    ("event", "position", "learned"),
+    [
+        (
+            messages.ChatBroadcast("room", "u", "Ann", "bench 77", "m"),
+            {"seq": 3, "epoch": 9},
+            ("chatted", 9, 3, "m", 77),
+        ),
+        (messages.ChatBroadcast("room", "u", "Ann", "hi", "m"), {"seq": 3, "epoch": 9}, ("chatted", 9, 3, "m", None)),
+        (messages.MemberLeft("room", "u"), {"seq": 4, "epoch": 9}, ("reliable", 9, 4, "member_left u ")),
+        (messages.Ack("room", 5, "m"), {"re": "own"}, ("acknowledged", "own", "m", 5)),
+        (messages.RateLimited("avatar_transform", 20.0, 5), {}, ("rate_limited", "avatar_transform", True)),
+        (messages.RateLimited("local_chat", 5.0, 5), {}, ("rate_limited", "local_chat", False)),
+        (messages.Resync("room", "moved"), {}, ("resynced",)),
+    ],
+)
+def test_what_is_no_transform_is_told(event, position, learned):
+    unit = encode_event(event, 5, **position)
+    dialect, link = roomring.make_dialect(), Learned()
+    assert dialect.read(unit) is None
+    dialect.control(link, unit)
+    assert link.calls == [learned]
+
+
+def test_a_transform_is_read_and_nothing_else_is():
+    dialect = roomring.make_dialect()
+    sent = {"seq": 7, "x": 999_999_999.0, "y": 0.0, "z": 0.0, "rotY": 0.0, "anim": "walk", "speaking": False}
+    unit = encode_event(messages.AvatarTransformBroadcast(roomId="room", userId="u", **sent), 5)
+    assert dialect.read(unit) == (Update("u", 7, 999_999_999),)
+    about_it = messages.ChatBroadcast("room", "u", "Ann", roomring.TRANSFORM_EVENT, "m")
+    assert dialect.read(encode_event(about_it, 5, seq=3, epoch=9)) is None
+    with pytest.raises(ValueError):
+        dialect.read(b"avatar_transform_broadcast")
+    with pytest.raises(ValueError):
+        dialect.control(Learned(), b"nonsense")

@@ -4,8 +4,7 @@ A `Follower` costs a few kilobytes and no task while it is connected. It does wh
 signs of life, a backoff with jitter, `Retry-After`, `resume`, and sending again, with its `id`, what was not answered.
 What it received it tells `following.py`. When something is sent or cut is decided by the scenarios.
 
-All members of a room receive the same bytes, so a frame is decoded once, and looked up by the others (`Company.read`);
-and so is what was read at once (`Run`). Arrivals are only noted; `Company.settle` counts them, when the load is over.
+All members of a room receive the same bytes, so a frame is decoded once, and looked up by the others: see `sightings.py`.
 """
 
 import asyncio
@@ -17,16 +16,15 @@ from typing import Final
 
 import aiohttp
 import msgspec
-import numpy as np
 from msgspec import Struct, json
 
 from common.messages import SUBPROTOCOL
 from loadtest import frames
 from loadtest.following import Following, RoomRecord, Verdict, judge
 from loadtest.histogram import Histogram
-from loadtest.latency import Integers, LatencyCounts
-from loadtest.light_socket import LightSocket, Refused, Unreachable
+from loadtest.light_socket import NORMAL_CLOSURE, LightSocket, Refused, Unreachable
 from loadtest.scenario import CannotRun
+from loadtest.sightings import Sighting, Sightings
 
 US: Final = 1_000_000
 
@@ -45,59 +43,8 @@ RETRY_S: Final = 0.3
 LIVE_STEP_S: Final = 0.002
 """Signs of life go out no more often: those of many clients together, a few at a time."""
 
-MEMO_FRAMES_MAX: Final = 20_000
-"""Frames that are kept decoded. Who gets one later than so many others decodes it again."""
-
 TOKENS_AT_ONCE: Final = 16
-NEVER_US: Final = 1 << 62
 _NEVER: Final = 1 << 62
-
-
-class Sighting:
-    """A reliable event that came as one text of bytes, and when it was received."""
-
-    __slots__ = ("arrivals_us", "epoch", "intended_us", "last_us", "message_id", "receivers", "replay", "seq")
-
-    def __init__(self, epoch: int, seq: int, message_id: str, intended_us: int, *, replay: bool) -> None:
-        self.epoch = epoch
-        self.seq = seq
-        self.message_id = message_id
-        """Of ours; empty for others."""
-        self.intended_us = intended_us
-        """When it was to be sent, microseconds since the start of the run; -1 where it does not say."""
-        self.replay = replay
-        self.arrivals_us: list[int] = []
-        """Those that are not settled yet."""
-        self.receivers = 0
-        """How many received it, as far as it is settled."""
-        self.last_us = 0
-        """When the last of them did."""
-
-
-class Run:
-    """Reliable events that follow each other, and came in one read."""
-
-    __slots__ = ("arrivals_us", "epoch", "events", "first", "intended_us", "last", "replay")
-
-    def __init__(self, events: list[Sighting]) -> None:
-        self.events = events
-        self.epoch = events[0].epoch
-        self.replay = events[0].replay
-        self.first = events[0].seq
-        self.last = events[-1].seq
-        self.intended_us = max(event.intended_us for event in events)
-        """When the last of them was to be sent; -1 where none says so."""
-        self.arrivals_us: list[int] = []
-        """When those received it who knew it from others, as far as it is not settled yet."""
-
-    @staticmethod
-    def is_one(events: list[Sighting]) -> bool:
-        """Whether these follow each other without a gap."""
-        first = events[0]
-        return all(
-            event.seq == first.seq + number and event.epoch == first.epoch and event.replay == first.replay
-            for number, event in enumerate(events)
-        )
 
 
 class _Member(Struct, gc=False):
@@ -143,6 +90,7 @@ class Company:
         self.dice = dice
         self.start_s = time.monotonic()
         self.followers: list[Follower] = []
+        self.sightings = Sightings()
         self.records: dict[str, RoomRecord] = {}
         """By room id."""
         self.measured_us = 0
@@ -166,10 +114,6 @@ class Company:
         self.resent = 0
         self.on_lost: Callable[[Follower], None] | None = None
         """Called when a connection ended that we did not end."""
-        self._memo: dict[bytes, Sighting] = {}
-        self._runs: dict[bytes, Run] = {}
-        self._settled: list[tuple[Integers, Integers]] = []
-        """(intended, arrival) of chat that was received as it was said, microseconds."""
         self._returning: set[asyncio.Task[None]] = set()
 
     def now_us(self) -> int:
@@ -192,18 +136,13 @@ class Company:
         """Return what is known of a room."""
         return self.records.setdefault(room_id, RoomRecord())
 
-    def sightings(self) -> list[Sighting]:
-        """Return the reliable events that were received, settled, as far as they are kept."""
-        self.settle()
-        return list(self._memo.values())
-
     def read(self, data: bytes, room_id: str) -> "Sighting | _Frame":
         """Decode a frame of the WebSocket, or find it among those that others received.
 
         Raises:
             msgspec.DecodeError, UnicodeDecodeError: it is no server event.
         """
-        seen = self._memo.get(data)
+        seen = self.sightings.find(data)
         if seen is not None:
             return seen
         frame = _decode(frames.payload_of(data))
@@ -223,60 +162,9 @@ class Company:
         if not message_id.startswith(self.run_id):
             message_id = ""
         self.record(room_id).see((frame.epoch, frame.seq), what, message_id)
-        if len(self._memo) >= MEMO_FRAMES_MAX:
-            self._forget()
-        seen = self._memo[data] = Sighting(frame.epoch, frame.seq, message_id, intended_us, replay=frame.replay)
+        seen = Sighting(frame.epoch, frame.seq, message_id, intended_us, replay=frame.replay)
+        self.sightings.keep(data, seen)
         return seen
-
-    def run_of(self, data: bytes) -> Run | None:
-        """Return what was read by somebody else before."""
-        return self._runs.get(data)
-
-    def keep_run(self, data: bytes, events: list[Sighting]) -> None:
-        """Keep what was read, for the others."""
-        if Run.is_one(events):
-            if len(self._runs) >= MEMO_FRAMES_MAX:
-                self._forget()
-            self._runs[data] = Run(events)
-
-    def settle(self) -> None:
-        """Count what was received until now. Takes a while after much."""
-        for run in self._runs.values():
-            if run.arrivals_us:
-                for event in run.events:
-                    event.arrivals_us += run.arrivals_us
-                run.arrivals_us = []
-        intended_us: list[int] = []
-        counts: list[int] = []
-        arrivals_us: list[int] = []
-        for event in self._memo.values():
-            if not event.arrivals_us:
-                continue
-            event.receivers += len(event.arrivals_us)
-            event.last_us = max(event.last_us, *event.arrivals_us)
-            if event.intended_us >= 0 and not event.replay:
-                intended_us.append(event.intended_us)
-                counts.append(len(event.arrivals_us))
-                arrivals_us += event.arrivals_us
-            event.arrivals_us = []
-        if arrivals_us:
-            self._settled.append((np.repeat(np.array(intended_us), counts), np.array(arrivals_us)))
-
-    def latencies(self, begin_us: int = 0, end_us: int = NEVER_US) -> LatencyCounts:
-        """Return the latencies of chat that was received as it was said: of what was to be said from one time to
-        another, from then on. Their seconds count from `begin_us`."""
-        self.settle()
-        found = LatencyCounts(0)
-        for intended_us, arrivals_us in self._settled:
-            chosen = (intended_us >= begin_us) & (intended_us < end_us)
-            latencies_us = (arrivals_us - intended_us)[chosen].astype(np.float64)
-            found.record(latencies_us, (intended_us[chosen] - begin_us).astype(np.float64))
-        return found
-
-    def _forget(self) -> None:
-        self.settle()
-        self._memo.clear()
-        self._runs.clear()
 
     def verdict(self) -> Verdict:
         """Judge what was received by all who are in their room now."""
@@ -532,14 +420,14 @@ class Follower:
     def _jitter_s(self, attempt: int) -> float:
         return self._company.dice.uniform(0.0, min(BACKOFF_MAX_S, BACKOFF_BASE_S * 2.0**attempt))
 
-    def _gone(self) -> None:
+    def _gone(self, code: int = NORMAL_CLOSURE) -> None:
         self._socket = None
         self.is_joined = False
         self.lost_us = self._company.now_us()
         self._target_seq = _NEVER
         for answer in (self._welcome, self._joined):
             if answer is not None and not answer.done():
-                answer.set_exception(Unreachable(f"the connection of {self.user_id} was lost"))
+                answer.set_exception(Unreachable(f"the connection of {self.user_id} was closed with {code}"))
                 # The one that nobody awaits any more must not be reported as forgotten.
                 answer.exception()
 
@@ -605,7 +493,7 @@ class Follower:
     def take_read(self, data: bytes) -> bool:
         """See `light_socket.Owner`."""
         company = self._company
-        run = company.run_of(data)
+        run = company.sightings.run_of(data)
         if (
             run is None
             or run.last >= self._target_seq
@@ -624,7 +512,7 @@ class Follower:
         now_us = self._company.now_us()
         events = [event for event in (self._take(message, now_us) for message in messages) if event is not None]
         if data and len(events) == len(messages):
-            self._company.keep_run(data, events)
+            self._company.sightings.keep_run(data, events)
 
     def take_end(self, code: int) -> None:
         """See `light_socket.Owner`."""
@@ -633,7 +521,7 @@ class Follower:
         if self._socket is None:
             # It ended as soon as it was there, before `open` knew of it.
             return
-        self._gone()
+        self._gone(code)
         if company.on_lost is not None and not self._is_leaving:
             company.on_lost(self)
 

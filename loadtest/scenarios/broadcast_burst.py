@@ -52,13 +52,13 @@ async def _run(stage: Stage) -> Findings:
                     findings.invalid += busy
             # While a burst is read timers wake late; `too_busy` judges that.
             window.judged, window.lag = False, company.lag
-            window.work = company.latencies().whole().total
+            window.work = company.sightings.latencies().whole().total
             window.work_unit = "delivery"
             verdict = conclude(stage, findings, company)
-        said = [seen for seen in company.sightings() if seen.message_id and seen.receivers == members]
+        said = [seen for seen in company.sightings.kept() if seen.message_id and seen.receivers == members]
         everywhere = histogram_of(seen.last_us - seen.intended_us for seen in said)
         all_of_it = histogram_of(ends)
-        delivery = company.latencies().whole()
+        delivery = company.sightings.latencies().whole()
         findings.histograms = {"each delivery": delivery, "each message at everybody": everywhere}
         findings.figures = [
             *times("delivery", delivery),
@@ -90,7 +90,7 @@ async def _burst(stage: Stage, company: "Company", number: int, messages: int) -
         followers[offset % len(followers)].say(intended_us)
     await until(lambda: all(one.following.seq >= target and not one.unanswered for one in followers), WAIT_S, stage)
     busy = too_busy(time.process_time() - cpu_s, (company.now_us() - intended_us) / 1e6, f"of burst {number + 1}")
-    end_us = max((seen.last_us for seen in company.sightings() if seen.intended_us == intended_us), default=0)
+    end_us = max((seen.last_us for seen in company.sightings.kept() if seen.intended_us == intended_us), default=0)
     return end_us - intended_us, busy
 
 

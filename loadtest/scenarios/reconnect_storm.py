@@ -105,7 +105,7 @@ def _tell(findings: Findings, company: "Company", lost: "list[Follower]", begin_
     from loadtest.gathering import histogram_of, times
 
     back = histogram_of(follower.back_us - follower.lost_us for follower in lost if follower.back_us)
-    chat = company.latencies(begin_us).whole()
+    chat = company.sightings.latencies(begin_us).whole()
     findings.histograms = {"back": back, "chat meanwhile": chat}
     findings.figures = [
         *times("back", back, (50, 95)),

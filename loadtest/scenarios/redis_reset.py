@@ -62,8 +62,8 @@ async def _run(stage: Stage) -> Findings:
             await settled(company, stage)
             verdict = conclude(stage, findings, company, store_may_lose=not keeps, may_break=True)
         flowing = histogram_of(follower.first_after_us - reset_us for follower in followers if follower.first_after_us)
-        before = company.latencies(begin_us, reset_us).whole()
-        since = company.latencies(reset_us)
+        before = company.sightings.latencies(begin_us, reset_us).whole()
+        since = company.sightings.latencies(reset_us)
         of_room = _rooms_flow(company, reset_us)
         silent = rooms - len(of_room)
         if silent and not stage.interrupted.is_set():

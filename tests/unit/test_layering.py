@@ -82,6 +82,7 @@ WITHOUT_IO = (
     "loadtest.report",
     "loadtest.result",
     "loadtest.scenario",
+    "loadtest.sightings",
     "loadtest.tape",
     "loadtest.usage",
     "roomworker.blocks",

@@ -5,8 +5,11 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from loadtest.follower import Company, Follower, Run, Sighting
+from loadtest.follower import Company, Follower
+from loadtest.sightings import Run, Sighting, Sightings
 
 EPOCH = 1_000
 ROOM = "fx-0"
@@ -52,8 +55,8 @@ def test_what_was_read_before_by_another_is_taken_as_a_whole() -> None:
     take(third, read[0])
     take(third, read[1])
     assert {follower.following.seq for follower in company.followers} == {2}
-    assert [sighting.receivers for sighting in company.sightings()] == [3, 3]
-    assert company.latencies().whole().total == 6
+    assert [sighting.receivers for sighting in company.sightings.kept()] == [3, 3]
+    assert company.sightings.latencies().whole().total == 6
     assert company.verdict().failures() == []
 
 
@@ -93,16 +96,16 @@ def test_latencies_are_those_of_what_was_to_be_said_in_the_time_asked_for() -> N
     for seq in range(1, 5):
         for follower in (first, second):
             take(follower, chat(seq, seq * 1_000_000))
-    assert company.latencies(2_000_000, 4_000_000).whole().total == 4
-    assert sorted(company.latencies(2_000_000).seconds()) == [0, 1, 2]
+    assert company.sightings.latencies(2_000_000, 4_000_000).whole().total == 4
+    assert sorted(company.sightings.latencies(2_000_000).seconds()) == [0, 1, 2]
     # Settled once, it counts once.
-    assert company.latencies().whole().total == 8
+    assert company.sightings.latencies().whole().total == 8
 
 
 def test_a_replay_is_no_latency() -> None:
     company, (first,) = company_of(1)
     take(first, chat(1, 10, replay=True))
-    assert company.latencies().whole().total == 0
+    assert company.sightings.latencies().whole().total == 0
     assert company.verdict().replayed == 1
 
 
@@ -169,3 +172,17 @@ def test_bytes_that_are_no_event_are_counted() -> None:
     company, (first,) = company_of(1)
     first.take_frames([b"\x81\x01{", b"\x81\x02[]"], b"")
     assert company.bad_frames == 2
+
+
+@given(st.integers(1, 5), st.lists(st.integers(1, 4), min_size=1, max_size=12))
+def test_what_is_forgotten_was_counted(frames_max: int, sizes: list[int]) -> None:
+    company, (first, second) = company_of(2)
+    company.sightings = Sightings(frames_max)
+    seq = 0
+    for size in sizes:
+        read = [chat(seq + number, 10) for number in range(1, size + 1)]
+        seq += size
+        take(first, *read)
+        take(second, *read)
+    assert company.sightings.latencies().whole().total == 2 * seq
+    assert company.verdict().failures() == []

@@ -4,7 +4,7 @@ A `Follower` costs a few kilobytes and no task while it is connected. It does wh
 signs of life, a backoff with jitter, `Retry-After`, `resume`, and sending again, with its `id`, what was not answered.
 What it received it tells `following.py`. When something is sent or cut is decided by the scenarios.
 
-All members of a room receive the same bytes, so a frame is decoded once, and looked up by the others: see `sightings.py`.
+All members of a room receive the same bytes, so a frame is decoded once, and looked up by the others (`sightings.py`).
 """
 
 import asyncio

@@ -99,7 +99,7 @@ class _Room:
                     losses.lost_with_the_store += 1
                 else:
                     losses.lost.append(Finding(at_ms, f"{message_id} was acknowledged at {place}, and nobody saw it"))
-            elif place in self._events and self._events[place][2] != message_id:
+            elif self._is_of_another(message_id, place):
                 losses.forks.append(Finding(at_ms, f"{message_id} was acknowledged at the place of another: {place}"))
         for text, places in self._places.items():
             self._count_places(text, sorted(places))
@@ -118,6 +118,16 @@ class _Room:
         """Whether an epoch had begun before a loss of the store's data, which has ended it."""
         begun_ms = self._first_seen_ms.get(epoch, 0.0)
         return any(begun_ms <= loss_ms for loss_ms in losses_ms)
+
+    def _is_of_another(self, message_id: str, place: Place) -> bool:
+        """Whether something else stands where a message was acknowledged.
+
+        An answer has no epoch: one that came again after a failover, or for a message that was sent again, may be
+        of the epoch in which the message was heard, when the client stands in a later one already.
+        """
+        epoch, seq = place
+        is_earlier = any(of < epoch and at == seq for of, at in self._places[message_id])
+        return place in self._events and self._events[place][2] != message_id and not is_earlier
 
     def _is_before_failover(self, acked_ms: float) -> bool:
         return any(abs(acked_ms - failover_ms) <= REPLICATION_LAG_MS for failover_ms in self._failovers_ms)

@@ -121,3 +121,16 @@ def test_where_everybody_was_told_to_begin_behind_a_message_it_was_to_be_heard_b
     # One who began before it should have heard it.
     losses = look(log_of_a, log("b", state("b", 2, epoch=2, at_ms=7.0)), flushes_ms=(5.0,))
     assert len(losses.lost) == 1
+
+
+def test_an_answer_of_the_epoch_before_is_no_fork() -> None:
+    told = Resynced("a", "a", 4.0, ROOM, "new_epoch")
+    begun = [told, state("a", 0, epoch=2, at_ms=5.0), heard("a", "other", 1, epoch=2, at_ms=6.0)]
+    again = acked("a", "a-1", 1, 7.0)
+    before = [state("a", 0), sent("a", "a-1"), heard("a", "a-1", 1), acked("a", "a-1", 1)]
+    assert not look(log("a", *before, *begun, again)).forks
+    # Also where the first answer was lost with the old store.
+    assert not look(log("a", *before[:-1], *begun, again)).forks
+    # It stood somewhere else there.
+    elsewhere = [state("a", 0), sent("a", "a-1"), heard("a", "x", 1), heard("a", "a-1", 2)]
+    assert len(look(log("a", *elsewhere, *begun, again)).forks) == 1

@@ -129,8 +129,11 @@ class Uplink:
             self._wake_at_first(now_ms)
 
     async def sent(self) -> None:
-        """Wait until everything that was taken before this call is in its stream."""
+        """Wait until everything that was taken before this call is in its stream; nothing of it waits for a read."""
         if self._pending_count:
+            if self._pending:
+                self._due_ms = dict.fromkeys(self._pending, self._clock.monotonic_ms())
+                self._is_due.set()
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((self.commands + self._pending_count, future))
             await future
@@ -146,6 +149,8 @@ class Uplink:
                 await asyncio.sleep(0)
                 self._is_due.clear()
                 taken = self._take_due()
+                if not taken:
+                    continue
                 count = sum(map(len, taken.values()))
                 await self._append(self._batches(taken))
                 self._pending_count -= count

@@ -81,6 +81,11 @@ class Line:
     def offer(self, number: int = 1, room: RoomId = HALL, *, must: bool = False) -> bool:
         return self.uplink.offer(room, lost(number, room), must=must)
 
+    async def emptied(self) -> None:
+        """Wait until nothing waits here, without asking for it; to a tenth of a ms."""
+        while self.uplink.pending_count:  # noqa: ASYNC110 - on a loop whose time jumps
+            await asyncio.sleep(0.0001)
+
     def taken(self, shard: Shard = HERE) -> list[int]:
         """Return the connections named in what is in a stream, each batch once, in order."""
         seen: dict[int, list[int]] = {}
@@ -291,19 +296,19 @@ def test_under_load_commands_are_gathered_and_when_it_is_over_no_more() -> None:
         async def delay_ms() -> float:
             began_ms = LoopClock().monotonic_ms()
             line.offer(1)
-            await line.uplink.sent()
+            await line.emptied()
             return LoopClock().monotonic_ms() - began_ms
 
-        assert await delay_ms() == 0
+        assert await delay_ms() < 0.2
         for _ in range(300):
             line.offer(1)
             await asyncio.sleep(0.001)
-        assert 0 < await delay_ms() <= 5
+        assert 1 < await delay_ms() <= 5
         assert len(line.bus.batches()) < 150
         for _ in range(20):
             await asyncio.sleep(0.2)
             last_ms = await delay_ms()
-        assert last_ms == 0
+        assert last_ms < 0.2
 
     run(course)
 
@@ -320,16 +325,16 @@ def test_commands_leave_shortly_before_their_worker_reads() -> None:
         assert (line.taken(), line.taken(THERE)) == ([], [2])
         await asyncio.sleep(0.005)
         line.offer(3)
-        await line.uplink.sent()
+        await line.emptied()
         assert line.taken() == [1, 3]
-        assert clock.monotonic_ms() - began_ms == pytest.approx(10 - READ_LEAD_MS)
+        assert clock.monotonic_ms() - began_ms == pytest.approx(10 - READ_LEAD_MS, abs=0.2)
         # It reads, and will soon say when it does again; or not, if it has nothing to say.
         line.offer(4)
         await turns()
         assert line.taken() == [1, 3]
-        await line.uplink.sent()
+        await line.emptied()
         assert line.taken() == [1, 3, 4]
-        assert clock.monotonic_ms() - began_ms == pytest.approx(10 + READ_NEWS_MS)
+        assert clock.monotonic_ms() - began_ms == pytest.approx(10 + READ_NEWS_MS, abs=0.2)
         line.offer(5)
         await turns()
         assert line.taken() == [1, 3, 4, 5]
@@ -347,9 +352,29 @@ def test_what_waits_for_news_of_the_next_read_leaves_before_it() -> None:
         await asyncio.sleep(0.003)
         line.uplink.expect_read(HALL, 10)
         line.offer(2)
-        await line.uplink.sent()
-        assert clock.monotonic_ms() - began_ms == pytest.approx(12 + 10 - READ_LEAD_MS)
+        await line.emptied()
+        assert clock.monotonic_ms() - began_ms == pytest.approx(12 + 10 - READ_LEAD_MS, abs=0.2)
         assert [len(batch.commands) for batch in line.bus.batches()] == [2]
+
+    run(course)
+
+
+def test_who_waits_for_sent_waits_for_no_read_and_for_all_that_was_taken_before() -> None:
+    async def course(line: Line) -> None:
+        clock = LoopClock()
+        began_ms = clock.monotonic_ms()
+        line.uplink.expect_read(HALL, 20)
+        line.offer(1)
+        line.bus.gate.clear()
+        line.offer(2, YARD)
+        await turns()
+        waiting = asyncio.create_task(line.uplink.sent())
+        await turns()
+        line.offer(3, YARD)
+        line.bus.gate.set()
+        await waiting
+        assert (line.taken(), line.taken(THERE)[:1]) == ([1], [2])
+        assert clock.monotonic_ms() == began_ms
 
     run(course)
 
@@ -370,7 +395,7 @@ def test_shards_that_are_read_at_nearly_the_same_time_share_a_flush() -> None:
         line.uplink.expect_read(YARD, 10 + TOGETHER_MS / 2)
         line.offer(1)
         line.offer(2, YARD)
-        await line.uplink.sent()
+        await line.emptied()
         assert [len(call) for call in line.bus.calls] == [2]
 
     run(course)
@@ -386,9 +411,9 @@ def test_a_shard_that_is_read_sooner_is_not_kept_waiting_by_another() -> None:
         line.offer(2, YARD)
         await asyncio.sleep(0.007)
         assert (line.taken(), line.taken(THERE)) == ([], [2])
-        await line.uplink.sent()
+        await line.emptied()
         assert line.taken() == [1]
-        assert clock.monotonic_ms() - began_ms == pytest.approx(20 - READ_LEAD_MS)
+        assert clock.monotonic_ms() - began_ms == pytest.approx(20 - READ_LEAD_MS, abs=0.2)
 
     run(course)
 

@@ -34,6 +34,14 @@ class JoinError(Exception):
     """A member could not come in, so the run cannot begin. The text says who, where and why."""
 
 
+def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return one failure of a group: where many could not come in, all failed for the same reason as a rule."""
+    error: BaseException = failures
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 class Update(NamedTuple):
     """One transform as a server sent it."""
 
@@ -220,6 +228,29 @@ class Dialect(Protocol):
     def leave(self, link: Link) -> bytes:
         """Return what is to be sent before the socket is closed; empty where there is nothing."""
         ...
+
+
+class PlainDialect:
+    """For dialects to start from: each message is a unit, the server asks for signs of life, and nothing is said."""
+
+    units = Units.MESSAGES
+    has_chat = False
+
+    def unit_end(self, _stream: bytes, _start: int) -> int:
+        """Is not asked: each message is a unit."""
+        raise NotImplementedError
+
+    def heartbeat(self, _link: Link) -> bytes:
+        """Return nothing: the server asks for signs of life."""
+        return b""
+
+    def chat(self, _link: Link, _number: int, _intended_us: int) -> Chat:
+        """Is not asked: nothing is acknowledged."""
+        raise NotImplementedError
+
+    def leave(self, _link: Link) -> bytes:
+        """Return nothing: the end of the socket is enough."""
+        return b""
 
 
 def load_dialect(name: str) -> Dialect:

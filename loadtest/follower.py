@@ -16,10 +16,12 @@ from typing import Final
 
 import aiohttp
 import msgspec
-from msgspec import Struct, json
+from msgspec import json
 
 from common.messages import SUBPROTOCOL
 from loadtest import frames
+from loadtest.dialect import JoinError, first_of
+from loadtest.dialects.roomring import Payload, ServerFrame, decode, fetch_token
 from loadtest.following import Following, RoomRecord, Verdict, judge
 from loadtest.histogram import Histogram
 from loadtest.light_socket import NORMAL_CLOSURE, LightSocket, Refused, Unreachable
@@ -47,36 +49,6 @@ TOKENS_AT_ONCE: Final = 16
 _NEVER: Final = 1 << 62
 
 
-class _Member(Struct, gc=False):
-    userId: str = ""  # noqa: N815
-
-
-class _Payload(Struct, gc=False):
-    userId: str = ""  # noqa: N815
-    seq: int = 0
-    epoch: int = 0
-    recovered: bool = False
-    messageId: str = ""  # noqa: N815
-    text: str = ""
-    code: str = ""
-    event: str = ""
-    reason: str | None = ""
-    emoteId: str = ""  # noqa: N815
-    member: _Member | None = None
-    clientTimeMs: int = 0  # noqa: N815
-    heartbeatIntervalMs: int = 0  # noqa: N815
-
-
-class _Frame(Struct, gc=False):
-    t: str
-    payload: _Payload
-    seq: int = 0
-    epoch: int = 0
-    re: str = ""
-    replay: bool = False
-
-
-_decode: Final = json.Decoder(_Frame).decode
 _encode: Final = json.Encoder().encode
 
 
@@ -136,7 +108,7 @@ class Company:
         """Return what is known of a room."""
         return self.records.setdefault(room_id, RoomRecord())
 
-    def read(self, data: bytes, room_id: str) -> "Sighting | _Frame":
+    def read(self, data: bytes, room_id: str) -> Sighting | ServerFrame:
         """Decode a frame of the WebSocket, or find it among those that others received.
 
         Raises:
@@ -145,7 +117,7 @@ class Company:
         seen = self.sightings.find(data)
         if seen is not None:
             return seen
-        frame = _decode(frames.payload_of(data))
+        frame = decode(frames.payload_of(data))
         if not frame.epoch:
             return frame
         payload = frame.payload
@@ -184,15 +156,16 @@ class Company:
 
             async def fetch() -> None:
                 for follower in todo:
-                    follower.token = await _fetch_token(http, self.urls[follower.edge], follower)
+                    url = self.urls[follower.edge]
+                    follower.token = await fetch_token(http, url, follower.room_id, follower.user)
 
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(TOKENS_AT_ONCE, len(self.followers))):
                         group.create_task(fetch())
-            except* CannotRun as failures:
+            except* JoinError as failures:
                 # All failed for the same reason, as a rule; the first says enough.
-                raise CannotRun(str(_first(failures))) from failures
+                raise CannotRun(str(first_of(failures))) from failures
 
     async def enter(self, per_second: float, *, join: bool = True) -> None:
         """Open everybody's connection, so many a second at most, and join the rooms. Who is sent away comes again.
@@ -212,7 +185,7 @@ class Company:
                     await asyncio.sleep(max(0.0, wait_s))
                     group.create_task(_enter(self, follower, join=join))
         except* (Refused, Unreachable) as failures:
-            error = _first(failures)
+            error = first_of(failures)
             raise CannotRun(f"not everybody can come in: {error}") from failures
 
     async def live(self, interval_s: float) -> None:
@@ -545,7 +518,7 @@ class Follower:
             self.first_after_us = now_us
         return event
 
-    def _on_event(self, frame: _Frame) -> None:
+    def _on_event(self, frame: ServerFrame) -> None:
         company, payload = self._company, frame.payload
         match frame.t:
             case "heartbeat_ack":
@@ -566,7 +539,7 @@ class Follower:
             case "error" | "auth_error" | "rate_limited":
                 self._on_refusal(frame)
 
-    def _on_state(self, payload: _Payload) -> None:
+    def _on_state(self, payload: Payload) -> None:
         following = self.following
         following.begin(payload.epoch, payload.seq, recovered=payload.recovered)
         if not payload.recovered:
@@ -585,7 +558,7 @@ class Follower:
             self.back_us = now_us
         _resolve(self._joined)
 
-    def _on_refusal(self, frame: _Frame) -> None:
+    def _on_refusal(self, frame: ServerFrame) -> None:
         code = frame.payload.code or frame.payload.event
         self._company.errors[code] += 1
         if frame.re == "join" and self._joined is not None and not self._joined.done():
@@ -611,27 +584,6 @@ async def _enter(company: Company, follower: Follower, *, join: bool) -> None:
                 await follower.join()
         except TimeoutError as error:
             raise Unreachable(f"{follower.user_id} had no answer to join_room") from error
-
-
-async def _fetch_token(http: aiohttp.ClientSession, base_url: str, follower: Follower) -> str:
-    body = {"roomId": follower.room_id, "user": follower.user, "device": "desktop"}
-    try:
-        async with http.post(f"{base_url}/rooms/join", json=body) as response:
-            if response.status != 200:
-                text = (await response.text())[:300].strip()
-                raise CannotRun(f"{base_url}/rooms/join refused {follower.user_id}: {response.status} {text}")
-            return str((await response.json())["realtimeToken"])
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise CannotRun(f"{base_url} is not reachable: {error or type(error).__name__}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise CannotRun(f"{base_url}/rooms/join answered without a realtimeToken") from error
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _resolve(answer: "asyncio.Future[None] | None") -> None:

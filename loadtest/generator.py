@@ -15,7 +15,7 @@ from typing import Final
 import aiohttp
 
 from loadtest.accounting import OrderSightings, SenderRecord, TransformSightings
-from loadtest.dialect import Dialect, JoinError, load_dialect
+from loadtest.dialect import Dialect, JoinError, first_of, load_dialect
 from loadtest.histogram import Histogram
 from loadtest.member import Member, SharedCounts
 from loadtest.pacer import Pacer
@@ -167,7 +167,7 @@ class Generator:
                         group.create_task(come_in(number))
             except* JoinError as failures:
                 # All failed for the same reason, as a rule; the first says enough.
-                raise JoinError(str(_first(failures))) from failures
+                raise JoinError(str(first_of(failures))) from failures
 
     async def run(self, start_s: float) -> None:
         """Send to the end of the plan, or until `stop`; then let arrive what is under way.
@@ -346,10 +346,3 @@ class Generator:
         except TimeoutError:
             return True
         return False
-
-
-def _first(failures: BaseExceptionGroup[JoinError]) -> BaseException:
-    error: BaseException = failures
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

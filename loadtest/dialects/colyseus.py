@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 from msgspec import msgpack
 
-from loadtest.dialect import Chat, Dialect, JoinError, Link, Units, Update
+from loadtest.dialect import Dialect, JoinError, Link, PlainDialect, Update
 from loadtest.dialects.transform_body import BROADCAST_EVENT, EVENT, Body, fields
 from loadtest.frames import binary_frame
 
@@ -32,13 +32,11 @@ _decode_body: Final[Callable[[bytes], Body]] = msgpack.Decoder(Body).decode
 _encode: Final = msgpack.Encoder().encode
 
 
-class Colyseus:
+class Colyseus(PlainDialect):
     """See `Dialect`."""
 
     name = "colyseus"
-    units = Units.MESSAGES
     has_one_order = True
-    has_chat = False
 
     def __init__(self) -> None:
         self._rooms: dict[str, str] = {}
@@ -78,18 +76,6 @@ class Colyseus:
             link.refused("", unit[1:200].decode(errors="replace"))
         else:
             raise ValueError(f"the server sent {unit[:80]!r}")
-
-    def unit_end(self, _stream: bytes, _start: int) -> int:
-        """Is not asked: each message is a unit."""
-        raise NotImplementedError
-
-    def heartbeat(self, _link: Link) -> bytes:
-        """Return nothing: the server sends pings of the WebSocket protocol."""
-        return b""
-
-    def chat(self, _link: Link, _number: int, _intended_us: int) -> Chat:
-        """Is not asked: nothing is acknowledged."""
-        raise NotImplementedError
 
     def leave(self, _link: Link) -> bytes:
         """Return the message of who leaves on purpose."""

@@ -10,7 +10,7 @@ from typing import Final
 import aiohttp
 from msgspec import json
 
-from loadtest.dialect import Chat, Dialect, JoinError, Link, Units, Update
+from loadtest.dialect import Dialect, JoinError, Link, PlainDialect, Units, Update
 from loadtest.dialects.transform_body import Body, json_template, now_ms
 from loadtest.frames import binary_frame
 
@@ -23,13 +23,12 @@ _LINES_MAX: Final = 10_000
 _decode_body: Final[Callable[[bytes], Body]] = json.Decoder(Body).decode
 
 
-class Nats:
+class Nats(PlainDialect):
     """See `Dialect`."""
 
     name = "nats"
     units = Units.STREAM
     has_one_order = False
-    has_chat = False
 
     def __init__(self) -> None:
         self._payload_bytes: dict[bytes, int] = {}
@@ -104,18 +103,6 @@ class Nats:
         if len(self._payload_bytes) < _LINES_MAX:
             self._payload_bytes[line] = payload_bytes
         return payload_bytes
-
-    def heartbeat(self, _link: Link) -> bytes:
-        """Return nothing: the server asks for signs of life."""
-        return b""
-
-    def chat(self, _link: Link, _number: int, _intended_us: int) -> Chat:
-        """Is not asked: nothing is acknowledged."""
-        raise NotImplementedError
-
-    def leave(self, _link: Link) -> bytes:
-        """Return nothing: the end of the socket ends the subscription."""
-        return b""
 
 
 def make_dialect() -> Dialect:

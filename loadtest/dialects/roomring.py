@@ -13,7 +13,7 @@ import aiohttp
 from msgspec import Struct, json
 
 from common.messages import SUBPROTOCOL
-from loadtest.dialect import Chat, Dialect, JoinError, Link, Units, Update
+from loadtest.dialect import Chat, Dialect, JoinError, Link, PlainDialect, Update
 from loadtest.frames import text_frame
 from loadtest.plan import WRAP_US
 
@@ -28,7 +28,7 @@ class Who(Struct, gc=False):
 
 
 class Payload(Struct, gc=False):
-    """The fields of any payload that the generator looks at."""
+    """The fields of any payload that a load test looks at."""
 
     userId: str = ""  # noqa: N815
     seq: int = 0
@@ -43,16 +43,19 @@ class Payload(Struct, gc=False):
     emoteId: str = ""  # noqa: N815
     member: Who | None = None
     heartbeatIntervalMs: int = 0  # noqa: N815
+    reason: str | None = ""
+    clientTimeMs: int = 0  # noqa: N815
 
 
 class ServerFrame(Struct, gc=False):
-    """The fields of any envelope that the generator looks at. A reliable event has an `epoch` above 0."""
+    """The fields of any envelope that a load test looks at. A reliable event has an `epoch` above 0."""
 
     t: str
     payload: Payload
     seq: int = 0
     epoch: int = 0
     re: str = ""
+    replay: bool = False
 
 
 decode: Final[Callable[[bytes | memoryview], ServerFrame]] = json.Decoder(ServerFrame).decode
@@ -61,11 +64,10 @@ decode: Final[Callable[[bytes | memoryview], ServerFrame]] = json.Decoder(Server
 _encode: Final = json.Encoder().encode
 
 
-class Roomring:
+class Roomring(PlainDialect):
     """See `Dialect`."""
 
     name = "roomring"
-    units = Units.MESSAGES
     has_one_order = True
     has_chat = True
 
@@ -74,7 +76,7 @@ class Roomring:
 
         It connects to the edge that was asked, not to the `wsUrl` of the answer: that may be one address for all edges.
         """
-        token = await _token(http, base_url, link)
+        token = await fetch_token(http, base_url, link.room_id, user_of(link))
         # http:// becomes ws://, and https:// becomes wss://.
         await link.open(f"ws{base_url.removeprefix('http')}/ws", {"Sec-WebSocket-Protocol": SUBPROTOCOL})
         welcome = decode(await link.receive())
@@ -136,10 +138,6 @@ class Roomring:
                 who = payload.userId or (payload.member.userId if payload.member else "")
                 link.reliable(event.epoch, event.seq, f"{event.t} {who} {payload.emoteId}")
 
-    def unit_end(self, stream: bytes, start: int) -> int:
-        """Is not asked: each message is a unit."""
-        raise NotImplementedError
-
     def heartbeat(self, link: Link) -> bytes:
         """Return a `heartbeat`."""
         return text_frame(heartbeat(link.room_id, _now_ms()))
@@ -159,13 +157,18 @@ def make_dialect() -> Dialect:
     return Roomring()
 
 
-async def _token(http: aiohttp.ClientSession, base_url: str, link: Link) -> str:
-    body = {"roomId": link.room_id, "user": user_of(link), "device": "desktop"}
+async def fetch_token(http: aiohttp.ClientSession, base_url: str, room_id: str, user: dict[str, str]) -> str:
+    """Return a guest's token for a room.
+
+    Raises:
+        JoinError: the edge gives none.
+    """
+    body = {"roomId": room_id, "user": user, "device": "desktop"}
     try:
         async with http.post(f"{base_url}/rooms/join", json=body) as response:
             if response.status != 200:
                 text = (await response.text())[:300].strip()
-                raise JoinError(f"{base_url}/rooms/join refused {link.user_id}: {response.status} {text}")
+                raise JoinError(f"{base_url}/rooms/join refused {user['userId']}: {response.status} {text}")
             return str((await response.json())["realtimeToken"])
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise JoinError(f"{base_url} is not reachable: {str(error) or type(error).__name__}") from error

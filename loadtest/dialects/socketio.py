@@ -10,7 +10,7 @@ from typing import Final
 import aiohttp
 from msgspec import Struct, json
 
-from loadtest.dialect import Chat, Dialect, JoinError, Link, Units, Update
+from loadtest.dialect import Dialect, JoinError, Link, PlainDialect, Update
 from loadtest.dialects.transform_body import BROADCAST_EVENT, EVENT, Body, json_template, now_ms
 from loadtest.frames import text_frame
 
@@ -32,13 +32,11 @@ class _Event(Struct, array_like=True, gc=False):
 _decode_event: Final[Callable[[bytes], _Event]] = json.Decoder(_Event).decode
 
 
-class SocketIO:
+class SocketIO(PlainDialect):
     """See `Dialect`."""
 
     name = "socketio"
-    units = Units.MESSAGES
     has_one_order = False
-    has_chat = False
 
     async def enter(self, _http: aiohttp.ClientSession, base_url: str, link: Link) -> None:
         """Connect, naming the room; the server has put the member there when it answers."""
@@ -79,18 +77,6 @@ class SocketIO:
             link.send(text_frame(_PONG))
         elif unit != _NOOP:
             raise ValueError(f"the server sent {unit[:80]!r}")
-
-    def unit_end(self, _stream: bytes, _start: int) -> int:
-        """Is not asked: each message is a unit."""
-        raise NotImplementedError
-
-    def heartbeat(self, _link: Link) -> bytes:
-        """Return nothing: the server asks for signs of life."""
-        return b""
-
-    def chat(self, _link: Link, _number: int, _intended_us: int) -> Chat:
-        """Is not asked: nothing is acknowledged."""
-        raise NotImplementedError
 
     def leave(self, _link: Link) -> bytes:
         """Return a disconnect packet."""

@@ -1,11 +1,14 @@
 """`space`: people move and talk in rooms, at a steady rate."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from common.arguments import count, positive
 from loadtest.own_cluster import let_in, let_move
 from loadtest.scenario import Findings, Option, Scenario, Stage, Values
+
+if TYPE_CHECKING:
+    from loadtest.plan import Plan
 
 MEMBERS: Final = Option("members", count, 40, "members of each room")
 RATE: Final = Option("rate", positive, 20.0, "transforms a second for each member")
@@ -15,13 +18,12 @@ CHATS: Final = Option("chats", positive, 1.0, "chat messages a second in each ro
 GENERATORS: Final = Option("generators", count, 1, "processes that make the load")
 
 
-async def run(stage: Stage) -> Findings:
-    """See `Scenario.run`."""
-    from loadtest.moving import findings_of
-    from loadtest.play import plan_of, play
+def planned(stage: Stage) -> "Plan":
+    """Return the plan that the values ask for."""
+    from loadtest.play import plan_of
 
     values = stage.values
-    plan = plan_of(
+    return plan_of(
         stage,
         rooms=values[ROOMS],
         members=values[MEMBERS],
@@ -30,17 +32,24 @@ async def run(stage: Stage) -> Findings:
         chats=values[CHATS],
         generators=values[GENERATORS],
     )
-    return findings_of([await play(stage, plan)])
 
 
-def _settings(values: Values) -> Mapping[str, str]:
+def settings_of(values: Values) -> Mapping[str, str]:
+    """See `Scenario.settings`."""
     return {**let_in(values[ROOMS] * values[MEMBERS]), **let_move(values[RATE])}
+
+
+async def _run(stage: Stage) -> Findings:
+    from loadtest.moving import findings_of
+    from loadtest.play import play
+
+    return findings_of([await play(stage, planned(stage))])
 
 
 SCENARIO: Final = Scenario(
     name="space",
     summary="people move and talk in a room: latency, loss, order, and what an update costs",
     options=(MEMBERS, RATE, ROOMS, SECONDS, CHATS, GENERATORS),
-    run=run,
-    settings=_settings,
+    run=_run,
+    settings=settings_of,
 )

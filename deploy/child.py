@@ -32,15 +32,24 @@ def die_with_parent(environ: Mapping[str, str]) -> None:
 
     Does nothing elsewhere, and nothing on systems other than Linux, where an orderly stop must do.
 
-    Source: prctl(2), PR_SET_PDEATHSIG. "Parent" is the thread that started the child, so the cluster starts
-    its children from a thread that lives as long as they do.
+    "Parent" is the thread that started the child, so the cluster starts its children from a thread that lives as
+    long as they do.
     """
     parent = environ.get(PARENT_ENV, "")
-    if not parent.isdigit() or sys.platform != "linux":
+    if parent.isdigit():
+        end_with(int(parent), signal.SIGKILL)
+
+
+def end_with(parent: int, death_signal: signal.Signals) -> None:
+    """Ask the kernel to send this process a signal when its parent ends, whatever ended that; on Linux only.
+
+    Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+    if sys.platform != "linux":
         return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != int(parent):
-        # The parent ended before the call above took hold.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+    if os.getppid() != parent:
+        # It ended before the call above took hold.
         os._exit(1)
 
 

@@ -4,7 +4,6 @@ Owns no socket and no loop. Who dies is started again at once, alone, and the ot
 deaths follow each other another start would not help: all are told to end, and the parent's supervisor decides.
 """
 
-import ctypes
 import gc
 import os
 import signal
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from common.log import get_logger
+from deploy.child import end_with
 
 DEATHS_MAX: Final = 2
 DEATHS_WITHIN_S: Final = 10.0
@@ -22,7 +22,6 @@ DEATHS_WITHIN_S: Final = 10.0
 
 _TOLD_TO_END: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _SIGNALS: Final = _TOLD_TO_END | {signal.SIGCHLD}
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Siblings:
@@ -80,7 +79,7 @@ class Siblings:
             self._running[pid] = number
             self._log.info("process started", number=number, pid=pid)
             return
-        _end_with(parent)
+        end_with(parent, signal.SIGTERM)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         status = self._main(number)
         # An orderly end of the interpreter touches each page that it has in common with the others, and so copies it.
@@ -126,16 +125,3 @@ class Siblings:
     def _failed(self, number: int, pid: int, status: int) -> None:
         self._log.error("process failed", number=number, pid=pid, status=status)
         self._status = self._status or (status if status > 0 else 1)
-
-
-def _end_with(parent: int) -> None:
-    """Ask the kernel to tell this process to end when its parent does, whatever ended that; on Linux only.
-
-    Source: prctl(2), PR_SET_PDEATHSIG.
-    """
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
-        # It ended before the call above took hold.
-        os._exit(1)

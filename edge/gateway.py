@@ -16,7 +16,7 @@ from msgspec import DecodeError, json
 from common.bus import ClusterShape, EdgeBus
 from common.clock import Clock
 from common.commands import AnyRoomCommand, EdgeClosed
-from common.deliveries import OutputBatch, RoomFrames, decode_output
+from common.deliveries import RoomFrames, decode_output
 from common.errors import BusUnavailable
 from common.ids import ConnNumber, EdgeId, Partition, RoomId
 from common.log import get_logger
@@ -349,15 +349,11 @@ class Gateway:
                     continue
                 self._hub.apply(answers_of(batch.deliveries) if is_older else batch.deliveries)
                 if batch.pause_ms > 0.0:
-                    self._expect_reads(batch)
+                    told = (one.room_id for one in batch.deliveries if isinstance(one, RoomFrames))
+                    self._uplink.expect_read(told, batch.pause_ms)
             self._hub.flush()
             self.metrics.output_batches.inc(len(entries))
             self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)
-
-    def _expect_reads(self, batch: OutputBatch) -> None:
-        for delivery in batch.deliveries:
-            if isinstance(delivery, RoomFrames):
-                self._uplink.expect_read(delivery.room_id, batch.pause_ms)
 
     async def _keep_alive(self) -> None:
         confirmed_ms = self.clock.monotonic_ms()

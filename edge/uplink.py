@@ -14,7 +14,7 @@ number is bounded by the connections.
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from common.bus import EdgeBus
@@ -118,14 +118,16 @@ class Uplink:
             commands.append(command)
         self._pending_count += 1
 
-    def expect_read(self, room_id: RoomId, pause_ms: float) -> None:
-        """The worker of a room told just now that it rests for so long before it reads its input."""
+    def expect_read(self, room_ids: Iterable[RoomId], pause_ms: float) -> None:
+        """The worker of these rooms told just now that it rests for so long before it reads their input."""
         if pause_ms < PAUSE_MS_MIN:
             return
-        shard, now_ms = shard_of(room_id, self._shards), self._clock.monotonic_ms()
-        self._reads_at_ms[shard] = now_ms + pause_ms
-        if shard in self._due_ms:
-            self._due_ms[shard] = now_ms + pause_ms - READ_LEAD_MS
+        now_ms = self._clock.monotonic_ms()
+        told = dict.fromkeys({shard_of(room_id, self._shards) for room_id in room_ids}, now_ms + pause_ms)
+        self._reads_at_ms.update(told)
+        waiting = told.keys() & self._due_ms.keys()
+        if waiting:
+            self._due_ms.update(dict.fromkeys(waiting, now_ms + pause_ms - READ_LEAD_MS))
             self._wake_at_first(now_ms)
 
     async def sent(self) -> None:

@@ -143,7 +143,7 @@ class _Wire(asyncio.Protocol):
         self._waiting = waiting
         self._answers, self._wanted = [], replies
         self._transport.write(packed)
-        timer = loop.call_at(deadline_s, self._fail, TimeoutError("no answer in time"))
+        timer = loop.call_at(deadline_s, self._expire)
         try:
             return await waiting
         finally:
@@ -172,6 +172,9 @@ class _Wire(asyncio.Protocol):
         """The server closed it, or it broke."""
         self.is_lost = True
         self._fail(exc if isinstance(exc, OSError) else ConnectionResetError("the server closed the connection"))
+
+    def _expire(self) -> None:
+        self._fail(TimeoutError("no answer in time"))
 
     def _fail(self, error: Exception) -> None:
         self.is_lost = True

@@ -1,7 +1,10 @@
 """The seam to time. Logic gets numbers passed in; only the shells at the rim hold a clock."""
 
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+from common.timer import FileTimer, LoopTimer, Timer
 
 
 class Clock(Protocol):
@@ -15,6 +18,10 @@ class Clock(Protocol):
         """Milliseconds since an arbitrary point. Never goes back."""
         ...
 
+    def timer(self, callback: Callable[[], None]) -> Timer:
+        """Return a timer of the running loop that follows the monotonic time."""
+        ...
+
 
 class SystemClock:
     """The host's clocks."""
@@ -26,3 +33,7 @@ class SystemClock:
     def monotonic_ms(self) -> float:
         """See `Clock.monotonic_ms`."""
         return time.monotonic() * 1000.0
+
+    def timer(self, callback: Callable[[], None]) -> Timer:
+        """See `Clock.timer`. Exact to some hundredths of a ms where the system can."""
+        return FileTimer(callback) if FileTimer.is_available() else LoopTimer(callback, self.monotonic_ms)

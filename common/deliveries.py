@@ -111,13 +111,14 @@ AnyDelivery = RoomFrames | Attach | Detach | Direct | Shared | Stranger | Answer
 class OutputBatch(Struct, array_like=True, frozen=True):
     """One entry of an edge's output stream.
 
-    `pause_ms`: so long the worker rests after it, before it reads the input of the shards that it tells of; 0: not at
-    all. What an edge sends them earlier only waits there.
+    `pause_ms`: so long the worker rests after `told_at_ms` of its own monotonic clock, before it reads the input of the
+    shards that it tells of; 0: not at all. What an edge sends them earlier only waits there.
     """
 
     worker_id: WorkerId
     deliveries: list[AnyDelivery]
     pause_ms: float = 0.0
+    told_at_ms: float = 0.0
 
 
 _encoder: Final = msgpack.Encoder()

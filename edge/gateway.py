@@ -28,6 +28,7 @@ from edge.hub import Hub, answers_of
 from edge.metrics import EdgeMetrics
 from edge.operations import Operations
 from edge.problems import bearer, origin_allowed, origin_of
+from edge.read_times import ReadTimes
 from edge.socket_reader import ABNORMAL_CLOSURE, SocketReader
 from edge.timer_wheel import TimerWheel
 from edge.tokens import TokenVerifier
@@ -86,6 +87,7 @@ class Gateway:
         self._next_number = 1
         self._wheel: TimerWheel[ConnNumber] = TimerWheel(TICK_MS, clock.now_ms())
         self._tasks: list[asyncio.Task[None]] = []
+        self._read_times = ReadTimes()
         self._heard = 0
         self._counted = {"heard": 0, "delivered": 0, "skipped": 0, "commands": 0, "batches": 0}
         self._info = json.encode(
@@ -350,7 +352,8 @@ class Gateway:
                 self._hub.apply(answers_of(batch.deliveries) if is_older else batch.deliveries)
                 if batch.pause_ms > 0.0:
                     told = (one.room_id for one in batch.deliveries if isinstance(one, RoomFrames))
-                    self._uplink.expect_read(told, batch.pause_ms)
+                    reads_at_ms = self._read_times.heard(batch.worker_id, batch.told_at_ms, batch.pause_ms, began_ms)
+                    self._uplink.expect_read(told, reads_at_ms)
             self._hub.flush()
             self.metrics.output_batches.inc(len(entries))
             self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)

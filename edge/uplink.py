@@ -23,6 +23,7 @@ from common.commands import AnyCommand, InputBatch, encode_batch
 from common.errors import BusUnavailable
 from common.ids import EdgeId, RoomId, Shard
 from common.ring import shard_of
+from common.timer import Timer
 
 COMMANDS_PER_BATCH_MAX: Final = 512
 BUSY_POLL_MS: Final = 100
@@ -33,13 +34,14 @@ GATHER_COMMANDS_PER_S: Final = 300.0
 
 GATHER_MS: Final = 4.0
 
-READ_LEAD_MS: Final = 2.0
-"""So long before a worker reads, commands leave here: the way takes some tenths of it, timers are whole ms."""
+READ_LEAD_MS: Final = 1.2
+"""So long before a worker reads, commands leave here: what it takes to wake and to bring them, and the quickest way
+of the news, by which the reading is earlier than it seems from here (edge/read_times.py)."""
 
 READ_NEWS_MS: Final = 4.0
 """So long after a worker read, at most, it says when it reads again; what comes meanwhile waits for that."""
 
-PAUSE_MS_MIN: Final = 4.0
+PAUSE_MS_MIN: Final = 2.0
 """A shorter rest of a worker is not worth waiting for."""
 
 TOGETHER_MS: Final = 1.0
@@ -83,9 +85,10 @@ class Uplink:
         self._numbers: dict[Shard, int] = {}
         self._busy: set[Shard] = set()
         self._is_due = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms = 0.0
-        """When it ends."""
+        self._timer: Timer | None = None
+        """There from the first rest of a worker on."""
+        self._timer_ms = math.inf
+        """When it rings."""
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.batches = 0
         self.commands = 0
@@ -118,17 +121,17 @@ class Uplink:
             commands.append(command)
         self._pending_count += 1
 
-    def expect_read(self, room_ids: Iterable[RoomId], pause_ms: float) -> None:
-        """The worker of these rooms told just now that it rests for so long before it reads their input."""
-        if pause_ms < PAUSE_MS_MIN:
-            return
+    def expect_read(self, room_ids: Iterable[RoomId], reads_at_ms: float) -> None:
+        """The worker of these rooms rests until a monotonic time, and then reads their input."""
         now_ms = self._clock.monotonic_ms()
-        told = dict.fromkeys({shard_of(room_id, self._shards) for room_id in room_ids}, now_ms + pause_ms)
+        if reads_at_ms - now_ms < PAUSE_MS_MIN:
+            return
+        told = dict.fromkeys({shard_of(room_id, self._shards) for room_id in room_ids}, reads_at_ms)
         self._reads_at_ms.update(told)
         waiting = told.keys() & self._due_ms.keys()
         if waiting:
-            self._due_ms.update(dict.fromkeys(waiting, now_ms + pause_ms - READ_LEAD_MS))
-            self._wake_at_first(now_ms)
+            self._due_ms.update(dict.fromkeys(waiting, reads_at_ms - READ_LEAD_MS))
+            self._wake_at_first()
 
     async def sent(self) -> None:
         """Wait until everything that was taken before this call is in its stream; nothing of it waits for a read."""
@@ -167,7 +170,8 @@ class Uplink:
         finally:
             watch.cancel()
             if self._timer is not None:
-                self._timer.cancel()
+                self._timer.close()
+                self._timer = None
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
 
@@ -184,22 +188,21 @@ class Uplink:
         self._due_ms[shard] = due_ms
         if due_ms <= now_ms:
             self._is_due.set()
-        elif self._timer is None or due_ms < self._timer_ms:
-            self._wake_at_first(now_ms)
+        elif due_ms < self._timer_ms:
+            self._wake_at_first()
 
-    def _wake_at_first(self, now_ms: float) -> None:
+    def _wake_at_first(self) -> None:
         """Have the first of what is pending waked for, and nothing before it."""
         first_ms = min(self._due_ms.values())
-        if self._timer is not None:
-            if self._timer_ms == first_ms:
-                return
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(max(0.0, first_ms - now_ms) / 1000.0, self._timer_ended)
+        if first_ms == self._timer_ms:
+            return
+        if self._timer is None:
+            self._timer = self._clock.timer(self._timer_rang)
+        self._timer.set(first_ms)
         self._timer_ms = first_ms
 
-    def _timer_ended(self) -> None:
-        self._timer = None
+    def _timer_rang(self) -> None:
+        self._timer_ms = math.inf
         self._is_due.set()
 
     def _take_due(self) -> dict[Shard, list[AnyCommand]]:
@@ -211,7 +214,7 @@ class Uplink:
                 taken[shard] = self._pending.pop(shard)
                 del self._due_ms[shard]
         if self._due_ms:
-            self._wake_at_first(now_ms)
+            self._wake_at_first()
         return taken
 
     def _batches(self, taken: dict[Shard, list[AnyCommand]]) -> list[tuple[Shard, bytes]]:

@@ -275,8 +275,10 @@ class Generator:
 
     def _planned_transforms(self) -> Iterator[tuple[int, MemberNumber, int]]:
         """Yield (intended time, member, seq) in the order of time, without end."""
-        own = self._plan.own_members()
+        own = self._plan.own_movers()
         seq = 1
+        while not own:
+            yield self._plan.end_us, MemberNumber(0), 0
         while True:
             for member in own:
                 yield self._plan.transform_us(member, seq), member, seq

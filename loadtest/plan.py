@@ -40,6 +40,8 @@ class Plan:
     drain_s: float
     chats_per_second: float
     """Of each room; its members take turns."""
+    movers_per_room: int = 0
+    """Members of each room that send transforms, at most all; 0: all. The others only watch, and chat."""
     generators: int = 1
     generator: int = 0
     dialect: str = "roomring"
@@ -49,6 +51,11 @@ class Plan:
     def members(self) -> int:
         """Members of all the rooms."""
         return self.rooms * self.members_per_room
+
+    @property
+    def movers(self) -> int:
+        """Members of all the rooms that send transforms. They have the first numbers."""
+        return self.rooms * min(self.movers_per_room or self.members_per_room, self.members_per_room)
 
     @property
     def warmup_us(self) -> int:
@@ -63,6 +70,10 @@ class Plan:
     def own_members(self) -> list[MemberNumber]:
         """Return the members that this generator plays, in the order of their first transforms."""
         return [MemberNumber(n) for n in range(self.generator, self.members, self.generators)]
+
+    def own_movers(self) -> list[MemberNumber]:
+        """Return those of `own_members` that send transforms."""
+        return [member for member in self.own_members() if member < self.movers]
 
     def room_of(self, member: MemberNumber) -> int:
         """Return the number of the member's room, from 0."""
@@ -85,13 +96,13 @@ class Plan:
         return f"bench-{self.run_id}-u{member}"
 
     def transform_us(self, member: MemberNumber, seq: int) -> int:
-        """Return when a member should send its transform `seq` (from 1). The members are spread over a period."""
-        turn_us = int(member / self.members / self.rate * US)
+        """Return when a mover should send its transform `seq` (from 1). The movers are spread over a period."""
+        turn_us = int(member / self.movers / self.rate * US)
         return round((seq - 1) / self.rate * US) + turn_us - turn_us % TOGETHER_US
 
     def first_measured(self, member: MemberNumber) -> int:
         """Return the first `seq` whose intended time is in the measured window."""
-        seq = max(1, int(self.warmup_s * self.rate - member / self.members))
+        seq = max(1, int(self.warmup_s * self.rate - member / self.movers))
         while self.transform_us(member, seq) < self.warmup_us:
             seq += 1
         return seq

@@ -41,6 +41,7 @@ def plan_of(
     rate: float,
     seconds: float,
     chats: float,
+    movers: int = 0,
     generators: int = 1,
     warmup_s: float = WARMUP_S,
 ) -> Plan:
@@ -48,7 +49,8 @@ def plan_of(
 
     Args:
         members: of each room.
-        rate: transforms a second for each member.
+        movers: of each room; 0: all its members.
+        rate: transforms a second for each mover.
         seconds: measured time.
         chats: chat messages a second in each room.
         generators: processes that make the load, at most one for each member.
@@ -63,6 +65,7 @@ def plan_of(
         warmup_s=warmup_s,
         drain_s=DRAIN_S,
         chats_per_second=chats,
+        movers_per_room=movers,
         generators=min(generators, rooms * members),
         dialect=stage.target.dialect,
     )

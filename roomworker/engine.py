@@ -546,12 +546,14 @@ class Engine:
         turns: Collection[ShardTurn],
         worker_id: WorkerId,
         now_ms: int,
+        told_at_ms: float = 0.0,
         pause_ms: float = 0.0,
     ) -> Commit:
         """Put turns of a partition together to the one commit that writes them.
 
         Args:
-            pause_ms: how long the worker will rest after it, see `OutputBatch`.
+            told_at_ms: the monotonic time, see `OutputBatch`.
+            pause_ms: how long the worker will rest from now on, see `OutputBatch`.
         """
         shards: list[ShardCommit] = []
         outputs: dict[EdgeId, list[AnyDelivery]] = {}
@@ -586,7 +588,10 @@ class Engine:
             )
             for edge_id, deliveries in turn.outputs.items():
                 outputs.setdefault(edge_id, []).extend(deliveries)
-        encoded = {edge_id: encode_output(OutputBatch(worker_id, d, pause_ms)) for edge_id, d in outputs.items()}
+        encoded = {
+            edge_id: encode_output(OutputBatch(worker_id, deliveries, pause_ms, told_at_ms))
+            for edge_id, deliveries in outputs.items()
+        }
         told = {shard: encode_batch(InputBatch(EdgeId(""), 0, now_ms, commands)) for shard, commands in inputs.items()}
         return Commit(shards, encoded, told)
 

@@ -185,18 +185,24 @@ class Worker:
 
     async def _work(self, partition: Partition) -> None:
         gather = self._gathers[partition]
-        while not self._stopping.is_set():
-            entries = await self._read(partition)
-            if entries.lease_news:
-                self._lease_news = True
-                self._look.set()
-            read_again_ms = self._clock.monotonic_ms() + (gather.period_ms() if entries else 0.0)
-            async with self._locks[partition]:
-                deliveries = await self._turn(partition, entries, read_again_ms)
-            ended_ms = self._clock.monotonic_ms()
-            gather.observe(deliveries, ended_ms)
-            if read_again_ms > ended_ms:
-                await asyncio.sleep((read_again_ms - ended_ms) / 1000.0)
+        rested = asyncio.Event()
+        # Edges send just before it reads again, so it reads neither sooner nor much later.
+        with contextlib.closing(self._clock.timer(rested.set)) as timer:
+            while not self._stopping.is_set():
+                entries = await self._read(partition)
+                if entries.lease_news:
+                    self._lease_news = True
+                    self._look.set()
+                if entries:
+                    gather.begin(self._clock.monotonic_ms())
+                async with self._locks[partition]:
+                    deliveries = await self._turn(partition, entries)
+                now_ms = self._clock.monotonic_ms()
+                gather.observe(deliveries, now_ms)
+                if gather.rest_ms(now_ms):
+                    rested.clear()
+                    timer.set(gather.read_again_ms)
+                    await rested.wait()
 
     async def _read(self, partition: Partition) -> InputEntries:
         block_ms = READ_BLOCK_MS
@@ -218,12 +224,8 @@ class Worker:
             await self._pause(100)
             return InputEntries()
 
-    async def _turn(self, partition: Partition, entries: InputEntries, read_again_ms: float = 0.0) -> int:
-        """One batch, from plan to commit. Returns how many messages it sent to connections.
-
-        Args:
-            read_again_ms: when the next batch will be read, in monotonic time; edges are told.
-        """
+    async def _turn(self, partition: Partition, entries: InputEntries) -> int:
+        """One batch, from plan to commit. Returns how many messages it sent to connections."""
         began_ms = self._clock.monotonic_ms()
         gone, self._gone_edges[partition] = self._gone_edges[partition], {}
         kept, self._kept[partition] = self._kept[partition], []
@@ -242,7 +244,7 @@ class Worker:
         turns = [
             turn for turn in turns if not turn.is_empty() or turn.shard in plan.cursors or turn.shard in plan.proofs
         ]
-        written = await self._commit(partition, turns, entries.server, read_again_ms)
+        written = await self._commit(partition, turns, entries.server)
         if any(turn.outbox() for turn in written):
             self._outbox_news[partition].set()
         self._wake_relays(partition, {to for turn in written for to in turn.relays})
@@ -286,13 +288,17 @@ class Worker:
         people = await self._insist(self._bus.people, needs.people)
         return await self._memory.fill(people)
 
-    async def _commit(
-        self, partition: Partition, turns: list[ShardTurn], server: str, read_again_ms: float
-    ) -> list[ShardTurn]:
-        """Write the turns, without those of shards that turn out not to be this worker's. Returns what was written."""
+    async def _commit(self, partition: Partition, turns: list[ShardTurn], server: str) -> list[ShardTurn]:
+        """Write the turns, without those of shards that turn out not to be this worker's. Returns what was written.
+
+        Edges are told when the next batch will be read.
+        """
+        gather = self._gathers[partition]
         while turns:
-            pause_ms = max(0.0, read_again_ms - self._clock.monotonic_ms())
-            commit = self._engine.commit_of(partition, turns, self.worker_id, self._clock.now_ms(), pause_ms)
+            told_at_ms = self._clock.monotonic_ms()
+            commit = self._engine.commit_of(
+                partition, turns, self.worker_id, self._clock.now_ms(), told_at_ms, gather.rest_ms(told_at_ms)
+            )
             commit.server = server
             answer = await self._insist(self._bus.commit, partition, commit)
             if answer.done:

@@ -15,8 +15,9 @@ from loadtest.peers.catalogue import PEERS, ROOMRING
 DEFAULT_SIZES: Final = (40,)
 
 FAN_OUT_MEMBERS: Final = 200
-FAN_OUT_RATE: Final = 4.0
-"""Reading is a two hundredth of what is written then, and as much is sent as in the room of 40."""
+FAN_OUT_MOVERS: Final = 10
+"""At 20 transforms a second each, about a hundred and fifty sockets are written to for each frame that is read, and as
+much is sent as in the room of 40."""
 
 START_S: Final = 3.0
 """What a server takes to start and to stop, for the time that is told beforehand."""
@@ -105,8 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         p99_max_ms=args.p99_max,
         seconds_max=2 * longest_search_s,
     )
-    at_fan_out = {**common, "rate": FAN_OUT_RATE, "seconds": args.seconds}
-    fan_out = partial(measure_space, ROOMRING, FAN_OUT_MEMBERS, **at_fan_out)
+    fan_out = partial(measure_space, ROOMRING, FAN_OUT_MEMBERS, **common, seconds=args.seconds, movers=FAN_OUT_MOVERS)
     is_searching = args.search or args.search_only
     means = Means(
         install=partial(prepare, cache=common["cache"]),

@@ -111,7 +111,7 @@ def _fan_out(comparison: Comparison) -> list[str]:
     edges = spread([one.measured[ROOMRING].cpu_us_of("edge") for one in rounds])
     verdict = "within" if found.median <= FLOOR_LIMIT else "beyond"
     return [
-        f"Fan-out: {rounds[0].members} members who hear {rounds[0].members} times what they say",
+        f"Fan-out: {rounds[0].members} members, most of whom only watch",
         *_floor(rounds),
         f"  The edges: {_range(edges, 2)} µs for each update, {verdict} {FLOOR_LIMIT:g} times the floor.",
     ]

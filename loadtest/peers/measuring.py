@@ -36,20 +36,23 @@ _SAMPLE_S: Final = 0.1
 _INPUT_BATCHES: Final = "roomring_edge_input_batches_total"
 
 
-def measure_space(server: str, members: int, *, cache: Path, rate: float, seconds: float, generators: int) -> Measured:
+def measure_space(
+    server: str, members: int, *, cache: Path, rate: float, seconds: float, generators: int, movers: int = 0
+) -> Measured:
     """Start a server, let members move in one room of it, and stop it. Call it in the main thread.
 
     Args:
         server: a name in the catalogue, or `ROOMRING`.
         cache: where peers are installed.
-        rate: transforms a second of each member.
+        rate: transforms a second of each mover.
         generators: processes that make the load.
+        movers: members who move, while the others watch; 0: all.
 
     Raises:
         RoomringError: it could not be installed or started, or nobody could come in, or it did not end in time.
         KeyboardInterrupt: the user has interrupted it.
     """
-    given = {"members": members, "rate": rate, "seconds": seconds, "generators": generators}
+    given = {"members": members, "movers": movers, "rate": rate, "seconds": seconds, "generators": generators}
     result, writes = _run(server, space.SCENARIO, given, cache, RUN_BEYOND_S + seconds)
     return measured_of(server, members, result, writes)
 

@@ -24,6 +24,7 @@ SCENARIO: Final = Scenario(
     options=(
         replace(space.ROOMS, default=1_000),
         replace(space.MEMBERS, default=5),
+        space.MOVERS,
         replace(space.RATE, default=1.0),
         replace(space.SECONDS, help="measured time"),
         WARM_UP,

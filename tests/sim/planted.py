@@ -36,7 +36,7 @@ def acknowledge_before_the_commit() -> Iterator[None]:
     """Answers leave with what the worker last read, before the batch is written."""
     commit = Worker._commit
 
-    async def hasty(self: Worker, partition: Any, turns: Any, server: Any, read_again_ms: Any) -> Any:
+    async def hasty(self: Worker, partition: Any, turns: Any, server: Any) -> Any:
         store = self._bus._network.store  # type: ignore[attr-defined]
         whole = self._engine.commit_of(partition, turns, self.worker_id, self._clock.now_ms()) if turns else None
         if whole is not None:
@@ -47,7 +47,7 @@ def acknowledge_before_the_commit() -> Iterator[None]:
                 if acks and stream is not None and not self._bus._process.is_dead:  # type: ignore[attr-defined]
                     stream.append(encode_output(OutputBatch(self.worker_id, acks)))
                     store._notify(("out", partition, edge_id))
-        return await commit(self, partition, turns, server, read_again_ms)
+        return await commit(self, partition, turns, server)
 
     with patch.object(Worker, "_commit", hasty):
         yield

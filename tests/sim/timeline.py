@@ -4,8 +4,10 @@ import asyncio
 import hashlib
 import selectors
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
+
+from common.timer import LoopTimer, Timer
 
 START_MS: Final = 1_700_000_000_000
 FAULTS_SHOWN: Final = 40
@@ -56,6 +58,9 @@ class ProcessClock:
 
     def monotonic_ms(self) -> float:
         return now_ms()
+
+    def timer(self, callback: Callable[[], None]) -> Timer:
+        return LoopTimer(callback, self.monotonic_ms)
 
 
 class Trace:

@@ -2,9 +2,10 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from common.timer import LoopTimer, Timer
 from tests.unit.stage import START_MS
 
 Result = TypeVar("Result")
@@ -40,6 +41,9 @@ class LoopClock:
 
     def monotonic_ms(self) -> float:
         return asyncio.get_running_loop().time() * 1000.0
+
+    def timer(self, callback: Callable[[], None]) -> Timer:
+        return LoopTimer(callback, self.monotonic_ms)
 
 
 def drive(course: Coroutine[Any, Any, Result]) -> Result:

@@ -58,6 +58,7 @@ WITHOUT_IO = (
     "edge.connection",
     "edge.frames",
     "edge.hub",
+    "edge.read_times",
     "edge.shapes",
     "edge.timer_wheel",
     "loadtest.accounting",
@@ -198,6 +199,7 @@ def test_every_module_is_logic_or_named_as_rim(package: str) -> None:
             "redis_link",
             "redis_topology",
             "settings",
+            "timer",
             "word_list",
         },
         "edge": {

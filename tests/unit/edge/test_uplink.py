@@ -81,6 +81,9 @@ class Line:
     def offer(self, number: int = 1, room: RoomId = HALL, *, must: bool = False) -> bool:
         return self.uplink.offer(room, lost(number, room), must=must)
 
+    def expect_read(self, rooms: list[RoomId], pause_ms: float) -> None:
+        self.uplink.expect_read(rooms, LoopClock().monotonic_ms() + pause_ms)
+
     async def emptied(self) -> None:
         """Wait until nothing waits here, without asking for it; to a tenth of a ms."""
         while self.uplink.pending_count:  # noqa: ASYNC110 - on a loop whose time jumps
@@ -317,7 +320,7 @@ def test_commands_leave_shortly_before_their_worker_reads() -> None:
     async def course(line: Line) -> None:
         clock = LoopClock()
         began_ms = clock.monotonic_ms()
-        line.uplink.expect_read([HALL], 10)
+        line.expect_read([HALL], 10)
         line.offer(1)
         line.offer(2, YARD)
         await turns()
@@ -346,11 +349,11 @@ def test_what_waits_for_news_of_the_next_read_leaves_before_it() -> None:
     async def course(line: Line) -> None:
         clock = LoopClock()
         began_ms = clock.monotonic_ms()
-        line.uplink.expect_read([HALL], 10)
+        line.expect_read([HALL], 10)
         await asyncio.sleep(0.009)
         line.offer(1)
         await asyncio.sleep(0.003)
-        line.uplink.expect_read([HALL], 10)
+        line.expect_read([HALL], 10)
         line.offer(2)
         await line.emptied()
         assert clock.monotonic_ms() - began_ms == pytest.approx(12 + 10 - READ_LEAD_MS, abs=0.2)
@@ -363,7 +366,7 @@ def test_who_waits_for_sent_waits_for_no_read_and_for_all_that_was_taken_before(
     async def course(line: Line) -> None:
         clock = LoopClock()
         began_ms = clock.monotonic_ms()
-        line.uplink.expect_read([HALL], 20)
+        line.expect_read([HALL], 20)
         line.offer(1)
         line.bus.gate.clear()
         line.offer(2, YARD)
@@ -381,7 +384,7 @@ def test_who_waits_for_sent_waits_for_no_read_and_for_all_that_was_taken_before(
 
 def test_a_short_rest_is_not_waited_for() -> None:
     async def course(line: Line) -> None:
-        line.uplink.expect_read([HALL], PAUSE_MS_MIN / 2)
+        line.expect_read([HALL], PAUSE_MS_MIN / 2)
         line.offer(1)
         await turns()
         assert line.taken() == [1]
@@ -391,8 +394,8 @@ def test_a_short_rest_is_not_waited_for() -> None:
 
 def test_shards_that_are_read_at_nearly_the_same_time_share_a_flush() -> None:
     async def course(line: Line) -> None:
-        line.uplink.expect_read([HALL], 10)
-        line.uplink.expect_read([YARD], 10 + TOGETHER_MS / 2)
+        line.expect_read([HALL], 10)
+        line.expect_read([YARD], 10 + TOGETHER_MS / 2)
         line.offer(1)
         line.offer(2, YARD)
         await line.emptied()
@@ -405,8 +408,8 @@ def test_a_shard_that_is_read_sooner_is_not_kept_waiting_by_another() -> None:
     async def course(line: Line) -> None:
         clock = LoopClock()
         began_ms = clock.monotonic_ms()
-        line.uplink.expect_read([HALL], 20)
-        line.uplink.expect_read([YARD], 8)
+        line.expect_read([HALL], 20)
+        line.expect_read([YARD], 8)
         line.offer(1)
         line.offer(2, YARD)
         await asyncio.sleep(0.007)

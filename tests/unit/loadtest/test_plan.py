@@ -54,3 +54,17 @@ def test_generators_share_the_members_without_rest():
 def test_chats_go_round_the_members_of_the_room():
     assert [PLAN.chatter(1, number) for number in range(5)] == [1, 3, 5, 7, 1]
     assert PLAN.chat_us(1, 2) == 2_500_000
+
+
+def test_only_the_movers_of_each_room_move() -> None:
+    plan = replace(PLAN, rooms=3, members_per_room=5, movers_per_room=2)
+    assert plan.own_movers() == list(range(6))
+    assert [sum(plan.room_of(member) == room for member in plan.own_movers()) for room in range(3)] == [2, 2, 2]
+    turns = [plan.transform_us(member, 1) for member in plan.own_movers()]
+    assert turns == sorted(turns)
+    assert turns[-1] >= 5 / 6 / plan.rate * 1_000_000 - TOGETHER_US
+    assert [one.own_movers() for one in (replace(plan, generators=8, generator=index) for index in (5, 6))] == [[5], []]
+
+
+def test_more_movers_than_members_are_all_of_them() -> None:
+    assert replace(PLAN, movers_per_room=1_000).own_movers() == PLAN.own_movers() == PLAN.own_members()

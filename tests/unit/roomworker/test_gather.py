@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomworker.gather import BUSY_DELIVERIES_PER_S, BUSY_PERIOD_MS, SPARE_DELIVERIES_PER_S, Gather
+from roomworker.gather import BUSY_DELIVERIES_PER_S, BUSY_PERIOD_MS, GROWTH, SPARE_DELIVERIES_PER_S, Gather
 
 
 def steady(per_second: float, *, gather_ms_max: float = 20.0) -> Gather:
@@ -26,8 +26,8 @@ def test_the_period_grows_with_the_load_at_first() -> None:
     assert steady(BUSY_DELIVERIES_PER_S).period_ms() == pytest.approx(BUSY_PERIOD_MS, abs=0.1)
 
 
-def test_then_with_its_root_up_to_the_longest() -> None:
-    assert steady(BUSY_DELIVERIES_PER_S * 4).period_ms() == pytest.approx(BUSY_PERIOD_MS * 2, abs=0.1)
+def test_then_more_slowly_up_to_the_longest() -> None:
+    assert steady(BUSY_DELIVERIES_PER_S * 4).period_ms() == pytest.approx(BUSY_PERIOD_MS * 4**GROWTH, abs=0.1)
     assert steady(BUSY_DELIVERIES_PER_S * 400).period_ms() == 20.0
     assert steady(BUSY_DELIVERIES_PER_S * 4, gather_ms_max=5.0).period_ms() == 5.0
 
@@ -44,6 +44,15 @@ def test_when_the_load_is_over_so_is_the_pause() -> None:
     for step in range(200):
         gather.observe(0, 5_000.0 + step * 10.0)
     assert gather.period_ms() == 0.0
+
+
+def test_the_next_read_is_a_period_after_the_last() -> None:
+    gather = steady(BUSY_DELIVERIES_PER_S)
+    assert gather.rest_ms(6_000.0) == 0.0
+    gather.begin(6_000.0)
+    assert gather.read_again_ms == pytest.approx(6_000.0 + BUSY_PERIOD_MS, abs=0.1)
+    assert gather.rest_ms(6_002.0) == pytest.approx(BUSY_PERIOD_MS - 2.0, abs=0.1)
+    assert gather.rest_ms(6_010.0) == 0.0
 
 
 def test_a_longest_period_of_zero_means_none() -> None:

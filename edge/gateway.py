@@ -353,7 +353,7 @@ class Gateway:
                 if batch.pause_ms > 0.0:
                     told = (one.room_id for one in batch.deliveries if isinstance(one, RoomFrames))
                     reads_at_ms = self._read_times.heard(batch.worker_id, batch.told_at_ms, batch.pause_ms, began_ms)
-                    self._uplink.expect_read(told, reads_at_ms)
+                    self._uplink.expect_read(told, reads_at_ms, batch.pause_ms)
             self._hub.flush()
             self.metrics.output_batches.inc(len(entries))
             self.metrics.apply_seconds.observe((self.clock.monotonic_ms() - began_ms) / 1000.0)

@@ -34,9 +34,12 @@ GATHER_COMMANDS_PER_S: Final = 300.0
 
 GATHER_MS: Final = 4.0
 
-READ_LEAD_MS: Final = 1.2
+READ_LEAD_MS: Final = 0.6
 """So long before a worker reads, commands leave here: what it takes to wake and to bring them, and the quickest way
 of the news, by which the reading is earlier than it seems from here (edge/read_times.py)."""
+
+READ_LEAD_SHARE: Final = 0.04
+"""And earlier by this share of the rest: after a long one there is more to bring, and more that is in the way."""
 
 READ_NEWS_MS: Final = 4.0
 """So long after a worker read, at most, it says when it reads again; what comes meanwhile waits for that."""
@@ -78,8 +81,10 @@ class Uplink:
         self._pending: dict[Shard, list[AnyCommand]] = {}
         self._due_ms: dict[Shard, float] = {}
         """When what is pending for a shard should leave, in monotonic time. Of each pending shard."""
-        self._reads_at_ms: dict[Shard, float] = {}
-        """When a shard's worker reads next, where it said so."""
+        self._leave_at_ms: dict[Shard, float] = {}
+        """When what a shard's worker reads next should leave, where it said when it reads."""
+        self._news_by_ms: dict[Shard, float] = {}
+        """Until when what comes too late for that waits for the worker to say when it reads again."""
         self._commands_per_s = 0.0
         self._pending_count = 0
         self._numbers: dict[Shard, int] = {}
@@ -121,16 +126,17 @@ class Uplink:
             commands.append(command)
         self._pending_count += 1
 
-    def expect_read(self, room_ids: Iterable[RoomId], reads_at_ms: float) -> None:
-        """The worker of these rooms rests until a monotonic time, and then reads their input."""
-        now_ms = self._clock.monotonic_ms()
-        if reads_at_ms - now_ms < PAUSE_MS_MIN:
+    def expect_read(self, room_ids: Iterable[RoomId], reads_at_ms: float, pause_ms: float) -> None:
+        """The worker of these rooms rests for so long, until a monotonic time, and then reads their input."""
+        if pause_ms < PAUSE_MS_MIN:
             return
-        told = dict.fromkeys({shard_of(room_id, self._shards) for room_id in room_ids}, reads_at_ms)
-        self._reads_at_ms.update(told)
-        waiting = told.keys() & self._due_ms.keys()
-        if waiting:
-            self._due_ms.update(dict.fromkeys(waiting, reads_at_ms - READ_LEAD_MS))
+        leave_at_ms = reads_at_ms - READ_LEAD_MS - READ_LEAD_SHARE * pause_ms
+        for shard in {shard_of(room_id, self._shards) for room_id in room_ids}:
+            self._leave_at_ms[shard] = leave_at_ms
+            self._news_by_ms[shard] = reads_at_ms + READ_NEWS_MS
+            if shard in self._due_ms:
+                self._due_ms[shard] = leave_at_ms
+        if self._due_ms:
             self._wake_at_first()
 
     async def sent(self) -> None:
@@ -178,11 +184,10 @@ class Uplink:
     def _schedule(self, shard: Shard) -> None:
         """Set when the first command to a shard since its last flush leaves."""
         now_ms = self._clock.monotonic_ms()
-        reads_at_ms = self._reads_at_ms.get(shard, -math.inf)
-        if now_ms < reads_at_ms - READ_LEAD_MS:
-            due_ms = reads_at_ms - READ_LEAD_MS
-        elif now_ms < reads_at_ms + READ_NEWS_MS:
-            due_ms = reads_at_ms + READ_NEWS_MS
+        if now_ms < self._leave_at_ms.get(shard, -math.inf):
+            due_ms = self._leave_at_ms[shard]
+        elif now_ms < self._news_by_ms.get(shard, -math.inf):
+            due_ms = self._news_by_ms[shard]
         else:
             due_ms = now_ms + (GATHER_MS if self._commands_per_s > GATHER_COMMANDS_PER_S else 0.0)
         self._due_ms[shard] = due_ms

@@ -14,6 +14,7 @@ from edge.uplink import (
     COMMANDS_PER_BATCH_MAX,
     PAUSE_MS_MIN,
     READ_LEAD_MS,
+    READ_LEAD_SHARE,
     READ_NEWS_MS,
     RETRY_MS,
     TOGETHER_MS,
@@ -82,7 +83,7 @@ class Line:
         return self.uplink.offer(room, lost(number, room), must=must)
 
     def expect_read(self, rooms: list[RoomId], pause_ms: float) -> None:
-        self.uplink.expect_read(rooms, LoopClock().monotonic_ms() + pause_ms)
+        self.uplink.expect_read(rooms, LoopClock().monotonic_ms() + pause_ms, pause_ms)
 
     async def emptied(self) -> None:
         """Wait until nothing waits here, without asking for it; to a tenth of a ms."""
@@ -100,6 +101,10 @@ class Line:
 
 def lost(number: int, room: RoomId = HALL) -> AnyRoomCommand:
     return Disconnect(room, ConnNumber(number))
+
+
+def lead_ms(pause_ms: float) -> float:
+    return READ_LEAD_MS + READ_LEAD_SHARE * pause_ms
 
 
 def run(course: Callable[[Line], Awaitable[None]], **bounds: int) -> None:
@@ -330,7 +335,7 @@ def test_commands_leave_shortly_before_their_worker_reads() -> None:
         line.offer(3)
         await line.emptied()
         assert line.taken() == [1, 3]
-        assert clock.monotonic_ms() - began_ms == pytest.approx(10 - READ_LEAD_MS, abs=0.2)
+        assert clock.monotonic_ms() - began_ms == pytest.approx(10 - lead_ms(10), abs=0.2)
         # It reads, and will soon say when it does again; or not, if it has nothing to say.
         line.offer(4)
         await turns()
@@ -356,7 +361,7 @@ def test_what_waits_for_news_of_the_next_read_leaves_before_it() -> None:
         line.expect_read([HALL], 10)
         line.offer(2)
         await line.emptied()
-        assert clock.monotonic_ms() - began_ms == pytest.approx(12 + 10 - READ_LEAD_MS, abs=0.2)
+        assert clock.monotonic_ms() - began_ms == pytest.approx(12 + 10 - lead_ms(10), abs=0.2)
         assert [len(batch.commands) for batch in line.bus.batches()] == [2]
 
     run(course)
@@ -412,11 +417,11 @@ def test_a_shard_that_is_read_sooner_is_not_kept_waiting_by_another() -> None:
         line.expect_read([YARD], 8)
         line.offer(1)
         line.offer(2, YARD)
-        await asyncio.sleep(0.007)
+        await asyncio.sleep(0.0075)
         assert (line.taken(), line.taken(THERE)) == ([], [2])
         await line.emptied()
         assert line.taken() == [1]
-        assert clock.monotonic_ms() - began_ms == pytest.approx(20 - READ_LEAD_MS, abs=0.2)
+        assert clock.monotonic_ms() - began_ms == pytest.approx(20 - lead_ms(20), abs=0.2)
 
     run(course)
 

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from common.arguments import count, moment
 from common.errors import RoomringError, SettingsError
-from loadtest.options import add_compare, add_list, add_run
+from loadtest.options import add_capacity, add_compare, add_list, add_run
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -517,21 +517,24 @@ def _add_loadtest(commands: "_Commands[_Parser]") -> None:
         "measure servers under a known load",
         "Put a load that is planned beforehand on a cluster, and report delivery times, losses, order, and the CPU\n"
         "and memory of each process. `list` names the scenarios and their options, `run` runs one, `compare` puts\n"
-        "results side by side. Without --against it starts a cluster of its own on free ports and stops it after;\n"
-        "then generator and cluster share this machine, so the numbers are those of a small cluster. Exit status 0\n"
-        "where a run passed, 1 where the servers did wrong or the numbers do not hold, 130 after Ctrl-C.",
+        "results side by side, `capacity` tells how many processes a load takes. Without --against a run starts a\n"
+        "cluster of its own on free ports and stops it after; then generator and cluster share this machine, so the\n"
+        "numbers are those of a small cluster. Exit status 0 where a run passed, 1 where the servers did wrong or\n"
+        "the numbers do not hold, 130 after Ctrl-C.",
         "environment:\n"
         "  ROOMRING_...  settings of its own cluster; one that --against names must let guests in (ROOMRING_DEV=1)\n\n"
         "examples:\n"
         "  roomring loadtest list\n"
         "  roomring loadtest run space --set members=100 --seconds 30 --report result\n"
         "  roomring loadtest run space --against http://10.0.0.5:8080 --against http://10.0.0.6:8080\n"
-        "  roomring loadtest compare before.json after.json",
+        "  roomring loadtest compare before.json after.json\n"
+        "  roomring loadtest capacity --rooms 100 --members 20 --rate 20",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
     add_list(actions.add_parser("list", help="name the scenarios and their options", allow_abbrev=False))
     add_run(actions.add_parser("run", help="run a scenario", allow_abbrev=False))
     add_compare(actions.add_parser("compare", help="put results side by side", allow_abbrev=False))
+    add_capacity(actions.add_parser("capacity", help="tell how many processes a load takes", allow_abbrev=False))
 
 
 def _process(text: str) -> str:

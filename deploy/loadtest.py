@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
             print(list_scenarios([load(name) for name in args.scenario] or load_all()))  # noqa: T201 - what was asked
             return 0
         case "compare":
-            from loadtest.compare import run as compare
-
-            return compare([Path(name) for name in args.results])
+            return _compare(args)
+        case "capacity":
+            return _tell_capacity(args)
         case _:
             return _run_scenario(args)
 
@@ -59,6 +59,50 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _compare(args: argparse.Namespace) -> int:
+    from loadtest.compare import load_results
+    from loadtest.compare import run as compare
+
+    paths = [Path(name) for name in args.results]
+    if not args.by:
+        if args.plot:
+            raise SettingsError("--plot needs --by; for example --by members --plot members.svg")
+        return compare(paths)
+    from loadtest.trend import points_of, render_trend
+
+    points = points_of([result for path in paths for result in load_results(path)], args.by)
+    sys.stdout.write(render_trend(points, args.by))
+    if args.plot:
+        _import_packages("loadtest.plots")
+        from loadtest.plots import plot_trend
+
+        _write(Path(args.plot), plot_trend(points, args.by, f"CPU and latency by {args.by}"))
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _tell_capacity(args: argparse.Namespace) -> int:
+    _import_packages("loadtest.capacity")
+    from loadtest.capacity import MEASURED, Load, fit
+    from loadtest.capacity_text import render_answer, render_fit
+    from loadtest.compare import load_results
+
+    costs = MEASURED
+    if args.results:
+        results = [result for name in args.results for result in load_results(Path(name))]
+        costs = fit(results)
+        sys.stdout.write(render_fit(results, costs))
+    load = Load(args.rooms, args.members, args.rate, args.edges, args.workers, args.gather_ms_max)
+    sys.stdout.write(render_answer(load, costs))
+    return 0
+
+
 def _run_scenario(args: argparse.Namespace) -> int:
     scenario = load(args.scenario)
     settings = [*([] if args.seconds is None else [f"seconds={args.seconds}"]), *args.settings]
@@ -70,7 +114,8 @@ def _run_scenario(args: argparse.Namespace) -> int:
     if args.json and not Path(args.json).absolute().parent.is_dir():
         raise SettingsError(f"--json {args.json}: there is no folder {Path(args.json).parent}")
     _check_dialect(args.dialect, own_cluster=not args.against)
-    _import_packages(*(["loadtest.plots"] if args.report else []))
+    # Before the cluster starts.
+    _import_packages("loadtest.run", "loadtest.play", *(["loadtest.plots"] if args.report else []))
     from deploy.devcluster import DevCluster
     from loadtest.progress import Progress
     from loadtest.run import run as run_scenario
@@ -96,10 +141,10 @@ def _run_scenario(args: argparse.Namespace) -> int:
         return run_it(target_of(cluster, label=args.label or "roomring"), workers=workers)
 
 
-def _import_packages(*more: str) -> None:
-    """Import what a run needs before the cluster starts, so that a missing package is told at once."""
+def _import_packages(*modules: str) -> None:
+    """Import modules that need more packages than the servers do, so that a missing one is told at once."""
     try:
-        for module in ("loadtest.run", "loadtest.play", *more):
+        for module in modules:
             import_module(module)
     except ModuleNotFoundError as error:
         raise SettingsError(f'load tests need {error.name}, too: pip install "roomring[loadtest]"') from error

@@ -65,24 +65,32 @@ def read(path: Path) -> Contender:
     Raises:
         BadResult: see there.
     """
-    if path.is_dir():
-        files = sorted(path.rglob("*.json"))
-        if not files:
-            raise BadResult(f"{path} has no results; give JSON files that `roomring loadtest run --json FILE` wrote")
-        if len(files) > RESULTS_MAX:
-            raise BadResult(f"{path} has {len(files):,} JSON files; give the folder of one series of runs")
-    else:
-        files = [path]
-    results = [(file, load_result(file)) for file in files]
-    scenarios = {result["scenario"] for _, result in results}
+    results = load_results(path)
+    scenarios = {result["scenario"] for result in results}
     if len(scenarios) > 1:
         raise BadResult(f"{path} has results of several scenarios: {', '.join(sorted(scenarios))}")
-    first = results[0][1]
+    first = results[0]
     values = {**first["values"], "edges": first["edges"], "workers": first["workers"]}
     contender = Contender(str(path), first["label"], first["scenario"], values)
-    for _, result in results:
+    for result in results:
         contender.add(result)
     return contender
+
+
+def load_results(path: Path) -> list[dict[str, Any]]:
+    """Return the values of a result file, or of all that are in a folder.
+
+    Raises:
+        BadResult: one cannot be read or is something else, or there is none.
+    """
+    if not path.is_dir():
+        return [load_result(path)]
+    files = sorted(path.rglob("*.json"))
+    if not files:
+        raise BadResult(f"{path} has no results; give JSON files that `roomring loadtest run --json FILE` wrote")
+    if len(files) > RESULTS_MAX:
+        raise BadResult(f"{path} has {len(files):,} JSON files; give the folder of one series of runs")
+    return [load_result(file) for file in files]
 
 
 def load_result(path: Path) -> dict[str, Any]:

@@ -93,6 +93,39 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         help="JSON file of a run, or a folder with the files of several runs of the same thing; the first is the "
         "one that the others are compared with",
     )
+    parser.add_argument(
+        "--by",
+        metavar="NAME",
+        help="tell instead how cost and latency change over this option, or edges or workers",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="with --by: draw that as well, as SVG")
 
 
-__all__ = ["add_compare", "add_list", "add_run", "count", "positive", "share", "url", "whole"]
+def add_capacity(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `capacity`."""
+    parser.add_argument("--rooms", type=count, default=1, metavar="N", help="rooms (default %(default)s)")
+    parser.add_argument("--members", type=count, default=40, metavar="N", help="members of each (default %(default)s)")
+    parser.add_argument(
+        "--rate", type=positive, default=20.0, metavar="HZ", help="transforms a second of each (default %(default)g)"
+    )
+    parser.add_argument("--edges", type=count, default=1, metavar="N", help="edges at least (default %(default)s)")
+    parser.add_argument("--workers", type=count, default=1, metavar="N", help="workers at least (default %(default)s)")
+    parser.add_argument(
+        "--gather-ms-max",
+        type=whole,
+        default=20,
+        metavar="MS",
+        help="ROOMRING_GATHER_MS_MAX of the workers (default %(default)s)",
+    )
+    parser.add_argument(
+        "--from",
+        action="append",
+        default=[],
+        metavar="RESULT",
+        dest="results",
+        help="find what things cost on your machine, from a JSON file or a folder of runs of space and many-rooms "
+        "there; repeat it for several (default: costs of the machine of docs/performance.md)",
+    )
+
+
+__all__ = ["add_capacity", "add_compare", "add_list", "add_run", "count", "positive", "share", "url", "whole"]

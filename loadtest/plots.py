@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from loadtest.histogram import Histogram
 from loadtest.result import Result
 from loadtest.scenario import Seconds, Series
+from loadtest.trend import Point
 from loadtest.usage import Trace, Usage
 
 SIZE_IN: Final = (7.0, 3.1)
@@ -83,6 +84,37 @@ def plots_of(result: Result) -> list[str]:
         same = [series for series in findings.series if series.unit == unit and series.points]
         drawn.append((_listed(series.name for series in same), _drawer_of_series(result, same)))
     return [_svg(number, title, draw) for number, (title, draw) in enumerate(drawn, 1)]
+
+
+def plot_trend(points: Sequence[Point], by: str, title: str) -> str:
+    """Return a plot of CPU and one of latency over an option, side by side."""
+
+    def cost(axes: Axes) -> None:
+        for kind in points[0].cpu_us:
+            _line(axes, [(point.x, point.cpu_us[kind]) for point in points], kind, COLOURS.get(kind, OTHER_COLOURS[0]))
+        _line(axes, [(point.x, point.sum_us) for point in points], "sum", "#333c46", "--")
+        axes.set_ylabel("CPU for each update, µs")
+        if max(point.sum_us for point in points) > 10 * min(point.sum_us for point in points):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        else:
+            axes.set_ylim(bottom=0)
+
+    def latency(axes: Axes) -> None:
+        for name, values in (("p50", [point.p50_ms for point in points]), ("p99", [point.p99_ms for point in points])):
+            colour = PERCENT_COLOURS[float(name[1:])]
+            _line(axes, [(point.x, ms) for point, ms in zip(points, values, strict=True)], name, colour)
+        axes.set_ylabel("latency, ms")
+        axes.set_ylim(bottom=0)
+
+    def over(axes: Axes) -> None:
+        axes.set_xlabel(by)
+        axes.set_xlim(left=0)
+        for line in axes.get_lines():
+            line.set_marker(".")
+        axes.legend()
+
+    return _svg(0, title, cost, latency, finish=over)
 
 
 # --- each plot ----------------------------------------------------------------------------------------------
@@ -224,14 +256,19 @@ def _listed(names: Iterable[str]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _svg(number: int, title: str, draw: Callable[[Axes], None]) -> str:
+def _svg(
+    number: int, title: str, *draws: Callable[[Axes], None], finish: Callable[[Axes], None] = lambda _: None
+) -> str:
     # Two plots on one page must not name their parts alike.
     style: Any = {**_STYLE, "svg.hashsalt": f"roomring-{number}"}
     with mpl.rc_context(style):
         figure = Figure(figsize=SIZE_IN, layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes)
-        axes.set_title(title)
+        for place, draw in enumerate(draws, 1):
+            axes = figure.add_subplot(1, len(draws), place)
+            draw(axes)
+            finish(axes)
+        if len(draws) == 1:
+            axes.set_title(title)
         out = StringIO()
         # Without what tells the time and names the library, by a link.
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

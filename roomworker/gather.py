@@ -5,22 +5,41 @@ fuller batches save the most work; when idle, a pause would only be latency. See
 behind it.
 """
 
+import math
 from typing import Final
 
-SPARE_DELIVERIES_PER_S: Final = 4_000.0
-"""Up to so many messages to sockets a second (some percent of a core) there is no pause."""
+COMMAND_LOAD: Final = 40
+"""What a command costs that has a batch for itself, counted in messages to sockets: the calls to Redis, and waking each
+process on the way, cost as much as writing to so many sockets."""
 
-BUSY_DELIVERIES_PER_S: Final = 32_000.0
-"""From here on the period is `BUSY_PERIOD_MS`, and grows with the load to the power of `GROWTH`."""
+SPARE_LOAD_PER_S: Final = 10_000.0
+"""Up to so much there is no pause: a tenth of a core. A room of ten that moves 20 times a second is at this point."""
+
+BUSY_LOAD_PER_S: Final = 64_000.0
+"""Here the period is `BUSY_PERIOD_MS`. A room of 40 is at this point, and stays quick."""
 
 BUSY_PERIOD_MS: Final = 6.2
-"""A room of 40 whose members move 20 times a second is at this point, and stays quick."""
 
-GROWTH: Final = 0.6
-"""Shares what more load costs between CPU time and latency: four times the messages come in batches of 2.3 times the
-time, so of nine times the size."""
+GROWTH_BELOW: Final = 0.4
+"""Power of the load, below. It rises quickly at first: the second command in a batch saves the most."""
+
+GROWTH_ABOVE: Final = 0.75
+"""And above: four times the messages come in batches of three times the time, so of eleven times the size."""
 
 _SMOOTHING_MS: Final = 250.0
+
+
+def load_of(deliveries: float, commands: float) -> float:
+    """Return the load of so many messages to sockets that follow from so many commands."""
+    return deliveries + COMMAND_LOAD * commands
+
+
+def period_ms_at(load_per_s: float) -> float:
+    """Return the period for a steady load, before it is limited."""
+    if load_per_s > BUSY_LOAD_PER_S:
+        return BUSY_PERIOD_MS * math.pow(load_per_s / BUSY_LOAD_PER_S, GROWTH_ABOVE)
+    share = (load_per_s - SPARE_LOAD_PER_S) / (BUSY_LOAD_PER_S - SPARE_LOAD_PER_S)
+    return BUSY_PERIOD_MS * math.pow(max(0.0, share), GROWTH_BELOW)
 
 
 class Gather:
@@ -33,7 +52,7 @@ class Gather:
             gather_ms_max: the longest period; 0 is none at all.
         """
         self._gather_ms_max = gather_ms_max
-        self._per_second = 0.0
+        self._load_per_s = 0.0
         self._observed_at_ms: float | None = None
         self.read_again_ms = 0.0
         """When the next batch is read; passed where it is read as soon as there is something."""
@@ -46,19 +65,14 @@ class Gather:
         """Return how long it is to the next read."""
         return max(0.0, self.read_again_ms - now_ms)
 
-    def observe(self, deliveries: int, now_ms: float) -> None:
-        """Count the messages that one batch sent to sockets."""
+    def observe(self, load: float, now_ms: float) -> None:
+        """Count the load of one batch, see `load_of`."""
         if self._observed_at_ms is not None:
             passed_ms = max(0.1, now_ms - self._observed_at_ms)
             weight = min(1.0, passed_ms / _SMOOTHING_MS)
-            self._per_second += weight * (deliveries * 1000.0 / passed_ms - self._per_second)
+            self._load_per_s += weight * (load * 1000.0 / passed_ms - self._load_per_s)
         self._observed_at_ms = now_ms
 
     def period_ms(self) -> float:
         """Return how long after one read the next one should be."""
-        if self._per_second <= BUSY_DELIVERIES_PER_S:
-            share = (self._per_second - SPARE_DELIVERIES_PER_S) / (BUSY_DELIVERIES_PER_S - SPARE_DELIVERIES_PER_S)
-            period_ms = max(0.0, share) * BUSY_PERIOD_MS
-        else:
-            period_ms = BUSY_PERIOD_MS * (self._per_second / BUSY_DELIVERIES_PER_S) ** GROWTH
-        return min(period_ms, self._gather_ms_max)
+        return min(period_ms_at(self._load_per_s), self._gather_ms_max)

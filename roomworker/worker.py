@@ -28,7 +28,7 @@ from common.ring import partition_of_shard
 from common.settings import WorkerSettings
 from common.word_filter import NO_FILTER, WordFilter
 from roomworker.engine import Engine, Kept, Plan, Relayed, RoomPlan, ShardTurn, Task
-from roomworker.gather import Gather
+from roomworker.gather import Gather, load_of
 from roomworker.long_memory import LongMemory
 from roomworker.membership import Membership
 from roomworker.metrics import WorkerMetrics
@@ -196,9 +196,9 @@ class Worker:
                 if entries:
                     gather.begin(self._clock.monotonic_ms())
                 async with self._locks[partition]:
-                    deliveries = await self._turn(partition, entries)
+                    load = await self._turn(partition, entries)
                 now_ms = self._clock.monotonic_ms()
-                gather.observe(deliveries, now_ms)
+                gather.observe(load, now_ms)
                 if gather.rest_ms(now_ms):
                     rested.clear()
                     timer.set(gather.read_again_ms)
@@ -224,15 +224,15 @@ class Worker:
             await self._pause(100)
             return InputEntries()
 
-    async def _turn(self, partition: Partition, entries: InputEntries) -> int:
-        """One batch, from plan to commit. Returns how many messages it sent to connections."""
+    async def _turn(self, partition: Partition, entries: InputEntries) -> float:
+        """One batch, from plan to commit. Returns the load that it was, see `load_of`."""
         began_ms = self._clock.monotonic_ms()
         gone, self._gone_edges[partition] = self._gone_edges[partition], {}
         kept, self._kept[partition] = self._kept[partition], []
         relayed, self._relayed[partition] = self._relayed[partition], []
         plan = self._engine.plan(partition, entries, self._clock.now_ms(), gone, kept, relayed)
         if plan.is_empty():
-            return 0
+            return 0.0
         await self._load(partition, plan.rooms_to_load)
         people = await self._fetch_needs(partition, plan.rooms.values())
         now_ms = self._clock.now_ms()
@@ -248,8 +248,9 @@ class Worker:
         if any(turn.outbox() for turn in written):
             self._outbox_news[partition].set()
         self._wake_relays(partition, {to for turn in written for to in turn.relays})
-        self._count(plan, written, self._clock.monotonic_ms() - began_ms)
-        return sum(_deliveries(turn) for turn in written)
+        deliveries = sum(_deliveries(turn) for turn in written)
+        self._count(plan, written, deliveries, self._clock.monotonic_ms() - began_ms)
+        return load_of(deliveries, plan.commands)
 
     async def _load(self, partition: Partition, room_ids: list[RoomId]) -> None:
         self._add_rooms(partition, await self._stored(partition, room_ids))
@@ -797,14 +798,14 @@ class Worker:
         else:
             self._log.warning("room failed, trying again", room=room_id, command=command, error=str(error))
 
-    def _count(self, plan: Plan, written: list[ShardTurn], took_ms: float) -> None:
+    def _count(self, plan: Plan, written: list[ShardTurn], deliveries: int, took_ms: float) -> None:
         metrics = self.metrics
         metrics.commands.inc(plan.commands)
         metrics.batches.inc()
         metrics.batch_seconds.observe(took_ms / 1000.0)
         metrics.sequenced.inc(sum(len(room.patch.history) for turn in written for room in turn.rooms))
         metrics.dead_letters.inc(sum(len(turn.dead) for turn in written))
-        metrics.deliveries.inc(sum(_deliveries(turn) for turn in written))
+        metrics.deliveries.inc(deliveries)
         for turn in written:
             for room in turn.rooms:
                 for user_id, event_name in room.rate_notices:

@@ -25,7 +25,7 @@ SCENARIO: Final = Scenario(
         replace(space.ROOMS, default=1_000),
         replace(space.MEMBERS, default=5),
         space.MOVERS,
-        replace(space.RATE, default=1.0),
+        replace(space.RATE, default=0.5),
         replace(space.SECONDS, help="measured time"),
         WARM_UP,
         replace(space.CHATS, default=0.05),

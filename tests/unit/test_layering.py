@@ -62,6 +62,8 @@ WITHOUT_IO = (
     "edge.shapes",
     "edge.timer_wheel",
     "loadtest.accounting",
+    "loadtest.capacity",
+    "loadtest.capacity_text",
     "loadtest.chaos.losses",
     "loadtest.chaos.plan",
     "loadtest.chaos.report",

@@ -68,6 +68,9 @@ def test_a_wrong_call_is_one_line(run: Run, argv: list[str], part: str) -> None:
         (["run", "space", "--dialect", "irc", "--against", "http://a"], "there is no dialect 'irc'; it is one of "),
         (["run", "space", "--json", "no/such/result.json"], "there is no folder no/such"),
         (["compare", "none.json"], "none.json cannot be read"),
+        (["compare", "none.json", "--by", "members"], "none.json cannot be read"),
+        (["compare", "none.json", "--plot", "a.svg"], "--plot needs --by"),
+        (["capacity", "--from", "none.json"], "none.json cannot be read"),
     ],
 )
 def test_a_wrong_load_test_says_in_one_line_what_to_write(run: Run, argv: list[str], part: str) -> None:
@@ -78,12 +81,20 @@ def test_a_wrong_load_test_says_in_one_line_what_to_write(run: Run, argv: list[s
     assert part in error
 
 
-def test_a_load_test_without_its_packages_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capacity_tells_what_a_load_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["loadtest", "capacity", "--rooms", "100", "--members", "20"]) == 0
+    assert "100 rooms of 20 at 20 Hz" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [["run", "space"], ["capacity"]])
+def test_a_load_test_without_its_packages_says_what_to_install(
+    run: Run, monkeypatch: pytest.MonkeyPatch, argv: list[str]
+) -> None:
     def fail(_: str) -> None:
         raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
 
     monkeypatch.setattr(loadtest, "import_module", fail)
-    status, error = run("loadtest", "run", "space")
+    status, error = run("loadtest", *argv)
     assert status == EXIT_USAGE
     assert error == 'roomring: load tests need numpy, too: pip install "roomring[loadtest]"\n'
 

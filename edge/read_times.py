@@ -13,6 +13,10 @@ from common.ids import WorkerId
 DRIFT: Final = 0.000_2
 """By so much of the time that passed a difference may have grown: clocks go wrong by less, and processes move."""
 
+JUMP_MS: Final = 100.0
+"""News that are later than this count from their arrival: one of the clocks stood still, as that of a host that was
+paused. Where they were but held up, the next ones mend it."""
+
 FORGET_MS: Final = 60_000.0
 
 
@@ -36,7 +40,9 @@ class ReadTimes:
             difference_ms = now_ms - told_at_ms
         else:
             before_ms, looked_at_ms = known
-            difference_ms = min(now_ms - told_at_ms, before_ms + DRIFT * (now_ms - looked_at_ms))
+            difference_ms = now_ms - told_at_ms
+            if difference_ms - before_ms < JUMP_MS:
+                difference_ms = min(difference_ms, before_ms + DRIFT * (now_ms - looked_at_ms))
         self._differences[worker_id] = (difference_ms, now_ms)
         return told_at_ms + pause_ms + difference_ms
 

@@ -98,7 +98,7 @@ def test_edges_that_do_not_run_are_told_in_one_line() -> None:
 
 def test_many_rooms(cluster: DevCluster, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
-    load = ("--set", "rooms=4", "--set", "members=2", "--set", "rate=5", "--seconds", "1")
+    load = ("--set", "rooms=4", "--set", "members=2", "--set", "rate=5", "--set", "warm-up=1", "--seconds", "1")
     against = ("--against", cluster.edges[0].url)
     result = result_of(roomring("loadtest", "run", "many-rooms", *load, *against, "--json", str(file)), file)
     assert result["details"]["transforms"]["expected"] == 4 * 2 * 2 * 5

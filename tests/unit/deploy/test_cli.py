@@ -1,7 +1,9 @@
 """The command line as its users' mistakes meet it: one line, and the right exit status."""
 
 import errno
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from common.errors import BusUnavailable, ClusterMismatch, SettingsError
 from deploy import cli, loadtest, serve
 from deploy.cli import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, main
+from tests.unit.loadtest.results import result_of
 
 Run = Callable[..., tuple[int, str]]
 
@@ -84,6 +87,21 @@ def test_a_wrong_load_test_says_in_one_line_what_to_write(run: Run, argv: list[s
 def test_capacity_tells_what_a_load_takes(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["loadtest", "capacity", "--rooms", "100", "--members", "20"]) == 0
     assert "100 rooms of 20 at 20 Hz" in capsys.readouterr().out
+
+
+def test_compare_tells_and_draws_how_cost_grows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for members in (2, 4):
+        result = result_of(values={"members": members, "rate": 20.0}).to_json()
+        (tmp_path / f"{members}.json").write_text(json.dumps(result))
+    plot = tmp_path / "plot.svg"
+    argv = ["loadtest", "compare", str(tmp_path), "--by", "members"]
+    assert cli.main([*argv, "--plot", str(plot)]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[:2] == ["members", "runs"]
+    assert [row.split()[0] for row in rows] == ["2", "4"]
+    assert plot.read_text().startswith("<svg ")
+    assert cli.main([*argv, "--plot", str(tmp_path / "none" / "plot.svg")]) == EXIT_USAGE
+    assert "plot.svg cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [["run", "space"], ["capacity"]])

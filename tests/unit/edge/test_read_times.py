@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.ids import WorkerId
-from edge.read_times import DRIFT, FORGET_MS, ReadTimes
+from edge.read_times import DRIFT, FORGET_MS, JUMP_MS, ReadTimes
 
 W1, W2 = WorkerId("w1"), WorkerId("w2")
 
@@ -39,6 +39,21 @@ def test_a_clock_that_runs_slow_is_followed() -> None:
         now_ms = 500_000.0 + 100.0 * step
         told_at_ms = (1.0 - DRIFT / 2) * 100.0 * step
         assert times.heard(W1, told_at_ms, 20.0, now_ms) == pytest.approx(now_ms + 20.0, abs=0.1)
+
+
+def test_a_clock_that_stood_still_is_believed_again_at_once() -> None:
+    times = ReadTimes()
+    times.heard(W1, 1_000.0, 20.0, 500_000.0)
+    assert times.heard(W1, 1_020.0, 20.0, 500_020.0 + 3_600_000.0) == pytest.approx(4_100_040.0)
+    assert times.heard(W1, 1_040.0, 20.0, 500_041.0 + 3_600_000.0) == pytest.approx(4_100_060.0, abs=0.01)
+
+
+def test_news_that_were_held_up_for_long_do_harm_once_only() -> None:
+    times = ReadTimes()
+    times.heard(W1, 1_000.0, 20.0, 500_000.0)
+    late_ms = 2 * JUMP_MS
+    assert times.heard(W1, 1_020.0, 20.0, 500_020.0 + late_ms) == pytest.approx(500_040.0 + late_ms)
+    assert times.heard(W1, 1_240.0, 20.0, 500_240.2) == pytest.approx(500_260.2)
 
 
 def test_workers_that_are_gone_are_forgotten() -> None:

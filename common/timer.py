@@ -76,13 +76,13 @@ class FileTimer:
     def __init__(self, callback: Callable[[], None]) -> None:
         libc = _libc()
         assert libc is not None, "no such timers here"
-        self._settime = libc.timerfd_settime
         self._callback = callback
         self._spec = _TimeSpec()
         self._spec_pointer = ctypes.byref(self._spec)
         self._is_set = False
         self._loop = asyncio.get_running_loop()
-        self._file = libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        self._settime = libc.timerfd_settime
+        self._file = _open(libc)
         if self._file < 0:
             raise OSError(ctypes.get_errno(), "the kernel gives no timer")
         self._loop.add_reader(self._file, self._rang)
@@ -127,8 +127,20 @@ class FileTimer:
 
 @cache
 def _libc() -> Any:
-    """Return libc where it has such timers; None elsewhere."""
+    """Return libc where it and the kernel have such timers; None elsewhere. A sandbox may forbid them."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
-    return libc if hasattr(libc, "timerfd_create") else None
+    if not hasattr(libc, "timerfd_create"):
+        return None
+    file = _open(libc)
+    if file < 0:
+        return None
+    os.close(file)
+    return libc
+
+
+def _open(libc: Any) -> int:
+    """Return the file of a new timer; below 0 where there is none."""
+    file: int = libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+    return file

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import SettingsError
-from roomworker.gather import load_of as work_of
-from roomworker.gather import period_ms_at
+from roomworker.gather import load_of, period_ms_at
 
 TURN_MS: Final = 1.0
 """From the read of a batch to the news of it at the edges, and the next read: what a period is longer by, about."""
@@ -97,7 +96,7 @@ def traffic_of(load: Load) -> Traffic:
     # A worker without a room does nothing.
     workers = min(load.workers, load.rooms)
     of_worker, rooms = commands / workers, load.rooms / workers
-    pause_ms = min(period_ms_at(work_of(deliveries, commands) / workers), load.gather_ms_max)
+    pause_ms = min(period_ms_at(load_of(deliveries, commands) / workers), load.gather_ms_max)
     # After the pause it reads as soon as there is something.
     cycle_s = (pause_ms + TURN_MS) / 1000.0 if pause_ms else 0.0
     turns = 1.0 / max(cycle_s, 1.0 / of_worker)
@@ -140,7 +139,7 @@ def cluster_for(load: Load, costs: Costs) -> Load:
         load = replace(load, edges=edges, workers=workers)
 
 
-def load_of(result: Mapping[str, Any]) -> Load:
+def load_in(result: Mapping[str, Any]) -> Load:
     """Return the load of a run of `space` or `many-rooms`.
 
     Raises:
@@ -168,7 +167,7 @@ def fit(results: Sequence[Mapping[str, Any]]) -> Costs:
         raise BadRuns(
             f"{len(results)} runs are too few; take at least {max(map(len, TERMS.values())) + 1}, of several sizes"
         )
-    traffics = [traffic_of(load_of(result)) for result in results]
+    traffics = [traffic_of(load_in(result)) for result in results]
     costs: dict[str, dict[str, float]] = {}
     for kind, terms in TERMS.items():
         measured = np.array([measured_of(result).get(kind, 0.0) for result in results])

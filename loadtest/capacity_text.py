@@ -10,7 +10,7 @@ from loadtest.capacity import (
     Load,
     cluster_for,
     cores_of,
-    load_of,
+    load_in,
     measured_of,
     traffic_of,
 )
@@ -69,7 +69,7 @@ def render_fit(results: Sequence[Mapping[str, Any]], costs: Costs) -> str:
         rows.append([name, *row])
     runs = [["run", "edges", "workers", *(f"{kind}, cores" for kind in costs), "sum", "explained"]]
     for result in results:
-        load, measured = load_of(result), measured_of(result)
+        load, measured = load_in(result), measured_of(result)
         explained = cores_of(load, costs)
         cells = [f"{measured[kind]:.2f} ({explained[kind]:.2f})" for kind in costs]
         ratio = sum(explained.values()) / sum(measured.values())

@@ -13,7 +13,8 @@ COMMAND_LOAD: Final = 40
 process on the way, cost as much as writing to so many sockets."""
 
 SPARE_LOAD_PER_S: Final = 10_000.0
-"""Up to so much there is no pause: a tenth of a core. A room of ten that moves 20 times a second is at this point."""
+"""Up to so much there is no pause: some tenths of a core, in all processes. A room of ten that moves 20 times a second
+is at this point."""
 
 BUSY_LOAD_PER_S: Final = 64_000.0
 """Here the period is `BUSY_PERIOD_MS`. A room of 40 is at this point, and stays quick."""

@@ -18,7 +18,7 @@ from loadtest.capacity import (
     cluster_for,
     cores_of,
     fit,
-    load_of,
+    load_in,
     traffic_of,
 )
 from loadtest.capacity_text import TERM_NAMES, render_answer, render_fit
@@ -100,7 +100,7 @@ def test_costs_are_found_again() -> None:
 
 
 def test_no_cost_is_below_zero() -> None:
-    runs = [result_of(load_of(run), {**COSTS, "edge": {**COSTS["edge"], "writes": -0.5}}) for run in RUNS]
+    runs = [result_of(load_in(run), {**COSTS, "edge": {**COSTS["edge"], "writes": -0.5}}) for run in RUNS]
     assert all(us >= 0 for of in fit(runs).values() for us in of.values())
 
 
@@ -108,9 +108,9 @@ def test_too_few_runs_and_runs_of_something_else_are_refused() -> None:
     with pytest.raises(BadRuns, match="at least 7"):
         fit(RUNS[:6])
     with pytest.raises(BadRuns, match="space and many-rooms"):
-        load_of({**RUNS[0], "scenario": "soak"})
+        load_in({**RUNS[0], "scenario": "soak"})
     with pytest.raises(BadRuns, match="all members move"):
-        load_of({**RUNS[0], "values": {**RUNS[0]["values"], "movers": 2}})
+        load_in({**RUNS[0], "values": {**RUNS[0]["values"], "movers": 2}})
     silent = {**RUNS[0], "windows": [{"cpu": {"edge": {"cores": 0.1}}}]}
     with pytest.raises(BadRuns, match="worker"):
         fit([silent, *RUNS])

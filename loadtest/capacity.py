@@ -18,9 +18,6 @@ from roomworker.gather import load_of, period_ms_at
 TURN_MS: Final = 1.0
 """From the read of a batch to the news of it at the edges, and the next read: what a period is longer by, about."""
 
-UPDATE_BYTES: Final = 224
-"""A movement as a member gets it, with the head of its frame."""
-
 BUSY_MAX: Final = 0.6
 """Up to so much of a core a process is planned for: the rest is for storms and for the failure of another one."""
 
@@ -147,13 +144,16 @@ def load_in(result: Mapping[str, Any]) -> Load:
     """
     if result["scenario"] not in ("space", "many-rooms") or result["values"].get("movers"):
         raise BadRuns("costs are found from runs of space and many-rooms in which all members move")
+    if result["workers"] is None:
+        raise BadRuns("a run with --against does not say what the servers used; take runs on clusters of their own")
     values = result["values"]
     return Load(values["rooms"], values["members"], values["rate"], result["edges"], result["workers"])
 
 
 def measured_of(result: Mapping[str, Any]) -> dict[str, float]:
     """Return the cores that each kind of process took in a run."""
-    cpu = result["windows"][0]["cpu"]
+    # One that was interrupted early has no window.
+    cpu = result["windows"][0]["cpu"] if result["windows"] else {}
     return {kind: cpu[kind]["cores"] for kind in TERMS if kind in cpu}
 
 

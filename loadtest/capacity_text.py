@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from loadtest.capacity import (
     BUSY_MAX,
-    UPDATE_BYTES,
     Costs,
     Load,
     cluster_for,
@@ -14,6 +13,7 @@ from loadtest.capacity import (
     measured_of,
     traffic_of,
 )
+from loadtest.frames import TRANSFORM_FRAME_BYTES
 from loadtest.table import render_table
 
 TERM_NAMES: Final[Mapping[str, str]] = {
@@ -45,7 +45,7 @@ def render_answer(load: Load, costs: Costs) -> str:
         ["writes to sockets", f"{traffic.writes:,.0f}"],
         ["movements in a write", f"{traffic.deliveries / traffic.writes:.1f}"],
         ["entries in Redis", f"{traffic.inputs + traffic.outputs:,.0f}"],
-        ["MB to members", f"{traffic.deliveries * UPDATE_BYTES / 1e6:,.1f}"],
+        ["MB to members", f"{traffic.deliveries * TRANSFORM_FRAME_BYTES / 1e6:,.1f}"],
     ]
     processes = {"edge": load.edges, "worker": load.workers, "valkey": 1}
     table = [["takes", "processes", "cores", "of each"]]

@@ -14,6 +14,9 @@ PONG: Final = 0xA
 
 CONTROL_PAYLOAD_MAX: Final = 125
 
+TRANSFORM_FRAME_BYTES: Final = 224
+"""A transform as Roomring sends it to a member of a load test: 220 bytes, and 4 of the WebSocket frame's head."""
+
 _FINAL: Final = 0x80
 _MASKED: Final = 0x80
 _NO_MASK: Final = b"\0\0\0\0"

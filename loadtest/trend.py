@@ -1,7 +1,7 @@
 """How CPU and latency change over an option, from several results: `roomring loadtest compare --by NAME`. No IO."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
@@ -10,6 +10,10 @@ from loadtest.table import render_table
 
 NODES: Final = ("edges", "workers")
 """Not options of a scenario, but numbers of a run as well."""
+
+_WANTED: Final = (
+    "no CPU or no latency of movements; give runs of space or many-rooms on clusters of their own, without --against"
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,9 @@ def points_of(results: Sequence[Mapping[str, Any]], by: str) -> list[Point]:
     if len(groups) < 2:
         raise BadResult(f"all results have the same {by}; give runs with several values of it")
     points = [_point(x, groups[x]) for x in sorted(groups)]
-    kinds = [kind for kind in points[0].cpu_us if any(point.cpu_us[kind] >= 0.01 * point.sum_us for point in points)]
-    return [
-        Point(point.x, point.runs, {kind: point.cpu_us[kind] for kind in kinds}, point.p50_ms, point.p99_ms)
-        for point in points
-    ]
+    known = dict.fromkeys(kind for point in points for kind in point.cpu_us)
+    kinds = [kind for kind in known if any(point.cpu_us.get(kind, 0.0) >= 0.01 * point.sum_us for point in points)]
+    return [replace(point, cpu_us={kind: point.cpu_us.get(kind, 0.0) for kind in kinds}) for point in points]
 
 
 def render_trend(points: Sequence[Point], by: str) -> str:
@@ -74,5 +76,7 @@ def _point(x: float, runs: Sequence[Mapping[str, Any]]) -> Point:
         latencies = [run["latencyUs"]["transforms"] for run in runs]
         p50_ms, p99_ms = (median(latency[name] / 1000 for latency in latencies) for name in ("p50", "p99"))
     except (IndexError, KeyError, TypeError) as error:
-        raise BadResult("a result has no CPU or no latency of movements; give runs of space or many-rooms") from error
+        raise BadResult(f"a result has {_WANTED}") from error
+    if not sum(cpu_us.values()):
+        raise BadResult(f"a result has {_WANTED}")
     return Point(x, len(runs), cpu_us, p50_ms, p99_ms)

@@ -22,14 +22,12 @@ import uvloop
 from common.arguments import count, positive
 from common.errors import RoomringError
 from deploy.ports import free_ports
+from loadtest.frames import TRANSFORM_FRAME_BYTES
 from loadtest.peers.batching import Batching
 from loadtest.peers.comparison import FloorMeasured
 from loadtest.peers.serving import NotStarted, process
 from loadtest.processes import snapshot
 from loadtest.usage import usage_between
-
-FRAME_BYTES: Final = 224
-"""A transform as Roomring sends it to a member of a load test: 220 bytes, and 4 of the WebSocket frame's head."""
 
 WARMUP_S: Final = 1.0
 _ROOT: Final = Path(__file__).parents[2]
@@ -53,7 +51,12 @@ class _Sink(asyncio.BufferedProtocol):
 
 
 def measure_floor(
-    sockets: int, asked: Batching, *, seconds: float, warmup_s: float = WARMUP_S, frame_bytes: int = FRAME_BYTES
+    sockets: int,
+    asked: Batching,
+    *,
+    seconds: float,
+    warmup_s: float = WARMUP_S,
+    frame_bytes: int = TRANSFORM_FRAME_BYTES,
 ) -> FloorMeasured:
     """Run the floor for a while.
 
@@ -120,7 +123,9 @@ def _arguments() -> argparse.ArgumentParser:
         "--writes", type=positive, default=50.0, metavar="N", help="writes a second to each (default %(default)s)"
     )
     parser.add_argument("--from", dest="result", metavar="FILE", help="take both from a result of make bench-peers")
-    parser.add_argument("--frame-bytes", type=count, default=FRAME_BYTES, metavar="N", help="default %(default)s")
+    parser.add_argument(
+        "--frame-bytes", type=count, default=TRANSFORM_FRAME_BYTES, metavar="N", help="default %(default)s"
+    )
     parser.add_argument("--seconds", type=positive, default=8.0, metavar="N", help="default %(default)s")
     return parser
 

@@ -111,6 +111,10 @@ def test_too_few_runs_and_runs_of_something_else_are_refused() -> None:
         load_in({**RUNS[0], "scenario": "soak"})
     with pytest.raises(BadRuns, match="all members move"):
         load_in({**RUNS[0], "values": {**RUNS[0]["values"], "movers": 2}})
+    with pytest.raises(BadRuns, match="--against"):
+        load_in({**RUNS[0], "workers": None})
+    with pytest.raises(BadRuns, match="edge"):
+        fit([{**RUNS[0], "windows": []}, *RUNS])
     silent = {**RUNS[0], "windows": [{"cpu": {"edge": {"cores": 0.1}}}]}
     with pytest.raises(BadRuns, match="worker"):
         fit([silent, *RUNS])

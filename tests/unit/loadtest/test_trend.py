@@ -8,6 +8,7 @@ import pytest
 from loadtest.compare import BadResult
 from loadtest.plots import plot_trend
 from loadtest.trend import points_of, render_trend
+from loadtest.usage import KindUsage
 from tests.unit.loadtest.results import findings_of, histogram_of, result_of, window_of
 
 
@@ -50,6 +51,17 @@ def test_what_cannot_be_told_is_said() -> None:
         points_of([run(40), silent], "members")
     with pytest.raises(BadResult, match="space or many-rooms"):
         points_of([run(40), run(50, windows=[])], "members")
+
+    against = run(50, windows=[window_of(usage={})])
+    with pytest.raises(BadResult, match="without --against"):
+        points_of([run(40), against], "members")
+
+
+def test_servers_of_other_kinds_stand_beside_each_other() -> None:
+    other = window_of(usage={"node": KindUsage(2, 0.3, 0.1, 2**20)})
+    first, second = points_of([run(40), run(50, windows=[other])], "members")
+    assert (first.cpu_us["node"], second.cpu_us["edge"], second.cpu_us["node"]) == (0.0, 0.0, pytest.approx(400.0))
+    assert "node" in render_trend([first, second], "members")
 
 
 @pytest.mark.parametrize("many", [2_000, 200_000])

@@ -2,8 +2,9 @@ import pytest
 
 from common.codec import encode_event
 from common.messages import AvatarTransformBroadcast
+from loadtest.frames import TRANSFORM_FRAME_BYTES
 from loadtest.peers.batching import Batching, WriteCount, parse_writes, read_writes
-from loadtest.peers.floor import FRAME_BYTES, batching_in
+from loadtest.peers.floor import batching_in
 
 IO = "rchar: 3\nwchar: 4\nsyscr: 5\nsyscw: {}\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
 
@@ -78,4 +79,4 @@ def test_the_bytes_of_a_frame_are_those_of_a_transform():
         ),
         1_795_219_201_234,
     )
-    assert abs(len(ours) + 4 - FRAME_BYTES) <= 4
+    assert abs(len(ours) + 4 - TRANSFORM_FRAME_BYTES) <= 4

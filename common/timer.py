@@ -27,10 +27,6 @@ class Timer(Protocol):
         """Ring at a monotonic time, in the place of the time set before; at once where it has passed."""
         ...
 
-    def cancel(self) -> None:
-        """Do not ring. It may be set again."""
-        ...
-
     def close(self) -> None:
         """Do not ring, and give back what it holds. It must not be set again."""
         ...
@@ -46,19 +42,15 @@ class LoopTimer:
 
     def set(self, at_ms: float) -> None:
         """See `Timer.set`."""
-        self.cancel()
+        self.close()
         delay_ms = max(0.0, at_ms - self._monotonic_ms())
         self._handle = asyncio.get_running_loop().call_later(delay_ms / 1000.0, self._callback)
 
-    def cancel(self) -> None:
-        """See `Timer.cancel`."""
+    def close(self) -> None:
+        """See `Timer.close`."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-
-    def close(self) -> None:
-        """See `Timer.close`."""
-        self.cancel()
 
 
 class _TimeSpec(ctypes.Structure):
@@ -79,7 +71,6 @@ class FileTimer:
         self._callback = callback
         self._spec = _TimeSpec()
         self._spec_pointer = ctypes.byref(self._spec)
-        self._is_set = False
         self._loop = asyncio.get_running_loop()
         self._settime = libc.timerfd_settime
         self._file = _open(libc)
@@ -97,15 +88,7 @@ class FileTimer:
         # Zero would mean never.
         at_ns = max(1, round(at_ms * 1e6))
         self._spec.at_s, self._spec.at_ns = divmod(at_ns, 1_000_000_000)
-        self._is_set = True
         self._settime(self._file, _TIMER_ABSTIME, self._spec_pointer, None)
-
-    def cancel(self) -> None:
-        """See `Timer.cancel`."""
-        if self._is_set:
-            self._is_set = False
-            self._spec.at_s = self._spec.at_ns = 0
-            self._settime(self._file, 0, self._spec_pointer, None)
 
     def close(self) -> None:
         """See `Timer.close`."""
@@ -120,9 +103,7 @@ class FileTimer:
         except BlockingIOError:
             # It was set anew since the loop saw it.
             return
-        if self._is_set:
-            self._is_set = False
-            self._callback()
+        self._callback()
 
 
 @cache

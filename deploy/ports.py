@@ -1,8 +1,11 @@
 """Which ports are free, told before anything is started, in one line that says what to set."""
 
+import contextlib
 import errno
 import random
 import socket
+import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +17,9 @@ _FREE_UPTO: Final = 32_000
 """Below the ports that Linux gives to outgoing connections (32768 and up): such a connection could take a port
 between the look and the use of it."""
 _TRIES_MAX: Final = 2_000
+_HELD_MAX: Final = 256
+_held: Final = deque[socket.socket](maxlen=_HELD_MAX)
+"""What keeps the ports that this process chose last from being chosen by another one before somebody listens."""
 
 
 class PortTaken(RoomringError):
@@ -73,18 +79,51 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+def free_ports(count: int, host: str = "127.0.0.1", beside: Sequence[int] = ()) -> list[int]:
     """Choose ports that nobody listens on now, all different.
+
+    On Linux no other process that asks here gets one of them, as long as this process lives and chooses fewer than
+    256 more.
+
+    Args:
+        count: how many.
+        host: the address they are to be listened on.
+        beside: distances from each chosen port at which the port shall be free too, and is kept from others likewise.
 
     Raises:
         PortTaken: hardly any port is free.
     """
     chooser = random.SystemRandom()
     found: list[int] = []
+    taken: set[int] = set()
     for _ in range(_TRIES_MAX):
         if len(found) == count:
             return found
         port = chooser.randrange(_FREE_FROM, _FREE_UPTO)
-        if port not in found and is_free(host, port):
+        needed = {port, *(port + distance for distance in beside)}
+        if taken.isdisjoint(needed) and all(is_free(host, each) for each in needed) and _hold(needed):
+            taken |= needed
             found.append(port)
     raise PortTaken(f"found no {count} free ports between {_FREE_FROM} and {_FREE_UPTO}")
+
+
+def _hold(ports: set[int]) -> bool:
+    """Keep ports from other processes that choose; False where one has a port already.
+
+    A name of an abstract Unix socket has one owner, is freed with the process that has it, and counts in the same
+    network namespace as the ports do. Only Linux has them.
+    """
+    if sys.platform != "linux":
+        return True
+    with contextlib.ExitStack() as stack:
+        holders = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in ports]
+        try:
+            for holder, port in zip(holders, ports, strict=True):
+                holder.bind(f"\0roomring-port-{port}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
+        stack.pop_all()
+    _held.extend(holders)
+    return True

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from common.settings import DEV_TOKEN_SECRET
+from deploy.devcluster import INTERNAL_PORT_OFFSET, WORKER_PORT_OFFSET
 from deploy.embedded_redis import EmbeddedRedis
 from deploy.ports import free_ports
 from loadtest.redis_groups import ClusterGroup
@@ -63,9 +64,15 @@ def assert_one_line(done: subprocess.CompletedProcess[str], status: int, *parts:
         assert part in done.stderr
 
 
+def port_for_up() -> int:
+    """Choose a first port for `roomring up` of at most two edges and workers."""
+    starts = (0, INTERNAL_PORT_OFFSET, WORKER_PORT_OFFSET)
+    return free_ports(1, beside=[start + number for start in starts for number in (0, 1)])[0]
+
+
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    (port,) = free_ports(1)
+    (port,) = free_ports(1, beside=(-1,))
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("0.0.0.0", port))
@@ -136,7 +143,7 @@ def test_up_without_the_redis_that_was_named(tmp_path: Path) -> None:
         "--data",
         str(tmp_path / "data"),
         ROOMRING_REDIS_URL=f"redis://127.0.0.1:{closed}/0",
-        ROOMRING_PORT=str(free_ports(1)[0]),
+        ROOMRING_PORT=str(port_for_up()),
     )
     assert_one_line(done, 1, f"127.0.0.1:{closed}")
 
@@ -250,7 +257,7 @@ def test_doctor_without_redis(tmp_path: Path) -> None:
 
 
 def test_up_from_start_to_stop(tmp_path: Path) -> None:
-    port = free_ports(1)[0]
+    port = port_for_up()
     data = tmp_path / "data"
     process = subprocess.Popen(
         [sys.executable, "-m", "deploy.cli", "up", "--edges", "1", "--workers", "1", "--data", str(data)],

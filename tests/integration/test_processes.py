@@ -34,8 +34,8 @@ class Pair:
     """The parent with its two edges."""
 
     def __init__(self, cluster: DevCluster, log: Path) -> None:
-        self.port = free_ports(1)[0]
-        self.internal = next(port for port in free_ports(50) if is_free("127.0.0.1", port + 1) and port != self.port)
+        (self.port,) = free_ports(1)
+        (self.internal,) = free_ports(1, beside=(1,))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ROOMRING_")}
         self.log = log
         with log.open("wb") as file:
@@ -208,7 +208,7 @@ async def test_who_is_killed_is_started_again_and_the_other_keeps_its_clients(
 async def test_a_second_parent_does_not_share_the_port(cluster: DevCluster, pair: Pair) -> None:
     await asyncio.gather(pair.ready(0), pair.ready(1))
     settings = {"ROOMRING_REDIS_URL": cluster.redis_url, "ROOMRING_HOST": "127.0.0.1", "ROOMRING_DEV": "1"}
-    internal, _ = free_ports(2)
+    (internal,) = free_ports(1, beside=(1,))
     argv = ("edge", "--processes", "2", "--port", str(pair.port), "--internal-port", str(internal))
     done = await asyncio.to_thread(roomring, *argv, **settings)
     assert_one_line(done, 1, str(pair.port), "ROOMRING_PORT")

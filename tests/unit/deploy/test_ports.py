@@ -1,10 +1,14 @@
 """A taken port is told before anything starts, in one line that says what to set."""
 
+import random
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+import deploy.ports
 from common.errors import SettingsError
 from deploy.ports import PortTaken, PortUse, check_ports, free_ports, is_free
 
@@ -28,6 +32,37 @@ def test_chosen_ports_are_free_and_different() -> None:
     ports = free_ports(10)
     assert len(set(ports)) == 10
     assert all(is_free(HOST, port) for port in ports)
+
+
+def test_ports_beside_a_chosen_one_are_free_too(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = iter([taken - 1, 10_001, 10_002, 10_003, 10_004])
+    monkeypatch.setattr(random.SystemRandom, "randrange", lambda *_: next(offered))
+    # Beside the first there is a listener; 10,002 is beside 10,001.
+    assert free_ports(2, beside=(1,)) == [10_001, 10_003]
+
+
+def test_another_process_chooses_other_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens yet on what was chosen, so only those who choose can know of each other."""
+    choose = (
+        "import deploy.ports as ports, sys\n"
+        "ports._FREE_FROM, ports._FREE_UPTO = 10_500, 10_540\n"
+        "print(*ports.free_ports(int(sys.argv[1])), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    monkeypatch.setattr(deploy.ports, "_FREE_FROM", 10_500)
+    monkeypatch.setattr(deploy.ports, "_FREE_UPTO", 10_540)
+    command = [sys.executable, "-c", choose, "20"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        theirs = {int(port) for port in other.stdout.readline().split()}
+        ours = set(free_ports(10))
+        with pytest.raises(PortTaken):
+            free_ports(20)
+        other.communicate()
+    assert len(theirs) == 20
+    assert ours.isdisjoint(theirs)
+    # What has ended holds nothing.
+    assert theirs.intersection(free_ports(20))
 
 
 def test_one_taken_port_is_one_line(taken: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from common.arguments import count, positive
-from loadtest.peers.catalogue import PEERS, ROOMRING
+from loadtest.peers.catalogue import OWN, PEERS, ROOMRING
 
 DEFAULT_SIZES: Final = (40,)
 
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say=_say,
     )
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    servers = (ROOMRING, *dict.fromkeys(args.peer or PEERS))
+    servers = (*OWN, *dict.fromkeys(args.peer or PEERS))
     bench = Bench(
         Comparison(host_facts(), started_at, servers, args.rate, args.seconds),
         means,

@@ -1,4 +1,4 @@
-"""Who is measured beside Roomring: how each is arranged, and what it does less. No IO.
+"""Who is measured, Roomring and others: how each is arranged, and what it does less. No IO.
 
 Each is set up as its own documentation has it, for the same work: what a member sends goes to all members of the room,
 the sender too. What it leaves undone is told beside its figures, and not held against it.
@@ -8,6 +8,34 @@ from dataclasses import dataclass
 from typing import Final
 
 ROOMRING: Final = "roomring"
+ROOMRING_ALONE: Final = "roomring-alone"
+
+
+@dataclass(frozen=True)
+class Own:
+    """Roomring, with so many processes of each kind."""
+
+    name: str
+    title: str
+    arrangement: str
+    edges: int
+    workers: int
+
+
+OWN: Final = {
+    own.name: own
+    for own in (
+        Own(ROOMRING, "Roomring", "two edges, two workers, one Valkey", edges=2, workers=2),
+        Own(
+            ROOMRING_ALONE,
+            "Roomring, one edge",
+            "one edge and one worker, one Valkey: members on one process, as of the peers that have one",
+            edges=1,
+            workers=1,
+        ),
+    )
+}
+"""What is compared is the first."""
 
 
 @dataclass(frozen=True)

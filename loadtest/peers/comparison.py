@@ -18,7 +18,7 @@ class Measured:
     """One run of one server."""
 
     server: str
-    """Name in the catalogue, or `roomring`."""
+    """Name in the catalogue."""
     members: int
     window_s: float
     updates: int

@@ -42,7 +42,7 @@ def measure_space(
     """Start a server, let members move in one room of it, and stop it. Call it in the main thread.
 
     Args:
-        server: a name in the catalogue, or `ROOMRING`.
+        server: a name in the catalogue.
         cache: where peers are installed.
         rate: transforms a second of each mover.
         generators: processes that make the load.

@@ -21,7 +21,7 @@ from deploy.embedded_redis import EmbeddedRedis
 from deploy.loadtest import target_of
 from deploy.ports import free_ports
 from deploy.unprivileged import prepare_child
-from loadtest.peers.catalogue import PEERS, ROOMRING, Peer
+from loadtest.peers.catalogue import OWN, PEERS, ROOMRING, Peer
 from loadtest.peers.installing import (
     find_nats_server,
     install_node_servers,
@@ -35,8 +35,8 @@ from loadtest.scenario import Target
 START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.02
-_NODES: Final = 2
-"""Processes of a peer that spreads a room over several, as many as Roomring has edges."""
+_NODES: Final = OWN[ROOMRING].edges
+"""Processes of a peer that spreads a room over several."""
 
 
 class NotStarted(RoomringError):
@@ -44,15 +44,13 @@ class NotStarted(RoomringError):
 
 
 @contextmanager
-def serving(
-    name: str, cache: Path, *, edges: int = _NODES, workers: int = 2, environ: Mapping[str, str] | None = None
-) -> Iterator[Target]:
+def serving(name: str, cache: Path, *, environ: Mapping[str, str] | None = None) -> Iterator[Target]:
     """Run a peer, or Roomring, as long as the context lasts. Enter it in a thread that lives as long.
 
     Args:
-        name: of the catalogue, or `ROOMRING`.
+        name: of the catalogue.
         cache: where peers are, or will be, installed.
-        edges, workers, environ: of Roomring; `environ` has its settings.
+        environ: settings of Roomring.
 
     Raises:
         NotInstalled: see there.
@@ -60,9 +58,10 @@ def serving(
         RoomringError: Roomring, or the Valkey, did not come up.
     """
     with ExitStack() as stack:
-        if name == ROOMRING:
-            cluster = stack.enter_context(DevCluster(edges=edges, workers=workers, environ=environ, restart=False))
-            yield target_of(cluster, label="Roomring")
+        if name in OWN:
+            own = OWN[name]
+            cluster = DevCluster(edges=own.edges, workers=own.workers, environ=environ, restart=False)
+            yield target_of(stack.enter_context(cluster), label=own.title)
             return
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="roomring-peer-")))
         yield _STARTS[name](stack, folder, cache, PEERS[name])

@@ -47,7 +47,7 @@ class Servers:
         if server in self._failing:
             raise RoomringError("nobody could come in")
         batching = Batching(5.0, 100.0) if server == "roomring" else None
-        cpu_s = {"roomring": 1.0, "nats": 3.0, "socketio": 8.0}[server]
+        cpu_s = {"roomring": 1.0, "roomring-alone": 0.5, "nats": 3.0, "socketio": 8.0}[server]
         return measured(server, members=members, cpu_s=cpu_s, batching=batching)
 
     def find_largest(self, server):
@@ -130,6 +130,15 @@ def test_the_table_has_medians_ratios_and_the_floor():
     assert "publish to it (nats 1.2.3)." in text
     assert "Without a second server, one order" in text
     assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_roomring_on_one_edge_is_a_row_of_its_own_without_a_floor():
+    servers = Servers()
+    text = render(run(servers, peers=("roomring-alone", "nats"), rounds=1))
+    assert len(servers.floors) == 1
+    row = next(line for line in text.splitlines() if "Roomring, one edge" in line)
+    assert row.split()[3:5] == ["0.50", "0.5"]
+    assert "Roomring, one edge: one edge and one worker" in text
 
 
 def test_fan_out_is_set_beside_the_floor():

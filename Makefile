@@ -60,7 +60,7 @@ chaos: .venv/.dev  ## break a cluster under load and judge what clients saw (KIL
 	@$(BIN)/python -m loadtest.chaos --kills $(KILLS) --edge-kills $(EDGE_KILLS) --drains $(DRAINS) --others $(OTHERS) $(ARGS)
 
 test: setup browser redis lint types  ## all checks: format, lint, types, generated files, tests
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile $(ARGS)
 
 unit: setup  ## only the tests that need no server and no browser
 	$(BIN)/python -m pytest tests/unit $(ARGS)

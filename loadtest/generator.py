@@ -14,11 +14,12 @@ from typing import Final
 
 import aiohttp
 
+from common.clock import SystemClock
+from common.timer import Timer
 from loadtest.accounting import OrderSightings, SenderRecord, TransformSightings
 from loadtest.dialect import Dialect, JoinError, first_of, load_dialect
 from loadtest.histogram import Histogram
 from loadtest.member import Member, SharedCounts
-from loadtest.pacer import Pacer
 from loadtest.plan import US, MemberNumber, Plan
 
 JOINS_AT_ONCE: Final = 32
@@ -168,6 +169,8 @@ class Generator:
             except* JoinError as failures:
                 # All failed for the same reason, as a rule; the first says enough.
                 raise JoinError(str(first_of(failures))) from failures
+        # Now, since it rests in `run`, and before it is told when to start: a large heap takes half a second.
+        gc.collect()
 
     async def run(self, start_s: float) -> None:
         """Send to the end of the plan, or until `stop`; then let arrive what is under way.
@@ -180,14 +183,12 @@ class Generator:
         self._counts.start_s = start_s
         for member in self._members.values():
             member.set_start(start_s)
-        loop = asyncio.get_running_loop()
-        pacer = Pacer(loop, lambda: self._send_due(pacer))
+        timer = SystemClock().timer(lambda: self._send_due(timer))
         chores = asyncio.gather(self._send_heartbeats(), self._settle_often())
-        gc.collect()
         gc.disable()
         try:
             self._is_sending = True
-            self._send_due(pacer)
+            self._send_due(timer)
             if await self._sleep_until(self._plan.warmup_us):
                 begin_us, cpu_s, tally = self._counts.now_us(), time.process_time(), self._counts.tally
                 await self._sleep_until(self._plan.end_us)
@@ -201,7 +202,7 @@ class Generator:
             await asyncio.sleep(self._plan.drain_s)
         finally:
             gc.enable()
-            pacer.close()
+            timer.close()
             chores.cancel()
             await asyncio.gather(chores, return_exceptions=True)
 
@@ -294,8 +295,8 @@ class Generator:
                 yield self._plan.chat_us(room, number), self._plan.chatter(room, number), number
             number += 1
 
-    def _send_due(self, pacer: Pacer) -> None:
-        """Send everything whose time has come, and set the alarm for the next.
+    def _send_due(self, timer: Timer) -> None:
+        """Send everything whose time has come, and set the timer for the next.
 
         After a stall it sends everything that was missed: the intended times stay, so the stall shows as lag and
         latency.
@@ -322,7 +323,7 @@ class Generator:
                 self._next_transform = next(self._transform_schedule)
             else:
                 wake_us = max(min(due_us, chat_due_us), now_us + WAKE_SPACING_US)
-                pacer.wake_at(counts.start_s + wake_us / US)
+                timer.set((counts.start_s + wake_us / US) * 1000.0)
                 return
 
     async def _send_heartbeats(self) -> None:

@@ -13,7 +13,8 @@ from typing import Final, cast
 
 import uvloop
 
-from loadtest.pacer import Pacer
+from common.clock import SystemClock
+from common.timer import Timer
 
 LATE_MAX_S: Final = 1.0
 """A writer that is further behind leaves out what it missed: the floor has no load above what the machine can do."""
@@ -69,12 +70,12 @@ class Writer:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: Listener(self), "127.0.0.1", port, backlog=1024)
         await self._is_complete.wait()
-        pacer = Pacer(loop, lambda: self._write_due(pacer))
+        timer = SystemClock().timer(lambda: self._write_due(timer))
         self._due_s = time.monotonic()
-        self._write_due(pacer)
+        self._write_due(timer)
         await server.serve_forever()
 
-    def _write_due(self, pacer: Pacer) -> None:
+    def _write_due(self, timer: Timer) -> None:
         now_s = time.monotonic()
         if now_s - self._due_s > LATE_MAX_S:
             self._due_s = now_s
@@ -86,7 +87,7 @@ class Writer:
             for transport in self._transports:
                 transport.write(chunk)
             self._due_s += self._period_s
-        pacer.wake_at(self._due_s)
+        timer.set(self._due_s * 1000.0)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The generator against a small server of another kind, which does what the test wants it to do wrong."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from loadtest.accounting import TransformTotals, settle_order, settle_transforms
 from loadtest.dialect import Chat, JoinError, Link, Units, Update
 from loadtest.frames import text_frame
 from loadtest.generator import Generator, GeneratorResult
-from loadtest.plan import Plan
+from loadtest.plan import US, Plan
 
 MEMBERS = 5
 RATE = 20.0
@@ -146,6 +147,13 @@ async def test_a_server_that_writes_once_for_each_message_is_measured(dialect: W
     assert result.lag.total == SENT
     assert result.window_frames >= result.window_received > 0
     assert result.window_bytes > 20 * result.window_received
+
+
+async def test_what_the_garbage_collector_takes_is_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gc, "collect", lambda: time.sleep(SECONDS + 0.1))
+    result, _ = await run(Server(), Words())
+    assert result.window_received > SENT
+    assert result.lag.percentile(50) < SECONDS * US / 2
 
 
 async def test_what_goes_wrong_for_one_member_is_found() -> None:

@@ -18,7 +18,7 @@ _FREE_UPTO: Final = 32_000
 between the look and the use of it."""
 _TRIES_MAX: Final = 2_000
 _HELD_MAX: Final = 256
-_held: Final = deque[socket.socket](maxlen=_HELD_MAX)
+_held: Final = deque[socket.socket]()
 """What keeps the ports that this process chose last from being chosen by another one before somebody listens."""
 
 
@@ -125,5 +125,8 @@ def _hold(ports: set[int]) -> bool:
                 raise
             return False
         stack.pop_all()
-    _held.extend(holders)
+    for holder in holders:
+        if len(_held) == _HELD_MAX:
+            _held.popleft().close()
+        _held.append(holder)
     return True

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,16 @@ def test_ports_beside_a_chosen_one_are_free_too(taken: int, monkeypatch: pytest.
     monkeypatch.setattr(random.SystemRandom, "randrange", lambda *_: next(offered))
     # Beside the first there is a listener; 10,002 is beside 10,001.
     assert free_ports(2, beside=(1,)) == [10_001, 10_003]
+
+
+def test_as_many_are_kept_as_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy.ports, "_FREE_FROM", 11_000)
+    monkeypatch.setattr(deploy.ports, "_FREE_UPTO", 11_300)
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    ports = [free_ports(1)[0] for _ in range(400)]
+    # More than there are: the first came back.
+    assert len(set(ports)) > 256
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_before + 256
 
 
 def test_another_process_chooses_other_ports(monkeypatch: pytest.MonkeyPatch) -> None:

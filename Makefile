@@ -12,7 +12,7 @@ EDGE_KILLS ?= 2
 DRAINS ?= 2
 OTHERS ?= 1
 ROUNDS ?= 5
-JOBS ?= auto
+JOBS ?= 0
 ARGS ?=
 
 BIN := .venv/bin

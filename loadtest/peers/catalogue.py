@@ -4,6 +4,7 @@ Each is set up as its own documentation has it, for the same work: what a member
 the sender too. What it leaves undone is told beside its figures, and not held against it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,3 +91,6 @@ PEERS: Final = {
         ),
     )
 }
+
+SERVERS: Final[Mapping[str, Own | Peer]] = {**OWN, **PEERS}
+"""All that can be measured, by name."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from loadtest.peers.catalogue import OWN, PEERS, ROOMRING
+from loadtest.peers.catalogue import ROOMRING, SERVERS, Peer
 from loadtest.peers.comparison import (
     Comparison,
     Round,
@@ -36,7 +36,7 @@ def render(comparison: Comparison) -> str:
 
 def title_of(server: str) -> str:
     """Return a server's name as people write it."""
-    return OWN[server].title if server in OWN else PEERS[server].title
+    return SERVERS[server].title
 
 
 def _head(comparison: Comparison) -> list[str]:
@@ -131,13 +131,11 @@ def _sustained(comparison: Comparison) -> list[str]:
 def _arrangements(comparison: Comparison) -> list[str]:
     lines = ["What each is, and what it does less than Roomring:"]
     for server in comparison.servers:
-        if server in OWN:
-            lines.append(f"  {OWN[server].title}: {OWN[server].arrangement}.")
-        else:
-            peer = PEERS[server]
-            versions = comparison.versions.get(server, "")
-            lines.append(f"  {peer.title}: {peer.arrangement}{f' ({versions})' if versions else ''}.")
-            lines.append(f"    Without {', '.join(peer.does_less)}.{' ' + peer.remark if peer.remark else ''}")
+        one = SERVERS[server]
+        versions = comparison.versions.get(server, "")
+        lines.append(f"  {one.title}: {one.arrangement}{f' ({versions})' if versions else ''}.")
+        if isinstance(one, Peer):
+            lines.append(f"    Without {', '.join(one.does_less)}.{' ' + one.remark if one.remark else ''}")
     return lines
 
 

@@ -38,6 +38,8 @@ def test_chosen_ports_are_free_and_different() -> None:
 def test_ports_beside_a_chosen_one_are_free_too(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     offered = iter([taken - 1, 10_001, 10_002, 10_003, 10_004])
     monkeypatch.setattr(random.SystemRandom, "randrange", lambda *_: next(offered))
+    # Whatever else listens on this machine.
+    monkeypatch.setattr(deploy.ports, "is_free", lambda host, port: port < 10_010 or is_free(host, port))
     # Beside the first there is a listener; 10,002 is beside 10,001.
     assert free_ports(2, beside=(1,)) == [10_001, 10_003]
 
